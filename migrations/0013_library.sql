@@ -1,0 +1,20 @@
+-- A fan's right to a release: one row a line and component, with how many copies and how many were claimed.
+create table entitlements (
+    festival_id integer not null,
+    entitlement_id uuid not null,
+    order_id uuid not null,
+    line_no smallint not null,
+    component_no smallint not null,
+    release_id uuid not null,
+    copies integer not null constraint entitlements_copies check (copies >= 0),
+    claimed integer not null constraint entitlements_claimed check (claimed between 0 and copies),
+    first_taken_at timestamptz,
+    constraint entitlements_pkey primary key (festival_id, entitlement_id),
+    constraint entitlements_order foreign key (festival_id, order_id) references orders
+);
+
+-- Serves the albums of an order.
+create index entitlements_by_order on entitlements (festival_id, order_id);
+
+grant select, insert, update on entitlements to gatefold_app;
+grant select on entitlements to gatefold_promoter;

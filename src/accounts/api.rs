@@ -1,0 +1,128 @@
+//! The JSON face of gate devices.
+
+use poem::web::Data;
+use poem_openapi::{Enum, Object, OpenApi, param::Path, payload::Json};
+
+use super::{
+    Device, PairError, Paired, Pairing, Scope,
+    guard::AsStaff,
+};
+use crate::{
+    app::App,
+    http::{
+        limit::{Client, Limited, Limits},
+        problem::{Changing, Created, Or, Problem, UNAUTHORIZED, Usual},
+        tags::Chapter,
+    },
+    id::{DeviceId, FestivalId, GateId},
+    page::Page,
+};
+
+impl From<PairError> for Problem {
+    fn from(error: PairError) -> Self {
+        match error {
+            PairError::Over => UNAUTHORIZED.because("the code is wrong, used or over; ask a supervisor for a new one"),
+            PairError::Database(error) => error.into(),
+        }
+    }
+}
+
+/// What a device may do.
+#[derive(Clone, Copy, Debug, Enum)]
+#[oai(rename_all = "snake_case")]
+pub enum Profile {
+    /// Scan only.
+    Scan,
+    /// Scan, and override with a reason.
+    Supervisor,
+}
+
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Scan => "scan",
+            Self::Supervisor => "supervisor",
+        }
+    }
+}
+
+/// Where a device will stand.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewPairing {
+    /// The gate.
+    pub gate_id: GateId,
+    /// What the device may do.
+    #[oai(default = "scan_only")]
+    pub profile: Profile,
+}
+
+fn scan_only() -> Profile {
+    Profile::Scan
+}
+
+/// A device that wants to be paired.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewDevice {
+    /// The code that a supervisor shows.
+    #[oai(validator(max_length = 64))]
+    pub pairing_code: String,
+    /// A name for lists: "lane 2, blue phone".
+    #[oai(validator(min_length = 1, max_length = 80))]
+    pub name: String,
+}
+
+/// Gate devices.
+pub struct DevicesApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Chapter::Gates")]
+impl DevicesApi {
+    /// Offer a chance to pair a device
+    ///
+    /// The code is good for ten minutes, ten tries and one device. Asking again makes another one. Scope `gates:write`.
+    #[oai(path = "/festivals/:festival_id/pairings", method = "post", operation_id = "create_pairing")]
+    async fn create_pairing(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<NewPairing>,
+    ) -> Result<Created<Pairing>, Or<Changing>> {
+        staff.may(Scope::GatesWrite)?;
+        super::guard::reach(&staff, *festival_id)?;
+        let pairing = super::offer_pairing(&app, &staff, *festival_id, body.gate_id, body.profile.name()).await?;
+        Ok(Created { body: pairing, location: "/v1/devices".to_owned() })
+    }
+
+    /// Pair a device by its code
+    ///
+    /// The code is used up by the first device. When the answer is lost, ask a supervisor for a new code and revoke the device that nobody holds.
+    #[oai(path = "/devices", method = "post", operation_id = "create_device")]
+    async fn create_device(&self, app: Data<&App>, client: Data<&Client>, body: Json<NewDevice>) -> Result<Created<Paired>, Or<Usual>> {
+        app.the::<Limits>().count(Limited::Guess, &client)?;
+        let paired = super::pair(&app, &body.pairing_code, &body.name).await?;
+        let location = format!("/v1/devices/{}", paired.device.device_id);
+        Ok(Created { body: paired, location })
+    }
+
+    /// List the devices of a festival
+    ///
+    /// Newest first, at most 500. Scope `gates:write`.
+    #[oai(path = "/festivals/:festival_id/devices", method = "get", operation_id = "list_devices")]
+    async fn list_devices(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Device>>, Or<Usual>> {
+        staff.may(Scope::GatesWrite)?;
+        super::guard::reach(&staff, *festival_id)?;
+        Ok(Json(Page { items: super::devices(&app, &staff, *festival_id).await?, next: None }))
+    }
+
+    /// Revoke a device
+    ///
+    /// Takes effect within five seconds. Doing it again changes nothing. Scope `gates:write`.
+    #[oai(path = "/devices/:device_id/revocations", method = "post", operation_id = "revoke_device")]
+    async fn revoke_device(&self, AsStaff(staff): AsStaff, app: Data<&App>, device_id: Path<DeviceId>) -> Result<Json<Device>, Or<Changing>> {
+        staff.may(Scope::GatesWrite)?;
+        super::guard::reach(&staff, device_id.festival())?;
+        Ok(Json(super::revoke_device(&app, &staff, *device_id).await?))
+    }
+}

@@ -1,0 +1,247 @@
+//! Group commit: many requests, one transaction, one answer each (4-on-sale, 10-rules 12-14).
+//!
+//! A *lane* is one kind of request of one festival in this process: a bounded queue and one worker. The worker takes
+//! what is waiting (no timer), opens a transaction, lets the kind lock, decide and write, commits once and answers
+//! everybody. While it commits the next batch gathers. A request runs to its end although its client hung up.
+//!
+//! ```text
+//! pass ──> queue ──> [ begin · Kind::run · commit ] ──> answers
+//!            │full          │22, 23: halve until the culprit stands alone
+//!            └─> Busy       │40001, 40P01: again, twice at most
+//!                           │lock, pool, connection: Busy for the batch and for what waits behind it
+//! ```
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection, PgConnection, PgPool};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{app::App, id::FestivalId};
+
+/// How many requests of a lane may wait before the next is turned away.
+const QUEUE: usize = 4_096;
+/// How long a request may be on its way from the door to its batch.
+pub const DEADLINE: Duration = Duration::from_secs(3);
+
+/// One kind of request that is worked off in batches.
+pub trait Kind: Send + Sync + 'static {
+    /// The name in metrics and logs.
+    const NAME: &'static str;
+    /// The most requests of one batch.
+    const MOST: usize;
+    /// What is asked.
+    type Request: Send + Sync + 'static;
+    /// What is answered: also every refusal that the rules know.
+    type Answer: Send + 'static;
+
+    /// The pool that this kind takes its connections from.
+    fn pool(app: &App) -> &PgPool;
+
+    /// Decides and writes a whole batch in arrival order; one answer for each request, in their order.
+    ///
+    /// It may be run again with the same requests after a roll-back, so it changes nothing outside the transaction.
+    fn run(
+        app: &App,
+        conn: &mut PgConnection,
+        festival: FestivalId,
+        batch: &[Self::Request],
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, Trouble>> + Send;
+}
+
+/// Why a batch did not get through.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// What the database said.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// A row that was decided on was written by another server meanwhile: roll back and run again.
+    #[error("decided on a state that changed meanwhile")]
+    Again,
+}
+
+/// The lane cannot take or finish the request now. The client asks again with the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too busy to decide now; ask again with the same key")]
+pub struct Busy {
+    /// Seconds until asking again makes sense, jittered so that clients do not come back together.
+    pub retry_after: u32,
+}
+
+impl Busy {
+    /// Busy with a jittered wait of one to three seconds.
+    #[must_use]
+    pub fn jittered() -> Self {
+        let mut noise = [0_u8; 1];
+        crate::secrets::fill(&mut noise);
+        Self { retry_after: 1 + u32::from(noise[0] % 3) }
+    }
+}
+
+struct Waiting<K: Kind> {
+    request: K::Request,
+    deadline: Instant,
+    answer: oneshot::Sender<Result<K::Answer, Busy>>,
+}
+
+/// The lanes of one kind, one a festival.
+pub struct Lanes<K: Kind> {
+    lanes: Mutex<HashMap<FestivalId, mpsc::Sender<Waiting<K>>>>,
+}
+
+impl<K: Kind> Default for Lanes<K> {
+    fn default() -> Self {
+        Self { lanes: Mutex::new(HashMap::new()) }
+    }
+}
+
+impl<K: Kind> Lanes<K> {
+    /// Passes a request through its lane and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Busy`] when the queue is full, the deadline passed, or the database cannot be had.
+    pub async fn pass(&self, app: &App, festival: FestivalId, request: K::Request) -> Result<K::Answer, Busy> {
+        let (answer, wait) = oneshot::channel();
+        let waiting = Waiting { request, deadline: Instant::now() + DEADLINE, answer };
+        self.lane(app, festival).try_send(waiting).map_err(|_| {
+            metrics::counter!("gatefold_batch_turned_away_total", "kind" => K::NAME).increment(1);
+            Busy::jittered()
+        })?;
+        wait.await.unwrap_or_else(|_| Err(Busy::jittered()))
+    }
+
+    fn lane(&self, app: &App, festival: FestivalId) -> mpsc::Sender<Waiting<K>> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|f, lane| *f == festival || !lane.is_closed());
+        match lanes.get(&festival).filter(|lane| !lane.is_closed()) {
+            Some(lane) => lane.clone(),
+            None => {
+                let (sender, receiver) = mpsc::channel(QUEUE);
+                tokio::spawn(work::<K>(app.clone(), festival, receiver));
+                lanes.insert(festival, sender.clone());
+                sender
+            }
+        }
+    }
+}
+
+/// The worker of one lane.
+async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver<Waiting<K>>) {
+    let mut batch = Vec::with_capacity(K::MOST);
+    while queue.recv_many(&mut batch, K::MOST).await > 0 {
+        metrics::gauge!("gatefold_batch_queue", "kind" => K::NAME).set(count(queue.len()));
+        let now = Instant::now();
+        let (alive, late): (Vec<_>, Vec<_>) = batch.drain(..).partition(|w| w.deadline > now && !w.answer.is_closed());
+        for waiting in late {
+            let _ = waiting.answer.send(Err(Busy::jittered()));
+        }
+        if alive.is_empty() {
+            continue;
+        }
+        metrics::histogram!("gatefold_batch_size", "kind" => K::NAME).record(count(alive.len()));
+        let (requests, answers): (Vec<_>, Vec<_>) = alive.into_iter().map(|w| (w.request, w.answer)).unzip();
+        match settle::<K>(&app, festival, &requests).await {
+            Ok(decided) => {
+                for (answer, to) in decided.into_iter().zip(answers) {
+                    let _ = to.send(answer);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(kind = K::NAME, festival = festival.0, %error, "a batch could not be had; shedding what waits");
+                metrics::counter!("gatefold_batch_shed_total", "kind" => K::NAME).increment(1);
+                for to in answers {
+                    let _ = to.send(Err(Busy::jittered()));
+                }
+                while let Ok(waiting) = queue.try_recv() {
+                    let _ = waiting.answer.send(Err(Busy::jittered()));
+                }
+            }
+        }
+        metrics::histogram!("gatefold_batch_seconds", "kind" => K::NAME).record(now.elapsed().as_secs_f64());
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "queue lengths are far below 2^52")]
+fn count(n: usize) -> f64 {
+    n as f64
+}
+
+/// Runs a batch until every request has its answer: halves it when a row was poison, so that one poisonous request
+/// cannot refuse its neighbors. An error means that nothing of what is left could be decided.
+async fn settle<K: Kind>(app: &App, festival: FestivalId, requests: &[K::Request]) -> Result<Vec<Result<K::Answer, Busy>>, Trouble> {
+    let mut answers = Vec::with_capacity(requests.len());
+    let mut left = vec![requests];
+    while let Some(part) = left.pop() {
+        match attempt::<K>(app, festival, part).await {
+            Ok(part) => answers.extend(part.into_iter().map(Ok)),
+            Err(trouble) if is_poison(&trouble) && part.len() > 1 => {
+                let (first, second) = part.split_at(part.len() / 2);
+                left.push(second);
+                left.push(first);
+            }
+            Err(trouble) if is_poison(&trouble) => {
+                tracing::error!(kind = K::NAME, festival = festival.0, error = %trouble, "a request broke a constraint of the database");
+                answers.push(Err(Busy::jittered()));
+            }
+            Err(trouble) if answers.is_empty() => return Err(trouble),
+            Err(trouble) => {
+                tracing::warn!(kind = K::NAME, festival = festival.0, error = %trouble, "a part of a batch could not be had");
+                answers.extend(part.iter().map(|_| Err(Busy::jittered())));
+                for rest in left.drain(..).rev() {
+                    answers.extend(rest.iter().map(|_| Err(Busy::jittered())));
+                }
+            }
+        }
+    }
+    Ok(answers)
+}
+
+/// One transaction, tried again where trying again is harmless.
+async fn attempt<K: Kind>(app: &App, festival: FestivalId, part: &[K::Request]) -> Result<Vec<K::Answer>, Trouble> {
+    let mut again = 0;
+    loop {
+        let mut conn = K::pool(app).acquire().await?;
+        let mut tx = conn.begin().await?;
+        let (at_commit, outcome) = match K::run(app, &mut tx, festival, part).await {
+            Ok(answers) => {
+                debug_assert_eq!(answers.len(), part.len(), "one answer for each request");
+                (true, tx.commit().await.map(|()| answers).map_err(Trouble::Database))
+            }
+            Err(trouble) => {
+                let _ = tx.rollback().await;
+                (false, Err(trouble))
+            }
+        };
+        match outcome {
+            Err(trouble) if again < 2 && (is_conflict(&trouble) || (at_commit && again < 1 && !is_answer(&trouble))) => {
+                again += 1;
+                metrics::counter!("gatefold_batch_again_total", "kind" => K::NAME).increment(1);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// The class of the error is data (22) or integrity (23): one request of the batch is to blame.
+fn is_poison(trouble: &Trouble) -> bool {
+    matches!(trouble, Trouble::Database(sqlx::Error::Database(e)) if e.code().is_some_and(|c| c.starts_with("22") || c.starts_with("23")))
+}
+
+/// Serialization failure, deadlock, or a state that changed: the same transaction again.
+fn is_conflict(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Again => true,
+        Trouble::Database(sqlx::Error::Database(e)) => e.code().is_some_and(|c| c == "40001" || c == "40P01"),
+        Trouble::Database(_) => false,
+    }
+}
+
+/// Whether the database answered at all: if it did not, whether the commit took place is unknown, and running the batch
+/// once more is harmless because keys and states make it so.
+fn is_answer(trouble: &Trouble) -> bool {
+    matches!(trouble, Trouble::Again | Trouble::Database(sqlx::Error::Database(_)))
+}

@@ -1,0 +1,276 @@
+//! The command line. `--help` is the manual; a bad setting is a sentence and exit code 2.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use sqlx::{Connection, postgres::{PgConnectOptions, PgConnection}};
+use tokio::net::TcpListener;
+
+use crate::{
+    accounts, api,
+    clock::Clock,
+    config::{self, Place, Serve, Settings},
+    mailer::Mailer,
+    postgres::{self, Embedded},
+    reports::invariants,
+    secrets::Secrets,
+    server, web,
+    words::Language,
+};
+
+/// Festival passes bundled with digital albums: sale, tickets, music, gates.
+#[derive(Debug, Parser)]
+#[command(name = "gatefold", version, about, max_term_width = 110)]
+struct Gatefold {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve fans, gates and promoters.
+    Serve {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        serve: Serve,
+    },
+    /// Serve a festival to try everything on: passes, music, a gate, a dashboard, a mailbox. Nothing has to be set up.
+    Demo {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        serve: Serve,
+    },
+    /// Make the first promoter with its owner; prints a sign-in link and an API token.
+    Invite {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        who: Invite,
+    },
+    /// Bring the database up to date and make its roles.
+    Migrate {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Check the invariants of the live database: a row each, exit code 1 on any breach.
+    Check {
+        #[command(flatten)]
+        place: Place,
+        /// The findings as JSON.
+        #[arg(long)]
+        json: bool,
+        /// Look at everything, not only at what was touched lately. Every check does so at present.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Print the OpenAPI document of the JSON API.
+    Openapi,
+}
+
+#[derive(Debug, Args)]
+struct Invite {
+    /// The name of the organization.
+    #[arg(long, value_name = "NAME")]
+    promoter: String,
+    /// The email address of its owner.
+    #[arg(long, value_name = "ADDRESS")]
+    email: String,
+    /// The address that fans see, for the sign-in link.
+    #[arg(long, env = "GATEFOLD_PUBLIC_URL", value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    public_url: url::Url,
+    /// The language of the owner: en or zh.
+    #[arg(long, default_value = "en", value_name = "LANGUAGE")]
+    language: String,
+}
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    let gatefold = Gatefold::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("gatefold: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match runtime.block_on(run(gatefold.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("gatefold: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve { place, serve } => serve_house(&place, &serve, false).await,
+        Command::Demo { place, serve } => serve_house(&place, &serve, true).await,
+        Command::Invite { place, who } => invite(&place, &who).await,
+        Command::Migrate { place } => {
+            let house = House::open(&place, Hold::Attach)?;
+            postgres::migrate(&house.owner, &house.secrets, house.embedded.is_some()).await?;
+            println!("the database is up to date");
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check { place, json, all: _ } => check(&place, json).await,
+        Command::Openapi => {
+            println!("{}", serde_json::to_string_pretty(&api::document())?);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Database and keys of a house.
+struct House {
+    owner: PgConnectOptions,
+    secrets: Secrets,
+    embedded: Option<Embedded>,
+}
+
+/// Whether a command holds the folder for itself or attaches beside a server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Alone,
+    Attach,
+}
+
+fn say(what: &str) {
+    eprintln!("gatefold: {what}");
+}
+
+impl House {
+    fn open(place: &Place, hold: Hold) -> anyhow::Result<Self> {
+        let folder = place.folder();
+        let (owner, embedded) = match &place.database_url {
+            Some(url) => {
+                let owner: PgConnectOptions = url.parse().context("DATABASE_URL is an address like postgres://gatefold_owner:password@db.example/gatefold")?;
+                (owner, None)
+            }
+            None => {
+                let embedded = if hold == Hold::Alone { Embedded::start(&folder, &say)? } else { Embedded::attach(&folder, &say)? };
+                (embedded.owner(), Some(embedded))
+            }
+        };
+        let secrets = match &place.master_key {
+            Some(hex) => Secrets::from_hex(hex)?,
+            None => {
+                std::fs::create_dir_all(&folder).with_context(|| format!("the folder {}", folder.display()))?;
+                Secrets::from_file(&folder.join("master.key"))?
+            }
+        };
+        Ok(Self { owner, secrets, embedded })
+    }
+}
+
+async fn serve_house(place: &Place, serve: &Serve, demo: bool) -> anyhow::Result<ExitCode> {
+    log(serve.log_json, demo);
+    web::health::gather();
+    let listener = listen(serve.listen, demo).await?;
+    let metrics = TcpListener::bind(serve.metrics).await.with_context(|| format!("--metrics {} cannot be listened on", serve.metrics))?;
+    let bound = listener.local_addr()?;
+    anyhow::ensure!(bound.ip().is_loopback(), "--listen {bound} is plain http to other machines; listen on loopback and put TLS in front of it");
+    let public_url = config::public_url(serve, bound, demo)?;
+    let mailer = match (&serve.smtp, demo) {
+        (Some(address), _) => Mailer::smtp(address)?,
+        (None, true) => Mailer::mailbox(),
+        (None, false) => Mailer::Nowhere,
+    };
+    let house = tokio::task::block_in_place(|| House::open(place, Hold::Alone))?;
+    if house.embedded.is_some() {
+        say("bringing the database up to date");
+        postgres::migrate(&house.owner, &house.secrets, true).await?;
+    }
+    let pools = postgres::pools(&house.owner, &house.secrets).await?;
+    let clock = Clock::System;
+    for finding in postgres::readiness(&pools.web, clock.now()).await {
+        anyhow::ensure!(finding.good, "{} is not as it should be: {}", finding.name, finding.detail);
+    }
+    let settings = Settings {
+        public_url,
+        mail_from: serve.mail_from.clone(),
+        files: place.folder().join("files"),
+        simulated_payments: serve.simulated_payments || demo,
+        demo,
+        trusted_proxies: serve.trusted_proxies.clone(),
+    };
+    let app = server::assemble(pools, clock, house.secrets.clone(), mailer, settings)?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let guide = if demo { Some(crate::demo::furnish(&app, &house.owner, &say).await?) } else { None };
+    let running = server::start(&app, listener, metrics, true)?;
+    match guide {
+        Some(guide) => println!("{}", guide.print(&app)),
+        None => println!("gatefold: serving {} (metrics on {})", app.settings.public_url, running.metrics),
+    }
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    say("draining");
+    running.stop().await;
+    drop(app);
+    if let Some(embedded) = house.embedded {
+        tokio::task::block_in_place(|| embedded.stop());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Listens; the demo takes the next free port when its own is taken.
+async fn listen(address: std::net::SocketAddr, demo: bool) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(_) if demo => TcpListener::bind((address.ip(), 0)).await.context("no free port"),
+        Err(error) => Err(error).with_context(|| format!("--listen {address} cannot be listened on")),
+    }
+}
+
+fn log(json: bool, quiet: bool) {
+    let default = if quiet { "warn" } else { "info,sqlx=warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        lines.json().init();
+    } else {
+        lines.init();
+    }
+}
+
+async fn invite(place: &Place, who: &Invite) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(accounts::is_address(&who.email), "--email {} is not an email address", who.email);
+    let language = match who.language.as_str() {
+        "en" => Language::En,
+        "zh" => Language::Zh,
+        other => anyhow::bail!("--language {other} is neither en nor zh"),
+    };
+    let house = tokio::task::block_in_place(|| House::open(place, Hold::Attach))?;
+    let mut conn = PgConnection::connect_with(&house.owner).await.context("the database cannot be reached")?;
+    let now = Clock::System.now();
+    let invited = accounts::invite(&mut conn, who.promoter.trim(), &who.email, language, now).await?;
+    let link = accounts::first_link(&mut conn, &house.secrets, &who.email, now).await?;
+    println!("promoter  {} ({})", who.promoter.trim(), invited.promoter);
+    println!("sign in   {}{link}", who.public_url.as_str().trim_end_matches('/'));
+    println!("          good for 15 minutes, once; after that: {}/desk", who.public_url.as_str().trim_end_matches('/'));
+    println!("API token {}", invited.token);
+    println!("          shown once; with every scope");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn check(place: &Place, json: bool) -> anyhow::Result<ExitCode> {
+    let house = tokio::task::block_in_place(|| House::open(place, Hold::Attach))?;
+    let mut conn = PgConnection::connect_with(&house.owner).await.context("the database cannot be reached")?;
+    let findings = invariants::check(&mut conn, Clock::System.now()).await?;
+    let breaches: i64 = findings.iter().map(|f| f.breaches).sum();
+    if json {
+        println!("{}", serde_json::to_string_pretty(&findings)?);
+    } else {
+        for finding in &findings {
+            println!("{:>8}  {:<26} {}", finding.breaches, finding.name, finding.claim);
+        }
+        println!("{}", if breaches == 0 { "clean".to_owned() } else { format!("{breaches} breaches") });
+    }
+    Ok(if breaches == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}

@@ -1,0 +1,68 @@
+//! The JSON face of scanning.
+
+use chrono::{DateTime, Utc};
+use poem::web::Data;
+use poem_openapi::{Object, OpenApi, payload::Json};
+
+use super::{Asked, Checked, ScanAnswer, ScanError, ScanKind};
+use crate::{
+    accounts::guard::AsDevice,
+    app::App,
+    http::{
+        problem::{Created, Or, Problem, Usual},
+        tags::Chapter,
+    },
+    id::ScanId,
+};
+
+impl From<ScanError> for Problem {
+    fn from(error: ScanError) -> Self {
+        match error {
+            ScanError::Busy(busy) => busy.into(),
+            ScanError::Database(error) => error.into(),
+        }
+    }
+}
+
+/// A presentation of a code at a gate.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewScan {
+    /// The device's own id of the scan (UUIDv7): a repeat with the same id gets the first answer.
+    pub scan_id: ScanId,
+    /// What it is.
+    #[oai(default = "entry")]
+    pub kind: ScanKind,
+    /// The text of the code, as it was read.
+    #[oai(validator(max_length = 400))]
+    pub ticket_code: String,
+    /// When the device scanned, by its clock.
+    pub scanned_at: DateTime<Utc>,
+    /// The scan whose check this one answers.
+    pub after: Option<ScanId>,
+    /// The answer to that check.
+    pub checked: Option<Checked>,
+}
+
+fn entry() -> ScanKind {
+    ScanKind::Entry
+}
+
+/// Scanning.
+pub struct EntryApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Chapter::Gates")]
+impl EntryApi {
+    /// Scan a code
+    ///
+    /// Decides and records. A refusal is an answer (201 with `verdict: refused` and a reason), not a problem. The same scan id gets the first answer
+    /// again; after a 503 the device decides by itself and asks again with the same id.
+    #[oai(path = "/scans", method = "post", operation_id = "create_scan")]
+    async fn create_scan(&self, AsDevice(device): AsDevice, app: Data<&App>, body: Json<NewScan>) -> Result<Created<ScanAnswer>, Or<Usual>> {
+        let NewScan { scan_id, kind, ticket_code, scanned_at, after, checked } = body.0;
+        let asked = Asked { scan_id, kind, code: ticket_code, scanned_at, after, checked };
+        let answer = super::scan(&app, &device, asked).await?;
+        let location = format!("/v1/scans/{}", answer.scan_id);
+        Ok(Created { body: answer, location })
+    }
+}

@@ -1,0 +1,303 @@
+//! Scanning: a kind of batch. The signature is looked at first and without the database; a forged code costs the database
+//! nothing but its record, which is written in bulk behind.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+use super::{
+    Checked, FirstEntry, PassShown, Reason, ScanAnswer, ScanKind, Verdict,
+    decide::{Decision, Effect, Entered, Known, Presented, Rules, decide},
+    store,
+};
+use crate::{
+    accounts::Device,
+    app::App,
+    batcher::{Busy, Kind, Trouble},
+    festivals::{self, Day, Gate},
+    id::{FestivalId, ScanId, TicketId, ZoneId},
+    keys,
+    offers::{self, Pass},
+    tickets::{self, code::{CodeError, TicketCode}},
+};
+
+/// How long the catalog of a festival is believed at the gates.
+const BELIEVED: Duration = Duration::from_secs(1);
+/// How many forged codes wait to be recorded.
+const FORGERIES: usize = 20_000;
+
+/// What a device asks.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The device's own id of the scan.
+    pub scan_id: ScanId,
+    /// What it is.
+    pub kind: ScanKind,
+    /// The text of the code.
+    pub code: String,
+    /// When the device scanned, by its clock.
+    pub scanned_at: DateTime<Utc>,
+    /// The check that this one answers.
+    pub after: Option<ScanId>,
+    /// The answer to that check.
+    pub checked: Option<Checked>,
+}
+
+/// What gates need to know of a festival: days, passes, gates. At most a second old.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// The days.
+    pub days: Vec<Day>,
+    /// The passes.
+    pub passes: Vec<Pass>,
+    /// The gates.
+    pub gates: Vec<Gate>,
+}
+
+/// The catalogs that were last read.
+#[derive(Default)]
+pub struct Catalogs(Mutex<HashMap<FestivalId, (Arc<Catalog>, Instant)>>);
+
+async fn catalog(app: &App, festival: FestivalId) -> Result<Arc<Catalog>, sqlx::Error> {
+    let catalogs = &app.the::<Catalogs>().0;
+    if let Some((catalog, read)) = catalogs.lock().unwrap_or_else(PoisonError::into_inner).get(&festival)
+        && read.elapsed() < BELIEVED
+    {
+        return Ok(catalog.clone());
+    }
+    let pool = &app.pools.scan;
+    let catalog = Arc::new(Catalog {
+        days: festivals::days(pool, festival).await?,
+        passes: offers::passes(pool, festival).await?,
+        gates: festivals::gates(pool, festival).await?,
+    });
+    catalogs.lock().unwrap_or_else(PoisonError::into_inner).insert(festival, (catalog.clone(), Instant::now()));
+    Ok(catalog)
+}
+
+/// Forged and unreadable codes that wait to be recorded, by the scan worker, in bulk.
+#[derive(Default)]
+pub struct Forgeries(Mutex<Vec<store::Recorded>>);
+
+/// Records forged and unreadable codes in bulk; called by a worker every second and at the end.
+///
+/// # Errors
+/// What the database said; what waits is kept then.
+pub async fn record_forgeries(app: &App) -> Result<usize, sqlx::Error> {
+    let waiting = std::mem::take(&mut *app.the::<Forgeries>().0.lock().unwrap_or_else(PoisonError::into_inner));
+    let count = waiting.len();
+    let mut by_festival: HashMap<FestivalId, Vec<store::Recorded>> = HashMap::new();
+    for scan in waiting {
+        by_festival.entry(scan.scan_id_festival).or_default().push(scan);
+    }
+    for (festival, scans) in by_festival {
+        let mut conn = app.pools.work.acquire().await?;
+        store::insert(&mut conn, festival, &scans).await?;
+    }
+    Ok(count)
+}
+
+/// Decides and records a scan. The same scan id gets the first answer again.
+///
+/// # Errors
+/// [`Busy`]: the device decides by itself and uploads later.
+pub async fn scan(app: &App, device: &Device, asked: Asked) -> Result<ScanAnswer, ScanError> {
+    let festival = device.festival_id;
+    let ring = keys::ring(app, festival).await?;
+    let code = match TicketCode::verify(asked.code.trim(), festival, &ring) {
+        Ok(code) => code,
+        Err(error) => {
+            let reason = match error {
+                CodeError::Unknown => Reason::Unknown,
+                CodeError::Forged => Reason::Forged,
+                CodeError::KeyRetired => Reason::KeyRetired,
+                CodeError::WrongFestival => Reason::WrongFestival,
+            };
+            return Ok(forged(app, device, &asked, reason));
+        }
+    };
+    let catalog = catalog(app, festival).await?;
+    Ok(app.pass::<Scanning>(festival, Request { asked, code, device: device.clone(), catalog, arrived_at: app.clock.now() }).await?)
+}
+
+/// Why a scan got no answer: the device decides by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    /// Too busy.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// What the database said.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+fn forged(app: &App, device: &Device, asked: &Asked, reason: Reason) -> ScanAnswer {
+    metrics::counter!("gatefold_scans_forged_total").increment(1);
+    let now = app.clock.now();
+    let mut waiting = app.the::<Forgeries>().0.lock().unwrap_or_else(PoisonError::into_inner);
+    if waiting.len() < FORGERIES {
+        waiting.push(store::Recorded::refused(device, asked, reason, now));
+    } else {
+        metrics::counter!("gatefold_scans_forged_dropped_total").increment(1);
+    }
+    ScanAnswer {
+        scan_id: asked.scan_id,
+        verdict: Verdict::Refused,
+        reason: Some(reason),
+        instruction: None,
+        pass: None,
+        ticket_end: None,
+        day: None,
+        first_entry: None,
+        decided_at: now,
+    }
+}
+
+/// A scan whose code is well signed.
+pub struct Request {
+    asked: Asked,
+    code: TicketCode,
+    device: Device,
+    catalog: Arc<Catalog>,
+    arrived_at: DateTime<Utc>,
+}
+
+impl Request {
+    fn zone(&self) -> Option<ZoneId> {
+        self.catalog.gates.iter().find(|g| g.gate_id == self.device.gate_id).and_then(|g| g.zone_id)
+    }
+
+    fn pass(&self) -> Option<&Pass> {
+        self.catalog.passes.iter().find(|p| p.pass_number == i32::from(self.code.pass_number))
+    }
+
+    fn presented(&self) -> Presented {
+        Presented {
+            kind: self.asked.kind,
+            generation: self.code.generation,
+            zone_id: self.zone(),
+            device_id: self.device.device_id,
+            checked: self.asked.checked,
+            at: self.arrived_at,
+        }
+    }
+}
+
+/// Batches of scanning.
+pub struct Scanning;
+
+impl Kind for Scanning {
+    const NAME: &'static str = "scan";
+    const MOST: usize = 128;
+    type Request = Request;
+    type Answer = ScanAnswer;
+
+    fn pool(app: &App) -> &PgPool {
+        &app.pools.scan
+    }
+
+    async fn run(app: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[Request]) -> Result<Vec<ScanAnswer>, Trouble> {
+        let mut numbers: Vec<i64> = batch.iter().map(|r| r.code.number).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let tickets = if store::locks_are_off() { tickets::by_numbers(conn, festival, &numbers).await? } else { tickets::lock(conn, festival, &numbers).await? };
+        let ids: Vec<TicketId> = tickets.iter().map(|t| t.ticket_id).collect();
+        let mut entries = store::entries(conn, festival, &ids).await?;
+        let mut known: BTreeMap<i64, (TicketId, Known)> = tickets
+            .into_iter()
+            .map(|t| {
+                let entries = entries.remove(&t.ticket_id).unwrap_or_default();
+                (t.ticket_number, (t.ticket_id, Known { kind: t.kind, status: t.status, generation: t.generation, day_mask: t.day_mask, entries }))
+            })
+            .collect();
+        let mut recorded: HashMap<ScanId, store::Recorded> = store::by_ids(conn, festival, &batch.iter().map(|r| r.asked.scan_id).collect::<Vec<_>>()).await?;
+        let now = app.clock.now();
+        let (mut scans, mut changes, mut answers) = (Vec::new(), store::Changes::default(), Vec::with_capacity(batch.len()));
+        for request in batch {
+            let ticket = known.get_mut(&request.code.number);
+            if let Some(first) = recorded.get(&request.asked.scan_id) {
+                answers.push(answer(request, first, ticket.map(|(_, known)| &*known)));
+                continue;
+            }
+            let scan = match ticket {
+                None => store::Recorded::refused(&request.device, &request.asked, Reason::Unknown, now),
+                Some((ticket_id, known)) => {
+                    let rules = request.pass().map(|p| Rules { zone_ids: p.terms.zone_ids.clone(), reentry: p.terms.reentry, instruction: p.terms.check_instruction });
+                    let decision = decide(known, rules.as_ref(), &request.catalog.days, &request.presented());
+                    apply(known, *ticket_id, request, &decision, &mut changes);
+                    store::Recorded::decided(&request.device, &request.asked, *ticket_id, &decision, now)
+                }
+            };
+            answers.push(answer(request, &scan, known.get(&request.code.number).map(|(_, known)| known)));
+            recorded.insert(request.asked.scan_id, scan.clone());
+            scans.push(scan);
+        }
+        if store::insert(conn, festival, &scans).await? != scans.len() as u64 {
+            return Err(Trouble::Again);
+        }
+        store::apply(conn, festival, &changes).await?;
+        if !changes.entered.is_empty() {
+            let first = festivals::take_positions(conn, festival, "admissions", i64::try_from(changes.entered.len()).unwrap_or(i64::MAX)).await?;
+            store::insert_admissions(conn, festival, &changes.entered, first).await?;
+        }
+        Ok(answers)
+    }
+}
+
+/// Notes the effect of a decision, for the rows and for the next decision of the batch.
+fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, decision: &Decision, changes: &mut store::Changes) {
+    let at = request.arrived_at;
+    let entry = |known: &mut Known, day: i16, no: i16, change: fn(&mut Entered, DateTime<Utc>)| {
+        if let Some(entry) = known.entries.iter_mut().find(|e| e.day_index == day && e.entry_no == no) {
+            change(entry, at);
+        }
+    };
+    match decision.effect {
+        Effect::None => {}
+        Effect::Enter(day_index, entry_no) => {
+            let entered = Entered {
+                day_index,
+                entry_no,
+                scan_id: request.asked.scan_id,
+                device_id: Some(request.device.device_id),
+                gate_id: request.device.gate_id,
+                entered_at: at,
+                left_at: None,
+                undone_at: None,
+            };
+            known.entries.push(entered.clone());
+            changes.entered.push((ticket_id, entered));
+        }
+        Effect::Leave(day, no) => {
+            entry(known, day, no, |e, at| e.left_at = Some(at));
+            changes.left.push((ticket_id, day, no, at));
+        }
+        Effect::Undo(day, no) => {
+            entry(known, day, no, |e, at| e.undone_at = Some(at));
+            changes.undone.push((ticket_id, day, no, at));
+        }
+    }
+}
+
+/// The words of an answer, from the record: so a repeat is answered as the first was.
+fn answer(request: &Request, scan: &store::Recorded, known: Option<&Known>) -> ScanAnswer {
+    let first = known.and_then(|k| scan.first_scan_id.and_then(|id| k.entries.iter().find(|e| e.scan_id == id)));
+    let gate = |e: &Entered| request.catalog.gates.iter().find(|g| g.gate_id == e.gate_id).map(|g| g.name.clone()).unwrap_or_default();
+    let number = format!("{:016X}", request.code.number);
+    ScanAnswer {
+        scan_id: scan.scan_id,
+        verdict: scan.verdict,
+        reason: scan.reason,
+        instruction: scan.instruction,
+        pass: request.pass().map(|p| PassShown { name: p.terms.name.clone(), color: p.terms.color.clone(), color_name: p.terms.color_name.clone() }),
+        ticket_end: scan.ticket_id.map(|_| number[12..].to_owned()),
+        day: scan.day_index.and_then(|i| request.catalog.days.iter().find(|d| d.day_index == i)).map(|d| d.name.clone()),
+        first_entry: first.map(|e| FirstEntry { entered_at: e.entered_at, gate_id: e.gate_id, gate: gate(e) }),
+        decided_at: scan.decided_at,
+    }
+}

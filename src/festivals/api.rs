@@ -1,0 +1,251 @@
+//! The JSON face of festivals, days, zones, stages and gates.
+
+use poem::web::Data;
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Header, Path},
+    payload::{Binary, Json},
+    types::{ParseFromJSON, ToJSON},
+};
+use serde_json::Value;
+
+use super::{Day, Festival, FestivalTerms, Gate, Site, Stage, Zone};
+use crate::{
+    accounts::{
+        Scope,
+        guard::{Anyone, AsStaff, reach},
+    },
+    app::App,
+    fault::Fault,
+    http::{
+        patch::{merge_patch, version_of},
+        problem::{Changing, Created, NOT_FOUND, Or, Problem, Usual},
+        tags::Chapter,
+    },
+    id::{FestivalId, GateId, StageId, ZoneId},
+    page::Page,
+    words::Text,
+};
+
+/// When a day opens and ends.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct DayTerms {
+    /// Its name: `Friday`.
+    pub name: Text,
+    /// When its gates open.
+    pub opens_at: chrono::DateTime<chrono::Utc>,
+    /// When it ends, usually after midnight.
+    pub closes_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// A zone to be added.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewZone {
+    /// Its name.
+    pub name: Text,
+    /// How many people may be in it.
+    #[oai(validator(minimum(value = "1"), maximum(value = "2000000")))]
+    pub capacity: Option<i32>,
+}
+
+/// A stage to be added.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewStage {
+    /// Its name.
+    pub name: Text,
+    /// The zone it stands in.
+    pub zone_id: Option<ZoneId>,
+    /// Its place in lists.
+    #[oai(default)]
+    pub sort: i16,
+}
+
+/// A gate to be added.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewGate {
+    /// Its name.
+    pub name: Text,
+    /// The zone it leads to; without one it leads to the whole site.
+    pub zone_id: Option<ZoneId>,
+}
+
+/// Festivals.
+pub struct FestivalsApi;
+
+/// A festival that the caller may see: published, or their own.
+async fn visible(app: &App, festival: FestivalId, staff: Option<&crate::accounts::Staff>) -> Result<Festival, Problem> {
+    let found = super::one(&app.pools.web, festival).await?.ok_or_else(|| NOT_FOUND.problem())?;
+    let own = staff.is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival));
+    if found.published_at.is_some() || own { Ok(found) } else { Err(NOT_FOUND.problem()) }
+}
+
+#[OpenApi(prefix_path = "/v1", tag = "Chapter::Festivals")]
+impl FestivalsApi {
+    /// List festivals
+    ///
+    /// What fans see, newest first; with a token of a promoter, that promoter's own, drafts included.
+    #[oai(path = "/festivals", method = "get", operation_id = "list_festivals")]
+    async fn list_festivals(&self, who: Anyone, app: Data<&App>) -> Result<Json<Page<Festival>>, Or<Usual>> {
+        let items = match who.0 {
+            Some(staff) => {
+                staff.may(Scope::CatalogRead)?;
+                let mut tx = app.for_promoter(staff.promoter).await?;
+                super::own(&mut tx, staff.promoter).await?.into_iter().filter(|f| staff.reaches(f.festival_id)).collect()
+            }
+            None => super::all(&app.pools.web, app.clock.now()).await?,
+        };
+        Ok(Json(Page { items, next: None }))
+    }
+
+    /// Make a festival
+    ///
+    /// It is a draft that only its promoter sees until it is published. The slug is taken once: a repeated request answers 409. Scope `festivals:write`.
+    #[oai(path = "/festivals", method = "post", operation_id = "create_festival")]
+    async fn create_festival(&self, AsStaff(staff): AsStaff, app: Data<&App>, body: Json<FestivalTerms>) -> Result<Created<Festival>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        let festival = super::create(&app, &staff, &body).await?;
+        let location = format!("/v1/festivals/{}", festival.festival_id.0);
+        Ok(Created { body: festival, location })
+    }
+
+    /// Look at a festival
+    ///
+    /// Its number, words and ink. The version is the ETag of changes.
+    #[oai(path = "/festivals/:festival_id", method = "get", operation_id = "show_festival")]
+    async fn show_festival(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Festival>, Or<Usual>> {
+        Ok(Json(visible(&app, *festival_id, who.0.as_ref()).await?))
+    }
+
+    /// Change a festival
+    ///
+    /// A JSON merge patch (RFC 7396) of its terms. With `If-Match: "<version>"` it is refused (412) when somebody changed it meanwhile. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id", method = "patch", operation_id = "change_festival")]
+    async fn change_festival(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        /// The version that the change is made to, in quotes.
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
+        body: Json<Value>,
+    ) -> Result<Json<Festival>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        let version = version_of(if_match.as_deref())?;
+        let changed = super::change(&app, &staff, *festival_id, version, |terms| {
+            let patched = merge_patch(terms.to_json().unwrap_or_default(), &body.0);
+            FestivalTerms::parse_from_json(Some(patched)).map_err(|error| Fault::wrong("", error.into_message()))
+        });
+        Ok(Json(changed.await?))
+    }
+
+    /// Publish a festival
+    ///
+    /// Fans see it from now on. Doing it again changes nothing. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/publications", method = "post", operation_id = "publish_festival")]
+    async fn publish_festival(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Festival>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        Ok(Json(super::publish(&app, &staff, *festival_id).await?))
+    }
+
+    /// Set the poster
+    ///
+    /// A JPEG, PNG or WebP picture up to 8 MB and 8,000 pixels a side; it is decoded and encoded anew. Without one the server prints one from the name. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/poster", method = "put", operation_id = "set_poster")]
+    async fn set_poster(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Binary<Vec<u8>>) -> Result<Json<Festival>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        Ok(Json(super::set_poster(&app, &staff, *festival_id, body.0).await?))
+    }
+
+    /// List the days of a festival
+    ///
+    /// In their order.
+    #[oai(path = "/festivals/:festival_id/days", method = "get", operation_id = "list_days")]
+    async fn list_days(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Day>>, Or<Usual>> {
+        visible(&app, *festival_id, who.0.as_ref()).await?;
+        Ok(Json(Page { items: super::days(&app.pools.web, *festival_id).await?, next: None }))
+    }
+
+    /// Set a festival day
+    ///
+    /// Makes the day of this index or moves it; doing it again changes nothing. The index is its bit in the day mask of ticket codes. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/days/:day_index", method = "put", operation_id = "set_day")]
+    async fn set_day(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, day_index: Path<i16>, body: Json<DayTerms>) -> Result<Json<Day>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        let DayTerms { name, opens_at, closes_at } = body.0;
+        let day = Day { day_index: *day_index, name, opens_at, closes_at };
+        Ok(Json(super::set_day(&app, &staff, *festival_id, &day).await?))
+    }
+
+    /// List the zones of a festival
+    ///
+    /// In the order they were made.
+    #[oai(path = "/festivals/:festival_id/zones", method = "get", operation_id = "list_zones")]
+    async fn list_zones(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Zone>>, Or<Usual>> {
+        visible(&app, *festival_id, who.0.as_ref()).await?;
+        Ok(Json(Page { items: super::zones(&app.pools.web, *festival_id).await?, next: None }))
+    }
+
+    /// Add a zone
+    ///
+    /// Asking again adds another one. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/zones", method = "post", operation_id = "create_zone")]
+    async fn create_zone(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<NewZone>) -> Result<Created<Zone>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        let zone = Zone { zone_id: ZoneId::fresh(*festival_id, app.clock.now()), name: body.0.name, capacity: body.0.capacity };
+        super::add(&app, &staff, *festival_id, &Site::Zone(zone.clone())).await?;
+        Ok(Created { body: zone, location: format!("/v1/festivals/{}/zones", festival_id.0.0) })
+    }
+
+    /// List the stages of a festival
+    ///
+    /// In the promoter's order.
+    #[oai(path = "/festivals/:festival_id/stages", method = "get", operation_id = "list_stages")]
+    async fn list_stages(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Stage>>, Or<Usual>> {
+        visible(&app, *festival_id, who.0.as_ref()).await?;
+        Ok(Json(Page { items: super::stages(&app.pools.web, *festival_id).await?, next: None }))
+    }
+
+    /// Add a stage
+    ///
+    /// Asking again adds another one. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/stages", method = "post", operation_id = "create_stage")]
+    async fn create_stage(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<NewStage>) -> Result<Created<Stage>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        let NewStage { name, zone_id, sort } = body.0;
+        let stage = Stage { stage_id: StageId::fresh(*festival_id, app.clock.now()), zone_id, name, sort };
+        super::add(&app, &staff, *festival_id, &Site::Stage(stage.clone())).await?;
+        Ok(Created { body: stage, location: format!("/v1/festivals/{}/stages", festival_id.0.0) })
+    }
+
+    /// List the gates of a festival
+    ///
+    /// In the order they were made.
+    #[oai(path = "/festivals/:festival_id/gates", method = "get", operation_id = "list_gates")]
+    async fn list_gates(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Gate>>, Or<Usual>> {
+        visible(&app, *festival_id, who.0.as_ref()).await?;
+        Ok(Json(Page { items: super::gates(&app.pools.web, *festival_id).await?, next: None }))
+    }
+
+    /// Add a gate
+    ///
+    /// Asking again adds another one. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/gates", method = "post", operation_id = "create_gate")]
+    async fn create_gate(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<NewGate>) -> Result<Created<Gate>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        let gate = Gate { gate_id: GateId::fresh(*festival_id, app.clock.now()), zone_id: body.0.zone_id, name: body.0.name };
+        super::add(&app, &staff, *festival_id, &Site::Gate(gate.clone())).await?;
+        Ok(Created { body: gate, location: format!("/v1/festivals/{}/gates", festival_id.0.0) })
+    }
+}

@@ -1,0 +1,216 @@
+//! The rows of festivals, days, zones, stages, gates and feeds.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool, types::Json};
+
+use super::{Day, Festival, FestivalTerms, Gate, Site, Stage, Zone};
+use crate::id::{FestivalId, PromoterId};
+
+pub(super) async fn insert(conn: &mut PgConnection, promoter: PromoterId, terms: &FestivalTerms, now: DateTime<Utc>) -> Result<Festival, sqlx::Error> {
+    sqlx::query_as(
+        "insert into festivals (promoter_id, slug, kind, name, lead, place, currency, time_zone, spot, language, created_at, version) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1) returning *",
+    )
+    .bind(promoter)
+    .bind(&terms.slug)
+    .bind(terms.kind)
+    .bind(Json(&terms.name))
+    .bind(Json(&terms.lead))
+    .bind(Json(&terms.place))
+    .bind(terms.currency)
+    .bind(&terms.time_zone)
+    .bind(&terms.spot)
+    .bind(terms.language)
+    .bind(now)
+    .fetch_one(conn)
+    .await
+}
+
+pub(super) async fn insert_feeds(conn: &mut PgConnection, festival: FestivalId) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into feeds (festival_id, kind, position) values ($1, 'tickets', 0), ($1, 'admissions', 0)").bind(festival).execute(conn).await?;
+    Ok(())
+}
+
+pub(super) async fn lock(conn: &mut PgConnection, promoter: PromoterId, festival: FestivalId) -> Result<Option<Festival>, sqlx::Error> {
+    sqlx::query_as("select * from festivals where festival_id = $1 and promoter_id = $2 for no key update").bind(festival).bind(promoter).fetch_optional(conn).await
+}
+
+pub(super) async fn update(conn: &mut PgConnection, festival: FestivalId, terms: &FestivalTerms) -> Result<Festival, sqlx::Error> {
+    sqlx::query_as(
+        "update festivals set kind = $2, name = $3, lead = $4, place = $5, spot = $6, language = $7, version = version + 1 \
+         where festival_id = $1 returning *",
+    )
+    .bind(festival)
+    .bind(terms.kind)
+    .bind(Json(&terms.name))
+    .bind(Json(&terms.lead))
+    .bind(Json(&terms.place))
+    .bind(&terms.spot)
+    .bind(terms.language)
+    .fetch_one(conn)
+    .await
+}
+
+pub(super) async fn publish(conn: &mut PgConnection, promoter: PromoterId, festival: FestivalId, now: DateTime<Utc>) -> Result<Option<Festival>, sqlx::Error> {
+    sqlx::query_as("update festivals set published_at = coalesce(published_at, $3), version = version + 1 where festival_id = $1 and promoter_id = $2 returning *")
+        .bind(festival)
+        .bind(promoter)
+        .bind(now)
+        .fetch_optional(conn)
+        .await
+}
+
+pub(super) async fn set_poster(conn: &mut PgConnection, promoter: PromoterId, festival: FestivalId, hash: &[u8]) -> Result<Option<Festival>, sqlx::Error> {
+    sqlx::query_as("update festivals set poster_hash = $3, version = version + 1 where festival_id = $1 and promoter_id = $2 returning *")
+        .bind(festival)
+        .bind(promoter)
+        .bind(hash)
+        .fetch_optional(conn)
+        .await
+}
+
+/// A festival of a promoter.
+///
+/// # Errors
+/// What the database said.
+pub async fn owned(conn: &mut PgConnection, promoter: PromoterId, festival: FestivalId) -> Result<Option<Festival>, sqlx::Error> {
+    sqlx::query_as("select * from festivals where festival_id = $1 and promoter_id = $2").bind(festival).bind(promoter).fetch_optional(conn).await
+}
+
+/// The festivals of a promoter, newest first, drafts included.
+///
+/// # Errors
+/// What the database said.
+pub async fn own(conn: &mut PgConnection, promoter: PromoterId) -> Result<Vec<Festival>, sqlx::Error> {
+    sqlx::query_as("select * from festivals where promoter_id = $1 and festival_id > 0 order by festival_id desc limit 200").bind(promoter).fetch_all(conn).await
+}
+
+/// The festivals that fans see, newest first.
+///
+/// # Errors
+/// What the database said.
+pub async fn all(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<Festival>, sqlx::Error> {
+    sqlx::query_as("select * from festivals where published_at <= $1 and festival_id > 0 order by festival_id desc limit 200").bind(now).fetch_all(pool).await
+}
+
+/// A festival.
+///
+/// # Errors
+/// What the database said.
+pub async fn one(pool: &PgPool, festival: FestivalId) -> Result<Option<Festival>, sqlx::Error> {
+    sqlx::query_as("select * from festivals where festival_id = $1 and festival_id > 0").bind(festival).fetch_optional(pool).await
+}
+
+/// A festival by the end of its address.
+///
+/// # Errors
+/// What the database said.
+pub async fn by_slug(pool: &PgPool, slug: &str) -> Result<Option<Festival>, sqlx::Error> {
+    sqlx::query_as("select * from festivals where slug = $1 and festival_id > 0").bind(slug).fetch_optional(pool).await
+}
+
+pub(super) async fn upsert_day(conn: &mut PgConnection, festival: FestivalId, day: &Day) -> Result<Day, sqlx::Error> {
+    sqlx::query_as(
+        "insert into days (festival_id, day_index, name, opens_at, closes_at) values ($1, $2, $3, $4, $5) \
+         on conflict (festival_id, day_index) do update set name = excluded.name, opens_at = excluded.opens_at, closes_at = excluded.closes_at \
+         returning day_index, name, opens_at, closes_at",
+    )
+    .bind(festival)
+    .bind(day.day_index)
+    .bind(Json(&day.name))
+    .bind(day.opens_at)
+    .bind(day.closes_at)
+    .fetch_one(conn)
+    .await
+}
+
+pub(super) async fn insert_site(conn: &mut PgConnection, festival: FestivalId, site: &Site) -> Result<(), sqlx::Error> {
+    match site {
+        Site::Zone(zone) => {
+            sqlx::query("insert into zones (festival_id, zone_id, name, capacity) values ($1, $2, $3, $4)")
+                .bind(festival)
+                .bind(zone.zone_id)
+                .bind(Json(&zone.name))
+                .bind(zone.capacity)
+                .execute(conn)
+                .await?;
+        }
+        Site::Stage(stage) => {
+            sqlx::query("insert into stages (festival_id, stage_id, zone_id, name, sort) values ($1, $2, $3, $4, $5)")
+                .bind(festival)
+                .bind(stage.stage_id)
+                .bind(stage.zone_id)
+                .bind(Json(&stage.name))
+                .bind(stage.sort)
+                .execute(conn)
+                .await?;
+        }
+        Site::Gate(gate) => {
+            sqlx::query("insert into gates (festival_id, gate_id, zone_id, name) values ($1, $2, $3, $4)")
+                .bind(festival)
+                .bind(gate.gate_id)
+                .bind(gate.zone_id)
+                .bind(Json(&gate.name))
+                .execute(conn)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// The days of a festival in their order.
+///
+/// # Errors
+/// What the database said.
+pub async fn days(pool: &PgPool, festival: FestivalId) -> Result<Vec<Day>, sqlx::Error> {
+    sqlx::query_as("select day_index, name, opens_at, closes_at from days where festival_id = $1 and cancelled_at is null order by opens_at")
+        .bind(festival)
+        .fetch_all(pool)
+        .await
+}
+
+/// The zones of a festival.
+///
+/// # Errors
+/// What the database said.
+pub async fn zones(pool: &PgPool, festival: FestivalId) -> Result<Vec<Zone>, sqlx::Error> {
+    sqlx::query_as("select zone_id, name, capacity from zones where festival_id = $1 order by zone_id").bind(festival).fetch_all(pool).await
+}
+
+/// The stages of a festival in the promoter's order.
+///
+/// # Errors
+/// What the database said.
+pub async fn stages(pool: &PgPool, festival: FestivalId) -> Result<Vec<Stage>, sqlx::Error> {
+    sqlx::query_as("select stage_id, zone_id, name, sort from stages where festival_id = $1 order by sort, stage_id").bind(festival).fetch_all(pool).await
+}
+
+/// The gates of a festival.
+///
+/// # Errors
+/// What the database said.
+pub async fn gates(pool: &PgPool, festival: FestivalId) -> Result<Vec<Gate>, sqlx::Error> {
+    sqlx::query_as("select gate_id, zone_id, name from gates where festival_id = $1 order by gate_id").bind(festival).fetch_all(pool).await
+}
+
+/// Takes `count` positions of a feed, as the last lock of a transaction; returns the first.
+///
+/// # Errors
+/// What the database said.
+pub async fn take_positions(conn: &mut PgConnection, festival: FestivalId, kind: &'static str, count: i64) -> Result<i64, sqlx::Error> {
+    let last: i64 = sqlx::query_scalar("update feeds set position = position + $3 where festival_id = $1 and kind = $2 returning position")
+        .bind(festival)
+        .bind(kind)
+        .bind(count)
+        .fetch_one(conn)
+        .await?;
+    Ok(last - count + 1)
+}
+
+/// When the last day of a festival ends; joins a transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn last_day(conn: &mut PgConnection, festival: FestivalId) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar("select max(closes_at) from days where festival_id = $1").bind(festival).fetch_one(conn).await
+}

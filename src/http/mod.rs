@@ -1,0 +1,7 @@
+//! What HTTP is made of here, known to the JSON faces and pages only: problems, rates, the door.
+
+pub mod door;
+pub mod limit;
+pub mod patch;
+pub mod problem;
+pub mod tags;

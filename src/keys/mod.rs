@@ -1,0 +1,119 @@
+//! Signing keys of ticket codes: Ed25519, several verify at once, one signs. The private half is sealed under the master key.
+//!
+//! ```text
+//! pending -> active -> verify_only -> revoked
+//! ```
+
+mod store;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use sqlx::PgConnection;
+
+use crate::{
+    app::App,
+    id::FestivalId,
+    secrets::{self, Place, Secrets},
+};
+
+/// How long keys are believed: a rotation reaches every server after this.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// Whether a key signs, verifies or is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// Made, not yet used.
+    Pending,
+    /// Signs and verifies.
+    Active,
+    /// Verifies codes that are out.
+    VerifyOnly,
+    /// Opens nothing.
+    Revoked,
+}
+
+/// One key of a festival.
+#[derive(Clone)]
+pub struct Key {
+    /// Its id in the code: a byte.
+    pub key_id: u8,
+    /// What it is good for.
+    pub state: KeyState,
+    /// The public half.
+    pub public: VerifyingKey,
+    private: Option<SigningKey>,
+}
+
+/// The keys of a festival.
+#[derive(Clone, Default)]
+pub struct Ring(pub Vec<Key>);
+
+impl Ring {
+    /// The key of an id.
+    #[must_use]
+    pub fn key(&self, key_id: u8) -> Option<&Key> {
+        self.0.iter().find(|key| key.key_id == key_id)
+    }
+
+    /// The id of the key that signs new tickets.
+    #[must_use]
+    pub fn active(&self) -> Option<u8> {
+        self.0.iter().find(|key| key.state == KeyState::Active).map(|key| key.key_id)
+    }
+
+    /// The private half of a key; also of one that only verifies, because a code is a pure function of its row for ever.
+    #[must_use]
+    pub fn signer(&self, key_id: u8) -> Option<&SigningKey> {
+        self.key(key_id).and_then(|key| key.private.as_ref())
+    }
+}
+
+/// What was last read about keys.
+#[derive(Default)]
+pub struct Rings(Mutex<HashMap<FestivalId, (Arc<Ring>, Instant)>>);
+
+/// The keys of a festival, at most a second old.
+///
+/// # Errors
+/// What the database said.
+pub async fn ring(app: &App, festival: FestivalId) -> Result<Arc<Ring>, sqlx::Error> {
+    let rings = &app.the::<Rings>().0;
+    if let Some((ring, read)) = rings.lock().unwrap_or_else(PoisonError::into_inner).get(&festival)
+        && read.elapsed() < BELIEVED
+    {
+        return Ok(ring.clone());
+    }
+    let ring = Arc::new(Ring(store::keys(&app.pools.scan, &app.secrets, festival).await?));
+    rings.lock().unwrap_or_else(PoisonError::into_inner).insert(festival, (ring.clone(), Instant::now()));
+    Ok(ring)
+}
+
+/// Makes the first key of a festival; joins the transaction that makes the festival.
+///
+/// # Errors
+/// What the database said.
+pub async fn make(conn: &mut PgConnection, secrets: &Secrets, festival: FestivalId, key_id: u8, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let mut seed = [0_u8; 32];
+    secrets::fill(&mut seed);
+    let key = SigningKey::from_bytes(&seed);
+    let sealed = secrets.seal(place(festival, &key_id.to_string()), &seed);
+    store::insert(conn, festival, key_id, key.verifying_key().as_bytes(), &sealed, now).await
+}
+
+fn place(festival: FestivalId, key: &str) -> Place<'_> {
+    Place { table: "signing_keys", column: "private_key_sealed", festival, key }
+}
+
+#[cfg(test)]
+impl Key {
+    /// A key of a unit test.
+    pub(crate) fn of_test(key_id: u8, state: KeyState, key: SigningKey) -> Self {
+        Self { key_id, state, public: key.verifying_key(), private: Some(key) }
+    }
+}

@@ -1,0 +1,45 @@
+//! The rows of signing keys.
+
+use chrono::{DateTime, Utc};
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use sqlx::{PgConnection, PgPool};
+
+use super::{Key, KeyState, place};
+use crate::{id::FestivalId, secrets::Secrets};
+
+pub(super) async fn keys(pool: &PgPool, secrets: &Secrets, festival: FestivalId) -> Result<Vec<Key>, sqlx::Error> {
+    let rows: Vec<(i16, String, Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("select key_id, state, public_key, private_key_sealed from signing_keys where festival_id = $1 order by key_id")
+            .bind(festival)
+            .fetch_all(pool)
+            .await?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|(key_id, state, public, sealed)| {
+            let public = VerifyingKey::from_bytes(public.as_slice().try_into().ok()?).ok()?;
+            let seed = secrets.open(place(festival, &key_id.to_string()), &sealed);
+            let private = seed.and_then(|seed| Some(SigningKey::from_bytes(seed.as_slice().try_into().ok()?)));
+            let state = match state.as_str() {
+                "pending" => KeyState::Pending,
+                "active" => KeyState::Active,
+                "verify_only" => KeyState::VerifyOnly,
+                _ => KeyState::Revoked,
+            };
+            Some(Key { key_id: u8::try_from(key_id).ok()?, state, public, private })
+        })
+        .collect())
+}
+
+pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, key_id: u8, public: &[u8], sealed: &[u8], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into signing_keys (festival_id, key_id, state, public_key, private_key_sealed, created_at) values ($1, $2, 'active', $3, $4, $5)",
+    )
+    .bind(festival)
+    .bind(i16::from(key_id))
+    .bind(public)
+    .bind(sealed)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

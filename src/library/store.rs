@@ -1,0 +1,81 @@
+//! The rows of entitlements.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, PgPool};
+
+use super::Entitle;
+use crate::id::{EntitlementId, FestivalId, OrderId, ReleaseId};
+
+pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, grants: &[Entitle], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into entitlements (festival_id, entitlement_id, order_id, line_no, component_no, release_id, copies, claimed) \
+         select $1, e.*, 0 from unnest($2::uuid[], $3::uuid[], $4::smallint[], $5::smallint[], $6::uuid[], $7::integer[]) as e",
+    )
+    .bind(festival)
+    .bind(grants.iter().map(|_| EntitlementId::fresh(festival, now)).collect::<Vec<_>>())
+    .bind(grants.iter().map(|g| g.order_id).collect::<Vec<_>>())
+    .bind(grants.iter().map(|g| g.line_no).collect::<Vec<_>>())
+    .bind(grants.iter().map(|g| g.component_no).collect::<Vec<_>>())
+    .bind(grants.iter().map(|g| g.release_id).collect::<Vec<_>>())
+    .bind(grants.iter().map(|g| g.copies).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// An album of an order.
+#[derive(Clone, Debug, FromRow)]
+pub struct Album {
+    /// The entitlement.
+    pub entitlement_id: EntitlementId,
+    /// The release.
+    pub release_id: ReleaseId,
+    /// How many copies.
+    pub copies: i32,
+    /// Its title.
+    pub title: String,
+    /// Its artist.
+    pub artist: String,
+    /// The label's number.
+    pub catalog_number: Option<String>,
+    /// The hash of its cover.
+    pub cover_hash: Option<Vec<u8>>,
+}
+
+/// The albums of an order that is paid.
+///
+/// # Errors
+/// What the database said.
+pub async fn albums(pool: &PgPool, order: OrderId) -> Result<Vec<Album>, sqlx::Error> {
+    sqlx::query_as(
+        "select e.entitlement_id, e.release_id, e.copies, r.title, r.artist, r.catalog_number, r.cover_hash \
+         from entitlements e join releases r on r.release_id = e.release_id \
+         join orders o on o.festival_id = e.festival_id and o.order_id = e.order_id \
+         where e.festival_id = $1 and e.order_id = $2 and e.copies > 0 and o.status in ('paid', 'partly_refunded') order by e.entitlement_id",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .fetch_all(pool)
+    .await
+}
+
+/// The release of a living entitlement; notes the first time that something of it was taken.
+pub(super) async fn take(pool: &PgPool, entitlement: EntitlementId, now: DateTime<Utc>) -> Result<Option<ReleaseId>, sqlx::Error> {
+    let found: Option<(ReleaseId, Option<DateTime<Utc>>)> = sqlx::query_as(
+        "select e.release_id, e.first_taken_at from entitlements e join orders o on o.festival_id = e.festival_id and o.order_id = e.order_id \
+         where e.festival_id = $1 and e.entitlement_id = $2 and e.copies > 0 and o.status in ('paid', 'partly_refunded')",
+    )
+    .bind(entitlement.festival())
+    .bind(entitlement)
+    .fetch_optional(pool)
+    .await?;
+    if let Some((_, None)) = found {
+        sqlx::query("update entitlements set first_taken_at = $3 where festival_id = $1 and entitlement_id = $2 and first_taken_at is null")
+            .bind(entitlement.festival())
+            .bind(entitlement)
+            .bind(now)
+            .execute(pool)
+            .await?;
+    }
+    Ok(found.map(|(release, _)| release))
+}

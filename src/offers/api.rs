@@ -1,0 +1,203 @@
+//! The JSON face of passes, add-ons, offers and stock.
+
+use poem::web::Data;
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Header, Path},
+    payload::Json,
+    types::{ParseFromJSON, ToJSON},
+};
+use serde_json::Value;
+
+use super::{AddOn, NewOffer, Offer, OfferTerms, OnSale, Pass, PassTerms, Stock, TierTerms};
+use crate::{
+    accounts::{
+        Scope,
+        guard::{Anyone, AsStaff, reach},
+    },
+    app::App,
+    fault::Fault,
+    festivals,
+    http::{
+        patch::{merge_patch, version_of},
+        problem::{Changing, Created, NOT_FOUND, Or, Problem, Usual},
+        tags::Chapter,
+    },
+    id::{FestivalId, OfferId, StockId},
+    page::Page,
+    words::Text,
+};
+
+/// An add-on to be made.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewAddOn {
+    /// Its name.
+    pub name: Text,
+}
+
+/// A stock to be made.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewStock {
+    /// A name for the promoter.
+    #[oai(validator(min_length = 1, max_length = 200))]
+    pub name: String,
+    /// How many there are; without one it only counts.
+    #[oai(validator(minimum(value = "0")))]
+    pub capacity: Option<i32>,
+}
+
+/// The new capacity of a stock.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct Resize {
+    /// How many there are; absent for no bound.
+    #[oai(validator(minimum(value = "0")))]
+    pub capacity: Option<i32>,
+}
+
+/// Passes, add-ons, offers and stock.
+pub struct OffersApi;
+
+async fn visible(app: &App, festival: FestivalId, who: &Anyone) -> Result<(), Problem> {
+    let found = festivals::one(&app.pools.web, festival).await?.ok_or_else(|| NOT_FOUND.problem())?;
+    let own = who.0.as_ref().is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival));
+    if found.published_at.is_some() || own { Ok(()) } else { Err(NOT_FOUND.problem()) }
+}
+
+#[OpenApi(prefix_path = "/v1", tag = "Chapter::Offers")]
+impl OffersApi {
+    /// List the passes of a festival
+    ///
+    /// By their number.
+    #[oai(path = "/festivals/:festival_id/passes", method = "get", operation_id = "list_passes")]
+    async fn list_passes(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Pass>>, Or<Usual>> {
+        visible(&app, *festival_id, &who).await?;
+        Ok(Json(Page { items: super::passes(&app.pools.web, *festival_id).await?, next: None }))
+    }
+
+    /// Make a pass
+    ///
+    /// It gets the next number of ticket codes. Asking again makes another one. Scope `offers:write`.
+    #[oai(path = "/festivals/:festival_id/passes", method = "post", operation_id = "create_pass")]
+    async fn create_pass(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<PassTerms>) -> Result<Created<Pass>, Or<Changing>> {
+        staff.may(Scope::OffersWrite)?;
+        reach(&staff, *festival_id)?;
+        let pass = super::add_pass(&app, &staff, *festival_id, &body).await?;
+        Ok(Created { body: pass, location: format!("/v1/festivals/{}/passes", festival_id.0.0) })
+    }
+
+    /// List the add-ons of a festival
+    ///
+    /// By their number.
+    #[oai(path = "/festivals/:festival_id/add-ons", method = "get", operation_id = "list_add_ons")]
+    async fn list_add_ons(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<AddOn>>, Or<Usual>> {
+        visible(&app, *festival_id, &who).await?;
+        Ok(Json(Page { items: super::add_ons(&app.pools.web, *festival_id).await?, next: None }))
+    }
+
+    /// Make an add-on
+    ///
+    /// Asking again makes another one. Scope `offers:write`.
+    #[oai(path = "/festivals/:festival_id/add-ons", method = "post", operation_id = "create_add_on")]
+    async fn create_add_on(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<NewAddOn>) -> Result<Created<AddOn>, Or<Changing>> {
+        staff.may(Scope::OffersWrite)?;
+        reach(&staff, *festival_id)?;
+        let add_on = super::add_add_on(&app, &staff, *festival_id, &body.name).await?;
+        Ok(Created { body: add_on, location: format!("/v1/festivals/{}/add-ons", festival_id.0.0) })
+    }
+
+    /// List the offers of a festival
+    ///
+    /// As fans see them: with the price of the moment and availability in coarse words. Placing decides, this list does not.
+    #[oai(path = "/festivals/:festival_id/offers", method = "get", operation_id = "list_offers")]
+    async fn list_offers(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<OnSale>>, Or<Usual>> {
+        visible(&app, *festival_id, &who).await?;
+        let stocks = super::stocks_of(&app.pools.web, *festival_id).await?;
+        let now = app.clock.now();
+        let offers = super::offers(&app.pools.web, *festival_id).await?;
+        Ok(Json(Page { items: offers.into_iter().map(|o| super::on_sale(o, &stocks, now)).collect(), next: None }))
+    }
+
+    /// Make an offer
+    ///
+    /// With its stock, tiers, components and requirements. Asking again makes another one. Scope `offers:write`.
+    #[oai(path = "/festivals/:festival_id/offers", method = "post", operation_id = "create_offer")]
+    async fn create_offer(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<NewOffer>) -> Result<Created<Offer>, Or<Changing>> {
+        staff.may(Scope::OffersWrite)?;
+        reach(&staff, *festival_id)?;
+        let offer = super::add_offer(&app, &staff, *festival_id, &body).await?;
+        let location = format!("/v1/offers/{}", offer.offer_id);
+        Ok(Created { body: offer, location })
+    }
+
+    /// Change an offer
+    ///
+    /// A JSON merge patch (RFC 7396) of its terms; `"paused": {"en": ".."}` pauses it with a sentence that fans read, `"paused": null` goes on.
+    /// With `If-Match: "<version>"` it is refused (412) when somebody changed it meanwhile. Scope `offers:write`.
+    #[oai(path = "/offers/:offer_id", method = "patch", operation_id = "change_offer")]
+    async fn change_offer(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        offer_id: Path<OfferId>,
+        /// The version that the change is made to, in quotes.
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
+        body: Json<Value>,
+    ) -> Result<Json<Offer>, Or<Changing>> {
+        staff.may(Scope::OffersWrite)?;
+        reach(&staff, offer_id.festival())?;
+        let version = version_of(if_match.as_deref())?;
+        let changed = super::change_offer(&app, &staff, *offer_id, version, |terms| {
+            let patched = merge_patch(terms.to_json().unwrap_or_default(), &body.0);
+            OfferTerms::parse_from_json(Some(patched)).map_err(|error| Fault::wrong("", error.into_message()))
+        });
+        Ok(Json(changed.await?))
+    }
+
+    /// Change a tier
+    ///
+    /// Its name, price and end. Orders that are placed keep their price. Doing it again changes nothing. Scope `offers:write`.
+    #[oai(path = "/offers/:offer_id/tiers/:tier_no", method = "put", operation_id = "change_tier")]
+    async fn change_tier(&self, AsStaff(staff): AsStaff, app: Data<&App>, offer_id: Path<OfferId>, tier_no: Path<i16>, body: Json<TierTerms>) -> Result<Json<Offer>, Or<Changing>> {
+        staff.may(Scope::OffersWrite)?;
+        reach(&staff, offer_id.festival())?;
+        Ok(Json(super::change_tier(&app, &staff, *offer_id, *tier_no, &body).await?))
+    }
+
+    /// List the stocks of a festival
+    ///
+    /// With what is held and sold. Scope `orders:read`.
+    #[oai(path = "/festivals/:festival_id/stocks", method = "get", operation_id = "list_stocks")]
+    async fn list_stocks(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Stock>>, Or<Usual>> {
+        staff.may(Scope::OrdersRead)?;
+        reach(&staff, *festival_id)?;
+        let mut tx = app.for_promoter(staff.promoter).await?;
+        festivals::owned(&mut tx, staff.promoter, *festival_id).await?.ok_or_else(|| NOT_FOUND.problem())?;
+        Ok(Json(Page { items: super::stocks(&mut tx, *festival_id).await?, next: None }))
+    }
+
+    /// Make a stock that several offers share
+    ///
+    /// Asking again makes another one. Scope `offers:write`.
+    #[oai(path = "/festivals/:festival_id/stocks", method = "post", operation_id = "create_stock")]
+    async fn create_stock(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<NewStock>) -> Result<Created<Stock>, Or<Changing>> {
+        staff.may(Scope::OffersWrite)?;
+        reach(&staff, *festival_id)?;
+        let stock = super::add_stock(&app, &staff, *festival_id, &body.name, body.capacity).await?;
+        let location = format!("/v1/stocks/{}", stock.stock_id);
+        Ok(Created { body: stock, location })
+    }
+
+    /// Change the capacity of a stock
+    ///
+    /// Also while it is on sale; refused with the numbers when more is held and sold than there would be. Scope `offers:write`.
+    #[oai(path = "/stocks/:stock_id", method = "put", operation_id = "resize_stock")]
+    async fn resize_stock(&self, AsStaff(staff): AsStaff, app: Data<&App>, stock_id: Path<StockId>, body: Json<Resize>) -> Result<Json<Stock>, Or<Changing>> {
+        staff.may(Scope::OffersWrite)?;
+        reach(&staff, stock_id.festival())?;
+        Ok(Json(super::resize(&app, &staff, *stock_id, body.capacity).await?))
+    }
+}

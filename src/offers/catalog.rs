@@ -1,0 +1,332 @@
+//! Commands of the promoter on passes, add-ons, offers and stock.
+
+use chrono::{DateTime, Utc};
+use poem_openapi::Object;
+
+use super::{AddOn, Offer, OfferStock, Pass, PassTerms, Requirement, Stock, TaxKind, store};
+use crate::{
+    accounts::Staff,
+    app::App,
+    audit::{self, Act},
+    fault::{Checks, Fault},
+    festivals,
+    id::{AddOnId, FestivalId, OfferId, PassId, ReleaseId, StockId},
+    money::Money,
+    words::Text,
+};
+
+/// What a promoter says about an offer.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct OfferTerms {
+    /// Its name.
+    pub name: Text,
+    /// A sentence about it.
+    #[oai(default)]
+    pub about: Text,
+    /// Its place in lists.
+    #[oai(default)]
+    pub sort: i16,
+    /// When its sale opens; without one it is open.
+    #[oai(skip_serializing_if_is_none)]
+    pub opens_at: Option<DateTime<Utc>>,
+    /// When its sale closes; without one it stays open.
+    #[oai(skip_serializing_if_is_none)]
+    pub closes_at: Option<DateTime<Utc>>,
+    /// While it is paused: the sentence that fans read.
+    #[oai(skip_serializing_if_is_none)]
+    pub paused: Option<Text>,
+    /// The most of one order.
+    #[oai(default = "ten", validator(minimum(value = "1"), maximum(value = "100")))]
+    pub max_per_order: i32,
+    /// The most of one fan, over all orders.
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "1000")))]
+    pub max_per_fan: Option<i32>,
+}
+
+fn ten() -> i32 {
+    10
+}
+
+/// A price step to be made.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewTier {
+    /// Its name: `Early`.
+    pub name: Text,
+    /// The price to pay.
+    pub price: Money,
+    /// Until when it is open.
+    #[oai(skip_serializing_if_is_none)]
+    pub until_at: Option<DateTime<Utc>>,
+    /// How many are sold at it.
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "1")))]
+    pub capacity: Option<i32>,
+}
+
+/// What may change about a price step.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct TierTerms {
+    /// Its name.
+    pub name: Text,
+    /// The price to pay; orders that are placed keep theirs.
+    pub price: Money,
+    /// Until when it is open.
+    #[oai(skip_serializing_if_is_none)]
+    pub until_at: Option<DateTime<Utc>>,
+}
+
+/// A component to be made: exactly one of pass, release, add-on.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewComponent {
+    /// The pass, if it is one.
+    pub pass_id: Option<PassId>,
+    /// The release, if it is one.
+    pub release_id: Option<ReleaseId>,
+    /// The add-on, if it is one.
+    pub add_on_id: Option<AddOnId>,
+    /// Its share of the price, as an integer weight.
+    #[oai(validator(maximum(value = "1000000000")))]
+    pub weight: u32,
+    /// How its tax is taken out.
+    pub tax_kind: TaxKind,
+    /// The tax rate in parts per million: 9 % is 90000.
+    #[oai(validator(maximum(value = "1000000")))]
+    pub tax_ppm: u32,
+}
+
+/// An offer to be made.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewOffer {
+    /// What it says.
+    pub terms: OfferTerms,
+    /// How many there are; without one only its other stocks and tiers bound it.
+    #[oai(validator(minimum(value = "1")))]
+    pub capacity: Option<i32>,
+    /// Its price steps, at least one.
+    #[oai(validator(min_items = 1, max_items = 20))]
+    pub tiers: Vec<NewTier>,
+    /// What it is made of, at least one thing.
+    #[oai(validator(min_items = 1, max_items = 20))]
+    pub components: Vec<NewComponent>,
+    /// What it needs beside it.
+    #[oai(default, validator(max_items = 10))]
+    pub requirements: Vec<Requirement>,
+    /// Other stocks that a unit of it takes.
+    #[oai(default, validator(max_items = 10))]
+    pub stocks: Vec<OfferStock>,
+}
+
+/// Makes a pass with the next number.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn add_pass(app: &App, staff: &Staff, festival: FestivalId, terms: &PassTerms) -> Result<Pass, Fault> {
+    Checks::default()
+        .claim(!terms.name.is_blank(), "/name", "a pass has a name in at least one language")
+        .claim(!terms.color_name.is_blank(), "/color_name", "a color is named, because color never speaks alone")
+        .claim(terms.zone_ids.iter().all(|z| z.festival() == festival), "/zone_ids", "not a zone of this festival")
+        .done()?;
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    let number = store::next_number(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    let pass = store::insert_pass(&mut tx, festival, PassId::fresh(festival, now), number, terms).await?;
+    note(&mut tx, staff, festival, "pass.added", pass.pass_id.to_string(), None, now).await?;
+    tx.commit().await?;
+    Ok(pass)
+}
+
+/// Makes an add-on with the next number.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn add_add_on(app: &App, staff: &Staff, festival: FestivalId, name: &Text) -> Result<AddOn, Fault> {
+    Checks::default().claim(!name.is_blank(), "/name", "an add-on has a name in at least one language").done()?;
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    let number = store::next_number(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    let add_on = store::insert_add_on(&mut tx, festival, AddOnId::fresh(festival, now), number, name).await?;
+    note(&mut tx, staff, festival, "add_on.added", add_on.add_on_id.to_string(), None, now).await?;
+    tx.commit().await?;
+    Ok(add_on)
+}
+
+/// Makes a stock that several offers may share.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn add_stock(app: &App, staff: &Staff, festival: FestivalId, name: &str, capacity: Option<i32>) -> Result<Stock, Fault> {
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    let stock = store::insert_stock(&mut tx, festival, StockId::fresh(festival, now), name, capacity).await?;
+    note(&mut tx, staff, festival, "stock.added", stock.stock_id.to_string(), Some(serde_json::json!({ "capacity": capacity })), now).await?;
+    tx.commit().await?;
+    Ok(stock)
+}
+
+/// Changes the capacity of a stock, also while it is on sale.
+///
+/// # Errors
+/// [`Fault::Conflict`] with the numbers when more is held and sold than there would be.
+pub async fn resize(app: &App, staff: &Staff, stock: StockId, capacity: Option<i32>) -> Result<Stock, Fault> {
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    let before = store::lock_stock(&mut tx, staff.promoter, stock).await?.ok_or(Fault::NotFound)?;
+    if let Some(capacity) = capacity
+        && capacity < before.held + before.sold
+    {
+        return Err(Fault::Conflict(format!("{} are held and {} sold; the capacity cannot be {capacity}", before.held, before.sold)));
+    }
+    let after = store::resize_stock(&mut tx, stock, capacity).await?;
+    let change = serde_json::json!({ "before": before.capacity, "after": capacity });
+    note(&mut tx, staff, stock.festival(), "stock.resized", stock.to_string(), Some(change), now).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+fn check(festival: FestivalId, new: &NewOffer, currency: crate::money::Currency) -> Result<(), Fault> {
+    let mut checks = Checks::default();
+    check_terms(&mut checks, "/terms", &new.terms);
+    for (i, tier) in new.tiers.iter().enumerate() {
+        checks
+            .claim(tier.price.minor >= 0, &format!("/tiers/{i}/price"), "a price is not negative")
+            .claim(tier.price.minor <= 1_000_000_000_000, &format!("/tiers/{i}/price"), "a price that high is a mistake")
+            .claim(tier.price.currency == currency, &format!("/tiers/{i}/price"), "prices are in the currency of the festival")
+            .claim(!tier.name.is_blank(), &format!("/tiers/{i}/name"), "a tier has a name in at least one language");
+    }
+    for (i, c) in new.components.iter().enumerate() {
+        let things = usize::from(c.pass_id.is_some()) + usize::from(c.release_id.is_some()) + usize::from(c.add_on_id.is_some());
+        let ours = c.pass_id.is_none_or(|id| id.festival() == festival) && c.add_on_id.is_none_or(|id| id.festival() == festival);
+        checks
+            .claim(things == 1, &format!("/components/{i}"), "exactly one of pass_id, release_id, add_on_id")
+            .claim(ours, &format!("/components/{i}"), "not of this festival");
+    }
+    for (i, r) in new.requirements.iter().enumerate() {
+        checks.claim(r.any_of.iter().all(|o| o.festival() == festival), &format!("/requirements/{i}"), "not offers of this festival");
+    }
+    for (i, s) in new.stocks.iter().enumerate() {
+        checks.claim(s.stock_id.festival() == festival, &format!("/stocks/{i}"), "not a stock of this festival");
+    }
+    checks.done()
+}
+
+fn check_terms(checks: &mut Checks, at: &str, terms: &OfferTerms) {
+    let window = terms.opens_at.is_none() || terms.closes_at.is_none() || terms.opens_at < terms.closes_at;
+    checks
+        .claim(!terms.name.is_blank(), &format!("{at}/name"), "an offer has a name in at least one language")
+        .claim(window, &format!("{at}/closes_at"), "a sale closes after it opens");
+}
+
+/// Makes an offer with its stock, tiers, components and requirements.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn add_offer(app: &App, staff: &Staff, festival: FestivalId, new: &NewOffer) -> Result<Offer, Fault> {
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    let found = festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    check(festival, new, found.terms.currency)?;
+    let name = new.terms.name.read(found.terms.language).to_owned();
+    let offer = OfferId::fresh(festival, now);
+    let stock = store::insert_stock(&mut tx, festival, StockId::fresh(festival, now), &name, new.capacity).await?;
+    let mut tier_stocks = Vec::with_capacity(new.tiers.len());
+    for tier in &new.tiers {
+        tier_stocks.push(match tier.capacity {
+            Some(_) => {
+                let name = format!("{name}: {}", tier.name.read(found.terms.language));
+                Some(store::insert_stock(&mut tx, festival, StockId::fresh(festival, now), &name, tier.capacity).await?.stock_id)
+            }
+            None => None,
+        });
+    }
+    store::insert_offer(&mut tx, staff.promoter, festival, offer, stock.stock_id, &tier_stocks, new, now).await.map_err(|error| match Fault::from(error) {
+        Fault::Conflict(why) if why.contains("components_") => Fault::wrong("/components", "no such pass, release or add-on of yours"),
+        Fault::Conflict(why) if why.contains("offer_stocks_") => Fault::wrong("/stocks", "no such stock, or one twice"),
+        other => other,
+    })?;
+    let made = store::offers_of(&mut tx, festival, &[offer]).await?.pop().ok_or(Fault::NotFound)?;
+    note(&mut tx, staff, festival, "offer.added", offer.to_string(), None, now).await?;
+    tx.commit().await?;
+    Ok(made)
+}
+
+/// Changes what a promoter says about an offer, if nobody changed it since `version`.
+///
+/// # Errors
+/// [`Fault`]: also when the opening would move behind an order.
+pub async fn change_offer(app: &App, staff: &Staff, offer: OfferId, version: Option<i32>, change: impl FnOnce(OfferTerms) -> Result<OfferTerms, Fault>) -> Result<Offer, Fault> {
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    let before = store::lock_offer(&mut tx, staff.promoter, offer).await?.ok_or(Fault::NotFound)?;
+    if version.is_some_and(|version| version != before.version) {
+        return Err(Fault::Stale);
+    }
+    let terms = change(terms_of(&before))?;
+    let mut checks = Checks::default();
+    check_terms(&mut checks, "", &terms);
+    checks.done()?;
+    if terms.opens_at != before.opens_at
+        && let (Some(opens), Some(first)) = (terms.opens_at, store::first_order_at(&mut tx, offer).await?)
+        && opens > first
+    {
+        return Err(Fault::Conflict("an order was placed before that opening".to_owned()));
+    }
+    let after = store::update_offer(&mut tx, offer, &terms).await?.ok_or(Fault::NotFound)?;
+    let change = serde_json::json!({ "opens_at": [before.opens_at, after.opens_at], "closes_at": [before.closes_at, after.closes_at] });
+    note(&mut tx, staff, offer.festival(), "offer.changed", offer.to_string(), Some(change), now).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+fn terms_of(offer: &Offer) -> OfferTerms {
+    OfferTerms {
+        name: offer.name.clone(),
+        about: offer.about.clone(),
+        sort: offer.sort,
+        opens_at: offer.opens_at,
+        closes_at: offer.closes_at,
+        paused: offer.paused.clone(),
+        max_per_order: offer.max_per_order,
+        max_per_fan: offer.max_per_fan,
+    }
+}
+
+/// Changes a price step; orders that are placed keep their price.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn change_tier(app: &App, staff: &Staff, offer: OfferId, tier_no: i16, terms: &TierTerms) -> Result<Offer, Fault> {
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    let before = store::lock_offer(&mut tx, staff.promoter, offer).await?.ok_or(Fault::NotFound)?;
+    Checks::default()
+        .claim((0..=1_000_000_000_000).contains(&terms.price.minor), "/price", "a price is not negative")
+        .claim(terms.price.currency == before.currency, "/price", "prices are in the currency of the festival")
+        .claim(!terms.name.is_blank(), "/name", "a tier has a name in at least one language")
+        .done()?;
+    if !store::update_tier(&mut tx, offer, tier_no, terms).await? {
+        return Err(Fault::NotFound);
+    }
+    let after = store::offers_of(&mut tx, offer.festival(), &[offer]).await?.pop().ok_or(Fault::NotFound)?;
+    let was = before.tiers.iter().find(|t| t.tier_no == tier_no).map(|t| t.price_minor);
+    let change = serde_json::json!({ "tier_no": tier_no, "price_minor": [was, Some(terms.price.minor)] });
+    note(&mut tx, staff, offer.festival(), "tier.changed", offer.to_string(), Some(change), now).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+async fn note(
+    conn: &mut sqlx::PgConnection,
+    staff: &Staff,
+    festival: FestivalId,
+    action: &'static str,
+    object_id: String,
+    after: Option<serde_json::Value>,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    audit::record(conn, Act { festival, actor: staff.actor, action, object_kind: "offer", object_id, before: None, after }, now).await
+}

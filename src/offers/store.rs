@@ -1,0 +1,366 @@
+//! The rows of passes, add-ons, offers and stock.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool, types::Json};
+
+use super::{AddOn, Issuable, NewOffer, Offer, OfferTerms, Pass, PassTerms, Stock, TierTerms};
+use crate::{
+    id::{AddOnId, FestivalId, OfferId, PassId, PromoterId, StockId},
+    words::Text,
+};
+
+
+pub(super) async fn lock_stocks_of(conn: &mut PgConnection, festival: FestivalId, offers: &[OfferId]) -> Result<Vec<Stock>, sqlx::Error> {
+    sqlx::query_as(
+        "select stock_id, name, capacity, held, sold from stocks where festival_id = $1 and stock_id in ( \
+             select o.stock_id from offers o where o.festival_id = $1 and o.offer_id = any($2) \
+             union select s.stock_id from offer_stocks s where s.festival_id = $1 and s.offer_id = any($2) \
+             union select t.stock_id from tiers t where t.festival_id = $1 and t.offer_id = any($2)) \
+         order by stock_id for no key update",
+    )
+    .bind(festival)
+    .bind(offers)
+    .fetch_all(conn)
+    .await
+}
+
+pub(super) async fn lock_stocks(conn: &mut PgConnection, festival: FestivalId, stocks: &[StockId]) -> Result<(), sqlx::Error> {
+    sqlx::query("select stock_id from stocks where festival_id = $1 and stock_id = any($2) order by stock_id for no key update")
+        .bind(festival)
+        .bind(stocks)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Adds `held_factor` and `sold_factor` times the units to stocks that are locked.
+pub(super) async fn add(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    stocks: &[StockId],
+    units: &[i32],
+    held_factor: i32,
+    sold_factor: i32,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query(
+        "update stocks s set held = s.held + u.units * $4, sold = s.sold + u.units * $5 \
+         from unnest($2::uuid[], $3::integer[]) as u (stock_id, units) where s.festival_id = $1 and s.stock_id = u.stock_id",
+    )
+    .bind(festival)
+    .bind(stocks)
+    .bind(units)
+    .bind(held_factor)
+    .bind(sold_factor)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+pub(super) async fn offers_of(conn: &mut PgConnection, festival: FestivalId, offers: &[OfferId]) -> Result<Vec<Offer>, sqlx::Error> {
+    let rows: Vec<(Json<Offer>,)> = sqlx::query_as(
+        "select to_jsonb(o) || jsonb_build_object( \
+             'currency', f.currency, 'published', f.published_at is not null, \
+             'tiers', (select coalesce(jsonb_agg(to_jsonb(t) order by t.tier_no), '[]') from tiers t where t.festival_id = $1 and t.offer_id = o.offer_id), \
+             'components', (select coalesce(jsonb_agg(to_jsonb(c) order by c.component_no), '[]') from components c where c.festival_id = $1 and c.offer_id = o.offer_id), \
+             'requirements', (select coalesce(jsonb_agg(to_jsonb(r) order by r.requirement_no), '[]') from requirements r where r.festival_id = $1 and r.offer_id = o.offer_id), \
+             'stocks', (select coalesce(jsonb_agg(to_jsonb(s) order by s.stock_id), '[]') from offer_stocks s where s.festival_id = $1 and s.offer_id = o.offer_id)) \
+         from offers o join festivals f on f.festival_id = o.festival_id where o.festival_id = $1 and o.offer_id = any($2)",
+    )
+    .bind(festival)
+    .bind(offers)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|(Json(offer),)| offer).collect())
+}
+
+/// The offers of a festival in the promoter's order.
+///
+/// # Errors
+/// What the database said.
+pub async fn offers(pool: &PgPool, festival: FestivalId) -> Result<Vec<Offer>, sqlx::Error> {
+    let mut conn = pool.acquire().await?;
+    let ids: Vec<OfferId> = sqlx::query_scalar("select offer_id from offers where festival_id = $1 limit 500").bind(festival).fetch_all(&mut *conn).await?;
+    let mut offers = offers_of(&mut conn, festival, &ids).await?;
+    offers.sort_by_key(|o| (o.sort, o.offer_id));
+    Ok(offers)
+}
+
+/// The stocks of a festival.
+///
+/// # Errors
+/// What the database said.
+pub async fn stocks_of(pool: &PgPool, festival: FestivalId) -> Result<Vec<Stock>, sqlx::Error> {
+    sqlx::query_as("select stock_id, name, capacity, held, sold from stocks where festival_id = $1 order by stock_id").bind(festival).fetch_all(pool).await
+}
+
+/// The stocks of a festival, for its promoter.
+///
+/// # Errors
+/// What the database said.
+pub async fn stocks(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<Stock>, sqlx::Error> {
+    sqlx::query_as("select stock_id, name, capacity, held, sold from stocks where festival_id = $1 order by stock_id").bind(festival).fetch_all(conn).await
+}
+
+/// The passes of a festival by number.
+///
+/// # Errors
+/// What the database said.
+pub async fn passes(pool: &PgPool, festival: FestivalId) -> Result<Vec<Pass>, sqlx::Error> {
+    sqlx::query_as("select * from passes where festival_id = $1 order by pass_number").bind(festival).fetch_all(pool).await
+}
+
+/// The add-ons of a festival by number.
+///
+/// # Errors
+/// What the database said.
+pub async fn add_ons(pool: &PgPool, festival: FestivalId) -> Result<Vec<AddOn>, sqlx::Error> {
+    sqlx::query_as("select add_on_id, add_on_number, name from add_ons where festival_id = $1 order by add_on_number").bind(festival).fetch_all(pool).await
+}
+
+pub(super) async fn issuable(conn: &mut PgConnection, festival: FestivalId, passes: &[PassId], add_ons: &[AddOnId]) -> Result<Issuable, sqlx::Error> {
+    let passes = sqlx::query_as("select pass_id, pass_number, day_mask from passes where festival_id = $1 and pass_id = any($2)")
+        .bind(festival)
+        .bind(passes)
+        .fetch_all(&mut *conn)
+        .await?;
+    let add_ons = if add_ons.is_empty() {
+        Vec::new()
+    } else {
+        sqlx::query_as("select add_on_id, add_on_number from add_ons where festival_id = $1 and add_on_id = any($2)")
+            .bind(festival)
+            .bind(add_ons)
+            .fetch_all(conn)
+            .await?
+    };
+    Ok(Issuable { passes, add_ons })
+}
+
+/// The next number of passes and add-ons: one space, never reused, serial under the lock of the festival's row.
+pub(super) async fn next_number(conn: &mut PgConnection, promoter: PromoterId, festival: FestivalId) -> Result<Option<i32>, sqlx::Error> {
+    let there: Option<i32> = sqlx::query_scalar("select 1 from festivals where festival_id = $1 and promoter_id = $2 for no key update")
+        .bind(festival)
+        .bind(promoter)
+        .fetch_optional(&mut *conn)
+        .await?;
+    if there.is_none() {
+        return Ok(None);
+    }
+    sqlx::query_scalar(
+        "select greatest(coalesce((select max(pass_number) from passes where festival_id = $1), 0), \
+                         coalesce((select max(add_on_number) from add_ons where festival_id = $1), 0)) + 1",
+    )
+    .bind(festival)
+    .fetch_one(conn)
+    .await
+    .map(Some)
+}
+
+pub(super) async fn insert_pass(conn: &mut PgConnection, festival: FestivalId, pass: PassId, number: i32, terms: &PassTerms) -> Result<Pass, sqlx::Error> {
+    sqlx::query_as(
+        "insert into passes (festival_id, pass_id, pass_number, name, color, color_name, day_mask, zone_ids, reentry, check_instruction) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning *",
+    )
+    .bind(festival)
+    .bind(pass)
+    .bind(number)
+    .bind(Json(&terms.name))
+    .bind(&terms.color)
+    .bind(Json(&terms.color_name))
+    .bind(terms.day_mask)
+    .bind(&terms.zone_ids)
+    .bind(terms.reentry)
+    .bind(terms.check_instruction)
+    .fetch_one(conn)
+    .await
+}
+
+pub(super) async fn insert_add_on(conn: &mut PgConnection, festival: FestivalId, add_on: AddOnId, number: i32, name: &Text) -> Result<AddOn, sqlx::Error> {
+    sqlx::query_as("insert into add_ons (festival_id, add_on_id, add_on_number, name) values ($1, $2, $3, $4) returning add_on_id, add_on_number, name")
+        .bind(festival)
+        .bind(add_on)
+        .bind(number)
+        .bind(Json(name))
+        .fetch_one(conn)
+        .await
+}
+
+pub(super) async fn insert_stock(conn: &mut PgConnection, festival: FestivalId, stock: StockId, name: &str, capacity: Option<i32>) -> Result<Stock, sqlx::Error> {
+    sqlx::query_as(
+        "insert into stocks (festival_id, stock_id, name, capacity, held, sold) values ($1, $2, $3, $4, 0, 0) returning stock_id, name, capacity, held, sold",
+    )
+    .bind(festival)
+    .bind(stock)
+    .bind(name)
+    .bind(capacity)
+    .fetch_one(conn)
+    .await
+}
+
+pub(super) async fn lock_stock(conn: &mut PgConnection, promoter: PromoterId, stock: StockId) -> Result<Option<Stock>, sqlx::Error> {
+    sqlx::query_as(
+        "select s.stock_id, s.name, s.capacity, s.held, s.sold from stocks s \
+         where s.festival_id = $1 and s.stock_id = $2 and exists (select from festivals f where f.festival_id = $1 and f.promoter_id = $3) for no key update",
+    )
+    .bind(stock.festival())
+    .bind(stock)
+    .bind(promoter)
+    .fetch_optional(conn)
+    .await
+}
+
+pub(super) async fn resize_stock(conn: &mut PgConnection, stock: StockId, capacity: Option<i32>) -> Result<Stock, sqlx::Error> {
+    sqlx::query_as("update stocks set capacity = $3 where festival_id = $1 and stock_id = $2 returning stock_id, name, capacity, held, sold")
+        .bind(stock.festival())
+        .bind(stock)
+        .bind(capacity)
+        .fetch_one(conn)
+        .await
+}
+
+pub(super) async fn insert_offer(
+    conn: &mut PgConnection,
+    promoter: PromoterId,
+    festival: FestivalId,
+    offer: OfferId,
+    stock: StockId,
+    tier_stocks: &[Option<StockId>],
+    new: &NewOffer,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let terms = &new.terms;
+    sqlx::query(
+        "insert into offers (festival_id, offer_id, stock_id, sort, name, about, opens_at, closes_at, paused, max_per_order, max_per_fan, created_at, version) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)",
+    )
+    .bind(festival)
+    .bind(offer)
+    .bind(stock)
+    .bind(terms.sort)
+    .bind(Json(&terms.name))
+    .bind(Json(&terms.about))
+    .bind(terms.opens_at)
+    .bind(terms.closes_at)
+    .bind(terms.paused.as_ref().map(Json))
+    .bind(terms.max_per_order)
+    .bind(terms.max_per_fan)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "insert into tiers (festival_id, offer_id, tier_no, name, price_minor, until_at, stock_id) \
+         select $1, $2, t.no, t.name, t.price_minor, t.until_at, t.stock_id \
+         from unnest($3::jsonb[], $4::bigint[], $5::timestamptz[], $6::uuid[]) with ordinality as t (name, price_minor, until_at, stock_id, no)",
+    )
+    .bind(festival)
+    .bind(offer)
+    .bind(new.tiers.iter().map(|t| Json(&t.name)).collect::<Vec<_>>())
+    .bind(new.tiers.iter().map(|t| t.price.minor).collect::<Vec<_>>())
+    .bind(new.tiers.iter().map(|t| t.until_at).collect::<Vec<_>>())
+    .bind(tier_stocks)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "insert into components (festival_id, offer_id, component_no, pass_id, release_id, add_on_id, promoter_id, weight, inclusion, tax_kind, tax_ppm) \
+         select $1, $2, c.no, c.pass_id, c.release_id, c.add_on_id, $3, c.weight, 'included', c.tax_kind, c.tax_ppm \
+         from unnest($4::uuid[], $5::uuid[], $6::uuid[], $7::integer[], $8::text[], $9::integer[]) with ordinality \
+              as c (pass_id, release_id, add_on_id, weight, tax_kind, tax_ppm, no)",
+    )
+    .bind(festival)
+    .bind(offer)
+    .bind(promoter)
+    .bind(new.components.iter().map(|c| c.pass_id).collect::<Vec<_>>())
+    .bind(new.components.iter().map(|c| c.release_id).collect::<Vec<_>>())
+    .bind(new.components.iter().map(|c| c.add_on_id).collect::<Vec<_>>())
+    .bind(new.components.iter().map(|c| i32::try_from(c.weight).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+    .bind(new.components.iter().map(|c| if c.tax_kind == super::TaxKind::Fixed { "fixed" } else { "electronic_service" }).collect::<Vec<_>>())
+    .bind(new.components.iter().map(|c| i32::try_from(c.tax_ppm).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+    .execute(&mut *conn)
+    .await?;
+    for (i, requirement) in new.requirements.iter().enumerate() {
+        sqlx::query("insert into requirements (festival_id, offer_id, requirement_no, any_of, per_one) values ($1, $2, $3, $4, $5)")
+            .bind(festival)
+            .bind(offer)
+            .bind(i16::try_from(i + 1).unwrap_or(i16::MAX))
+            .bind(&requirement.any_of)
+            .bind(requirement.per_one)
+            .execute(&mut *conn)
+            .await?;
+    }
+    sqlx::query("insert into offer_stocks (festival_id, offer_id, stock_id, units) select $1, $2, s.stock_id, s.units from unnest($3::uuid[], $4::integer[]) as s (stock_id, units)")
+        .bind(festival)
+        .bind(offer)
+        .bind(new.stocks.iter().map(|s| s.stock_id).collect::<Vec<_>>())
+        .bind(new.stocks.iter().map(|s| s.units).collect::<Vec<_>>())
+        .execute(&mut *conn)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn lock_offer(conn: &mut PgConnection, promoter: PromoterId, offer: OfferId) -> Result<Option<Offer>, sqlx::Error> {
+    let there: Option<OfferId> = sqlx::query_scalar(
+        "select o.offer_id from offers o where o.festival_id = $1 and o.offer_id = $2 \
+         and exists (select from festivals f where f.festival_id = $1 and f.promoter_id = $3) for no key update",
+    )
+    .bind(offer.festival())
+    .bind(offer)
+    .bind(promoter)
+    .fetch_optional(&mut *conn)
+    .await?;
+    match there {
+        Some(offer) => Ok(offers_of(conn, offer.festival(), &[offer]).await?.pop()),
+        None => Ok(None),
+    }
+}
+
+pub(super) async fn update_offer(conn: &mut PgConnection, offer: OfferId, terms: &OfferTerms) -> Result<Option<Offer>, sqlx::Error> {
+    sqlx::query(
+        "update offers set sort = $3, name = $4, about = $5, opens_at = $6, closes_at = $7, paused = $8, max_per_order = $9, max_per_fan = $10, version = version + 1 \
+         where festival_id = $1 and offer_id = $2",
+    )
+    .bind(offer.festival())
+    .bind(offer)
+    .bind(terms.sort)
+    .bind(Json(&terms.name))
+    .bind(Json(&terms.about))
+    .bind(terms.opens_at)
+    .bind(terms.closes_at)
+    .bind(terms.paused.as_ref().map(Json))
+    .bind(terms.max_per_order)
+    .bind(terms.max_per_fan)
+    .execute(&mut *conn)
+    .await?;
+    Ok(offers_of(conn, offer.festival(), &[offer]).await?.pop())
+}
+
+pub(super) async fn update_tier(conn: &mut PgConnection, offer: OfferId, tier_no: i16, terms: &TierTerms) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query("update tiers set name = $4, price_minor = $5, until_at = $6 where festival_id = $1 and offer_id = $2 and tier_no = $3")
+        .bind(offer.festival())
+        .bind(offer)
+        .bind(tier_no)
+        .bind(Json(&terms.name))
+        .bind(terms.price.minor)
+        .bind(terms.until_at)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The moment of the first order of an offer, behind which its opening may not move.
+pub(super) async fn first_order_at(conn: &mut PgConnection, offer: OfferId) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select min(o.placed_at) from orders o where o.festival_id = $1 \
+         and exists (select from lines l where l.festival_id = $1 and l.order_id = o.order_id and l.offer_id = $2)",
+    )
+    .bind(offer.festival())
+    .bind(offer)
+    .fetch_one(conn)
+    .await
+}
+
+pub(super) async fn locked(conn: &mut PgConnection, festival: FestivalId, stocks: &[StockId]) -> Result<Vec<Stock>, sqlx::Error> {
+    sqlx::query_as("select stock_id, name, capacity, held, sold from stocks where festival_id = $1 and stock_id = any($2) order by stock_id for no key update")
+        .bind(festival)
+        .bind(stocks)
+        .fetch_all(conn)
+        .await
+}

@@ -1,0 +1,259 @@
+//! The JSON face of buying: place an order, look at it, give it up.
+
+use poem::web::Data;
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Header, Path},
+    payload::Json,
+};
+use serde_json::json;
+
+use super::{Buyer, CancelError, Line, Order, OrderStatus, PlaceError, Placed, Wish};
+use crate::{
+    accounts::{
+        Scope,
+        guard::{AsFan, Reader},
+    },
+    app::App,
+    festivals,
+    http::{
+        door::Arrival,
+        limit::{Client, Limited, Limits},
+        problem::{
+            ALREADY_PAID, CONFLICT, Created, FAN_LIMIT, KEY_MISSING, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN, PRICE_CHANGED,
+            Problem, REQUIREMENT, SOLD_OUT, Usual, Wrong,
+        },
+        tags::Chapter,
+    },
+    id::OrderId,
+    money::Money,
+    refusals,
+    secrets::Purpose,
+    words::Language,
+};
+
+impl From<PlaceError> for Problem {
+    fn from(error: PlaceError) -> Self {
+        let words = error.to_string();
+        match error {
+            PlaceError::Invalid(pointer, reason) => Self::invalid(vec![Wrong { pointer, reason }]),
+            PlaceError::KeyReused => KEY_REUSED.problem(),
+            PlaceError::SoldOut(offer, availability) => SOLD_OUT.because(words).with("offer_id", json!(offer)).with("availability", json!(availability)),
+            PlaceError::NotYet(offer, opens_at) => NOT_YET.because(words).with("offer_id", json!(offer)).with("opens_at", json!(opens_at)),
+            PlaceError::Over(offer) => OVER.because(words).with("offer_id", json!(offer)),
+            PlaceError::Paused(offer, sentence) => PAUSED.because(sentence.read(Language::En)).with("offer_id", json!(offer)).with("sentence", json!(sentence)),
+            PlaceError::OrderLimit(offer, max) => ORDER_LIMIT.because(words).with("offer_id", json!(offer)).with("max", json!(max)),
+            PlaceError::FanLimit { offer, max, have } => FAN_LIMIT.because(words).with("offer_id", json!(offer)).with("max", json!(max)).with("have", json!(have)),
+            PlaceError::Requirement(offer, any_of) => REQUIREMENT.because(words).with("offer_id", json!(offer)).with("any_of", json!(any_of)),
+            PlaceError::PriceChanged(lines, total) => PRICE_CHANGED.because(words).with("lines", json!(lines)).with("total", json!(total)),
+            PlaceError::Busy(busy) => busy.into(),
+        }
+    }
+}
+
+impl From<CancelError> for Problem {
+    fn from(error: CancelError) -> Self {
+        match error {
+            CancelError::NotFound => NOT_FOUND.problem(),
+            CancelError::NotHeld(OrderStatus::Paid) => ALREADY_PAID.problem(),
+            CancelError::NotHeld(status) => NOT_HELD.because(format!("the order is {status:?}").to_lowercase()),
+            CancelError::PaymentOpen => PAYMENT_OPEN.problem(),
+            CancelError::Database(error) => error.into(),
+            CancelError::Again => CONFLICT.because("somebody else changed the order; ask again"),
+        }
+    }
+}
+
+refusals! {
+    /// What placing refuses.
+    Placing: KEY_MISSING, SOLD_OUT, NOT_YET, OVER, PAUSED, FAN_LIMIT, PRICE_CHANGED, INVALID, KEY_REUSED, ORDER_LIMIT, REQUIREMENT;
+    /// What giving up refuses.
+    Cancelling: NOT_FOUND, NOT_HELD, ALREADY_PAID, PAYMENT_OPEN, CONFLICT;
+}
+
+/// An order to be placed.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewOrder {
+    /// The address of the buyer; the tickets go there.
+    #[oai(validator(max_length = 254))]
+    pub email: String,
+    /// The name of the buyer, printed on the tickets until their holders are named.
+    #[oai(default, validator(max_length = 120))]
+    pub name: String,
+    /// The language of emails and pages.
+    #[oai(default)]
+    pub language: Language,
+    /// What is asked for; offers of one festival. All or nothing.
+    #[oai(validator(min_items = 1, max_items = 20))]
+    pub lines: Vec<Wish>,
+    /// The total that the buyer saw. If it would be higher, nothing is held: 409 `price-changed`.
+    pub expected_total: Option<Money>,
+}
+
+/// An order that was placed: what is frozen then. The current state is at its address.
+#[derive(Debug, Object)]
+pub struct PlacedOrder {
+    /// The order.
+    pub order_id: OrderId,
+    /// The secret of the order: `Authorization: Bearer gf_order_<secret>` opens it and nothing else.
+    pub secret: String,
+    /// The page of the order for its buyer.
+    pub url: String,
+    /// Its lines.
+    pub lines: Vec<Line>,
+    /// The price to pay.
+    pub total: Money,
+    /// Net, tax and fee inside the total.
+    pub breakdown: Breakdown,
+    /// Until when stock is held.
+    pub held_until: chrono::DateTime<chrono::Utc>,
+}
+
+/// What is inside a price.
+#[derive(Debug, Object)]
+pub struct Breakdown {
+    /// Without tax.
+    pub net: Money,
+    /// Taxes by rate.
+    pub taxes: Vec<Tax>,
+    /// Fees; inside the total like everything else.
+    pub fee: Money,
+}
+
+/// A tax inside a price.
+#[derive(Debug, Object)]
+pub struct Tax {
+    /// The rate in parts per million: 9 % is 90000.
+    pub rate_ppm: u32,
+    /// How much.
+    pub amount: Money,
+}
+
+/// Net, taxes by rate and fee of lines.
+#[must_use]
+pub fn breakdown(lines: &[Line], total: Money) -> Breakdown {
+    let mut taxes: std::collections::BTreeMap<u32, i64> = std::collections::BTreeMap::new();
+    for line in lines {
+        for share in &line.shares {
+            *taxes.entry(share.tax_ppm).or_default() += share.tax_minor * i64::from(line.quantity);
+        }
+    }
+    let sum: i64 = taxes.values().sum();
+    Breakdown {
+        net: Money::new(total.minor - sum, total.currency),
+        taxes: taxes.into_iter().filter(|(_, minor)| *minor != 0).map(|(rate_ppm, minor)| Tax { rate_ppm, amount: Money::new(minor, total.currency) }).collect(),
+        fee: Money::new(0, total.currency),
+    }
+}
+
+/// The key of a request: 16 to 128 visible ASCII characters, because whoever knows key and address gets the order again.
+///
+/// # Errors
+/// A problem `key-missing`, or `invalid` when it is too short to be a secret.
+pub fn request_key(header: Option<&str>) -> Result<&str, Problem> {
+    let key = header.ok_or_else(|| KEY_MISSING.problem())?;
+    if (16..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(key)
+    } else {
+        Err(Problem::invalid(vec![Wrong::new("Idempotency-Key", "16 to 128 visible ASCII characters, fresh and random: a UUID will do")]))
+    }
+}
+
+/// The link of an order's page.
+#[must_use]
+pub fn order_url(app: &App, order: OrderId, generation: i16) -> String {
+    format!("{}/o/{order}/{}", app.settings.public_url, app.secrets.link(Purpose::OrderLink, order.0, generation))
+}
+
+fn placed(app: &App, order: Placed) -> Created<PlacedOrder> {
+    let location = format!("/v1/orders/{}", order.order_id);
+    let body = PlacedOrder {
+        order_id: order.order_id,
+        secret: app.secrets.link(Purpose::OrderLink, order.order_id.0, order.link_generation),
+        url: order_url(app, order.order_id, order.link_generation),
+        breakdown: breakdown(&order.lines, order.total),
+        lines: order.lines,
+        total: order.total,
+        held_until: order.held_until,
+    };
+    Created { body, location }
+}
+
+/// An order that a reader may see: its fan by the secret, or its promoter. Everything else does not exist.
+///
+/// # Errors
+/// A problem `not-found`.
+pub async fn readable(app: &App, who: &Reader, id: OrderId) -> Result<Order, Problem> {
+    let order = super::order(&app.pools.web, id).await?;
+    let allowed = match (&order, who) {
+        (Some(order), Reader::Fan(secret)) => app.secrets.is_link(Purpose::OrderLink, id.0, order.link_generation, secret),
+        (Some(_), Reader::Staff(staff)) => {
+            staff.may(Scope::OrdersRead)?;
+            let festival = festivals::one(&app.pools.web, id.festival()).await?;
+            festival.is_some_and(|f| f.promoter_id == staff.promoter) && staff.reaches(id.festival())
+        }
+        (None, _) => false,
+    };
+    order.filter(|_| allowed).ok_or_else(|| NOT_FOUND.problem())
+}
+
+/// Checks the secret of an order without reading its lines.
+///
+/// # Errors
+/// A problem `not-found`.
+pub async fn of_fan(app: &App, secret: &str, id: OrderId) -> Result<super::Held, Problem> {
+    // The link of most orders was never revoked: a wrong secret is refused without asking the database.
+    let first = app.secrets.is_link(Purpose::OrderLink, id.0, 0, secret);
+    let held = super::held(&app.pools.web, id).await?.ok_or_else(|| NOT_FOUND.problem())?;
+    let right = if held.link_generation == 0 { first } else { app.secrets.is_link(Purpose::OrderLink, id.0, held.link_generation, secret) };
+    if right { Ok(held) } else { Err(NOT_FOUND.problem()) }
+}
+
+/// Buying.
+pub struct OrdersApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Chapter::Buying")]
+impl OrdersApi {
+    /// Place an order
+    ///
+    /// Holds its stock for ten minutes, all or nothing. Needs `Idempotency-Key`: ask again with the same key after a lost answer or a 503 and you get the
+    /// same order; another request with the same key is refused (422 `key-reused`).
+    #[oai(path = "/orders", method = "post", operation_id = "place_order")]
+    async fn place_order(
+        &self,
+        app: Data<&App>,
+        client: Data<&Client>,
+        arrival: Data<&Arrival>,
+        /// A fresh random key of this order, 16 to 128 characters.
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<String>>,
+        body: Json<NewOrder>,
+    ) -> Result<Created<PlacedOrder>, Or<Placing>> {
+        let key = request_key(key.as_deref())?;
+        app.the::<Limits>().count(Limited::Order, &client)?;
+        let NewOrder { email, name, language, lines, expected_total } = body.0;
+        let buyer = Buyer { email, name: name.trim().to_owned(), language };
+        let order = super::place(&app, buyer, key, lines, expected_total.map(|m| m.minor), arrival.0.0).await?;
+        Ok(placed(&app, order))
+    }
+
+    /// Look at an order
+    ///
+    /// By its secret, or by its promoter with the scope `orders:read`.
+    #[oai(path = "/orders/:order_id", method = "get", operation_id = "show_order")]
+    async fn show_order(&self, who: Reader, app: Data<&App>, order_id: Path<OrderId>) -> Result<Json<Order>, Or<Usual>> {
+        Ok(Json(readable(&app, &who, *order_id).await?))
+    }
+
+    /// Give an order up
+    ///
+    /// Its units go back to the shelf. Doing it again changes nothing. Refused while a payment is open or after it was paid.
+    #[oai(path = "/orders/:order_id/cancellations", method = "post", operation_id = "cancel_order")]
+    async fn cancel_order(&self, AsFan(secret): AsFan, app: Data<&App>, order_id: Path<OrderId>) -> Result<Json<Order>, Or<Cancelling>> {
+        of_fan(&app, &secret, *order_id).await?;
+        super::cancel(&app, *order_id).await?;
+        let order = super::order(&app.pools.web, *order_id).await?.ok_or_else(|| NOT_FOUND.problem())?;
+        Ok(Json(order))
+    }
+}

@@ -1,0 +1,160 @@
+//! Placing: a kind of batch. It starts at the stock, because it decides on it and touches no existing order.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+use super::{Buyer, HOLD, LINES, PlaceError, Placed, Wish, allot::allot, festival_of, store};
+use crate::{
+    accounts::{email_key, is_address},
+    app::App,
+    batcher::{Kind, Trouble},
+    id::{FestivalId, OfferId, OrderId},
+    offers::{self, Taken},
+    secrets,
+};
+
+/// A request to place an order, understood and with everything it needs to be decided again.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The id that the order will have.
+    pub order_id: OrderId,
+    /// Who orders.
+    pub buyer: Buyer,
+    /// The key of their address.
+    pub email_key: String,
+    /// Hash over caller and key: what makes a repeated request harmless.
+    pub key_hash: [u8; 16],
+    /// Hash over what is asked.
+    pub fingerprint: [u8; 16],
+    /// What is asked for.
+    pub basket: Vec<Wish>,
+    /// The total that the buyer saw.
+    pub expected_minor: Option<i64>,
+    /// When it arrived at the door.
+    pub arrived_at: DateTime<Utc>,
+}
+
+/// Places an order and holds its stock for [`HOLD`].
+///
+/// The same key gets the same order back, so a phone that lost its signal may ask again. The key belongs to the address:
+/// two buyers who chose the same one do not meet.
+///
+/// # Errors
+/// [`PlaceError`]; nothing is held then.
+pub async fn place(app: &App, buyer: Buyer, key: &str, basket: Vec<Wish>, expected_minor: Option<i64>, arrived_at: DateTime<Utc>) -> Result<Placed, PlaceError> {
+    let festival = festival_of(&basket)?;
+    if basket.len() > LINES {
+        return Err(PlaceError::Invalid("/lines".to_owned(), format!("at most {LINES} lines")));
+    }
+    if let Some(i) = basket.iter().position(|w| !(1..=100).contains(&w.quantity)) {
+        return Err(PlaceError::Invalid(format!("/lines/{i}/quantity"), "between 1 and 100".to_owned()));
+    }
+    if !is_address(&buyer.email) {
+        return Err(PlaceError::Invalid("/email".to_owned(), "not an email address".to_owned()));
+    }
+    let email_key = email_key(&buyer.email);
+    let asked = serde_json::to_vec(&(&email_key, &buyer.name, &basket, expected_minor)).unwrap_or_default();
+    let request = Request {
+        order_id: OrderId::fresh(festival, arrived_at),
+        key_hash: short_hash(&[b"order", email_key.as_bytes(), key.as_bytes()]),
+        fingerprint: short_hash(&[&asked]),
+        email_key,
+        buyer,
+        basket,
+        expected_minor,
+        arrived_at,
+    };
+    app.pass::<Placing>(festival, request).await?
+}
+
+/// The first 16 bytes of SHA-256 over parts, each with its length before it.
+#[must_use]
+pub fn short_hash(parts: &[&[u8]]) -> [u8; 16] {
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend((part.len() as u64).to_be_bytes());
+        all.extend(*part);
+    }
+    let mut short = [0; 16];
+    short.copy_from_slice(&secrets::sha256(&all)[..16]);
+    short
+}
+
+/// Batches of placing.
+pub struct Placing;
+
+impl Kind for Placing {
+    const NAME: &'static str = "place";
+    const MOST: usize = 256;
+    type Request = Request;
+    type Answer = Result<Placed, PlaceError>;
+
+    fn pool(app: &App) -> &PgPool {
+        &app.pools.place
+    }
+
+    async fn run(_app: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[Request]) -> Result<Vec<Self::Answer>, Trouble> {
+        // Twins in this process share one answer: the first of a key decides.
+        let mut firsts: HashMap<[u8; 16], usize> = HashMap::with_capacity(batch.len());
+        for (i, request) in batch.iter().enumerate() {
+            firsts.entry(request.key_hash).or_insert(i);
+        }
+        let mut wanted: Vec<OfferId> = batch.iter().flat_map(|r| r.basket.iter().map(|w| w.offer_id)).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut shelf = offers::shelf(conn, festival, &wanted).await?;
+        let keys: Vec<[u8; 16]> = firsts.keys().copied().collect();
+        let existing = store::by_keys(conn, festival, &keys).await?;
+        let limited: Vec<OfferId> = shelf.offers.values().filter(|o| o.max_per_fan.is_some()).map(|o| o.offer_id).collect();
+        let fresh: Vec<&Request> =
+            batch.iter().enumerate().filter(|(i, r)| firsts.get(&r.key_hash) == Some(i) && !existing.contains_key(&r.key_hash)).map(|(_, r)| r).collect();
+        let mut fans = if limited.is_empty() {
+            HashMap::new()
+        } else {
+            let mut addresses: Vec<&str> = fresh.iter().map(|r| r.email_key.as_str()).collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            store::fan_counts(conn, festival, &addresses, &limited).await?
+        };
+        let decided = allot(&mut shelf, &mut fans, &fresh);
+        let mut rows: Vec<store::NewOrder<'_>> = Vec::with_capacity(fresh.len());
+        let mut units: Vec<Taken> = Vec::new();
+        let mut answers: HashMap<[u8; 16], Result<Placed, PlaceError>> = HashMap::with_capacity(batch.len());
+        for (request, outcome) in fresh.iter().zip(decided) {
+            let outcome = outcome.map(|allotted| {
+                units.extend(&allotted.units);
+                let held_until = request.arrived_at + HOLD;
+                let placed = Placed { order_id: request.order_id, lines: allotted.lines.clone(), total: allotted.total, held_until, link_generation: 0 };
+                rows.push(store::NewOrder { request, lines: allotted.lines, total: allotted.total, units: allotted.units, held_until });
+                placed
+            });
+            answers.insert(request.key_hash, outcome);
+        }
+        if !rows.is_empty() {
+            rows.sort_by_key(|row| row.request.key_hash);
+            let inserted = store::insert(conn, festival, &rows).await?;
+            if inserted != rows.len() as u64 {
+                // Another server took one of the keys between our look and our insert.
+                return Err(Trouble::Again);
+            }
+            offers::take(conn, festival, &units).await?;
+        }
+        for (key, found) in existing {
+            let twin = firsts.get(&key).and_then(|i| batch.get(*i));
+            let same = twin.is_some_and(|request| request.fingerprint == found.fingerprint);
+            answers.insert(key, if same { Ok(found.placed) } else { Err(PlaceError::KeyReused) });
+        }
+        Ok(batch
+            .iter()
+            .map(|request| {
+                let first = firsts.get(&request.key_hash).and_then(|i| batch.get(*i));
+                if first.is_some_and(|first| first.fingerprint != request.fingerprint) {
+                    return Err(PlaceError::KeyReused);
+                }
+                answers.get(&request.key_hash).cloned().unwrap_or(Err(PlaceError::KeyReused))
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,391 @@
+//! The rows of orders, lines and allocations.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, PgPool, types::Json};
+
+use super::{Line, Order, OrderStatus, Placed, Request, allot::FanCounts};
+use crate::{
+    id::{FestivalId, OfferId, OrderId, StockId},
+    money::{Currency, Money},
+    offers::{Share, Taken},
+    words::Language,
+};
+
+/// An order that was decided and is to be written.
+pub(super) struct NewOrder<'a> {
+    pub(super) request: &'a Request,
+    pub(super) lines: Vec<Line>,
+    pub(super) total: Money,
+    pub(super) units: Vec<Taken>,
+    pub(super) held_until: DateTime<Utc>,
+}
+
+/// Writes orders with their lines and allocations; returns how many orders were new.
+pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, rows: &[NewOrder<'_>]) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query(
+        "insert into orders (festival_id, order_id, status, email, email_key, buyer_name, language, currency, total_minor, key_hash, fingerprint, \
+                             link_generation, placed_at, held_until) \
+         select $1, o.order_id, 'held', o.email, o.email_key, o.buyer_name, o.language, $2, o.total_minor, o.key_hash, o.fingerprint, 0, o.placed_at, o.held_until \
+         from unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bytea[], $10::bytea[], $11::timestamptz[], $12::timestamptz[]) \
+              as o (order_id, email, email_key, buyer_name, language, total_minor, key_hash, fingerprint, placed_at, held_until) \
+         on conflict (festival_id, key_hash) do nothing",
+    )
+    .bind(festival)
+    .bind(rows.first().map(|r| r.total.currency))
+    .bind(rows.iter().map(|r| r.request.order_id).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.request.buyer.email.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.request.email_key.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.request.buyer.name.as_str()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| if r.request.buyer.language == Language::Zh { "zh" } else { "en" }).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.total.minor).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.request.key_hash.as_slice()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.request.fingerprint.as_slice()).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.request.arrived_at).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.held_until).collect::<Vec<_>>())
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() != rows.len() as u64 {
+        return Ok(done.rows_affected());
+    }
+    let lines: Vec<(OrderId, &Line)> = rows.iter().flat_map(|r| r.lines.iter().map(|l| (r.request.order_id, l))).collect();
+    sqlx::query(
+        "insert into lines (festival_id, order_id, line_no, offer_id, tier_no, quantity, unit_minor, shares) \
+         select $1, l.* from unnest($2::uuid[], $3::smallint[], $4::uuid[], $5::smallint[], $6::integer[], $7::bigint[], $8::jsonb[]) as l",
+    )
+    .bind(festival)
+    .bind(lines.iter().map(|(o, _)| *o).collect::<Vec<_>>())
+    .bind(lines.iter().map(|(_, l)| l.line_no).collect::<Vec<_>>())
+    .bind(lines.iter().map(|(_, l)| l.offer_id).collect::<Vec<_>>())
+    .bind(lines.iter().map(|(_, l)| l.tier_no).collect::<Vec<_>>())
+    .bind(lines.iter().map(|(_, l)| l.quantity).collect::<Vec<_>>())
+    .bind(lines.iter().map(|(_, l)| l.unit.minor).collect::<Vec<_>>())
+    .bind(lines.iter().map(|(_, l)| Json(&l.shares)).collect::<Vec<_>>())
+    .execute(&mut *conn)
+    .await?;
+    let units: Vec<(OrderId, &Taken)> = rows.iter().flat_map(|r| r.units.iter().map(|u| (r.request.order_id, u))).collect();
+    sqlx::query(
+        "insert into allocations (festival_id, order_id, stock_id, quantity) select $1, a.* from unnest($2::uuid[], $3::uuid[], $4::integer[]) as a",
+    )
+    .bind(festival)
+    .bind(units.iter().map(|(o, _)| *o).collect::<Vec<_>>())
+    .bind(units.iter().map(|(_, u)| u.stock_id).collect::<Vec<_>>())
+    .bind(units.iter().map(|(_, u)| u.quantity).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// An order that a key was used for.
+pub(super) struct Existing {
+    pub(super) fingerprint: [u8; 16],
+    pub(super) placed: Placed,
+}
+
+#[derive(FromRow)]
+struct KeyRow {
+    key_hash: Vec<u8>,
+    fingerprint: Vec<u8>,
+    order_id: OrderId,
+    total_minor: i64,
+    currency: Currency,
+    held_until: DateTime<Utc>,
+    placed_at: DateTime<Utc>,
+    link_generation: i16,
+}
+
+pub(super) async fn by_keys(conn: &mut PgConnection, festival: FestivalId, keys: &[[u8; 16]]) -> Result<HashMap<[u8; 16], Existing>, sqlx::Error> {
+    let rows: Vec<KeyRow> = sqlx::query_as(
+        "select key_hash, fingerprint, order_id, total_minor, currency, held_until, placed_at, link_generation from orders \
+         where festival_id = $1 and key_hash = any($2)",
+    )
+    .bind(festival)
+    .bind(keys.iter().map(<[u8; 16]>::as_slice).collect::<Vec<_>>())
+    .fetch_all(&mut *conn)
+    .await?;
+    if rows.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<OrderId> = rows.iter().map(|r| r.order_id).collect();
+    let mut lines = lines_by_order(lines(conn, festival, &ids).await?);
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let placed = Placed {
+                order_id: row.order_id,
+                lines: lines.remove(&row.order_id).unwrap_or_default(),
+                total: Money::new(row.total_minor, row.currency),
+                // What was frozen then: a payment may have kept the hold longer since.
+                held_until: row.held_until.min(row.placed_at + super::HOLD),
+                link_generation: row.link_generation,
+            };
+            Some((row.key_hash.try_into().ok()?, Existing { fingerprint: row.fingerprint.try_into().ok()?, placed }))
+        })
+        .collect())
+}
+
+fn lines_by_order(lines: Vec<(OrderId, Line)>) -> HashMap<OrderId, Vec<Line>> {
+    let mut by: HashMap<OrderId, Vec<Line>> = HashMap::new();
+    for (order, line) in lines {
+        by.entry(order).or_default().push(line);
+    }
+    by
+}
+
+pub(super) async fn fan_counts(conn: &mut PgConnection, festival: FestivalId, addresses: &[&str], offers: &[OfferId]) -> Result<FanCounts, sqlx::Error> {
+    let rows: Vec<(String, OfferId, i64)> = sqlx::query_as(
+        "select o.email_key, l.offer_id, sum(l.quantity) from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
+         where o.festival_id = $1 and o.email_key = any($2) and l.offer_id = any($3) and o.status in ('held', 'part_paid', 'paid', 'partly_refunded') \
+         group by o.email_key, l.offer_id",
+    )
+    .bind(festival)
+    .bind(addresses)
+    .bind(offers)
+    .fetch_all(conn)
+    .await?;
+    let mut counts: FanCounts = addresses.iter().flat_map(|a| offers.iter().map(|o| (((*a).to_owned(), *o), 0))).collect();
+    for (address, offer, count) in rows {
+        counts.insert((address, offer), i32::try_from(count).unwrap_or(i32::MAX));
+    }
+    Ok(counts)
+}
+
+/// A locked order: what completing and ending decide on.
+#[derive(Clone, Debug, FromRow)]
+pub struct Held {
+    /// The order.
+    pub order_id: OrderId,
+    /// Its state.
+    pub status: OrderStatus,
+    /// The address of the buyer.
+    pub email: String,
+    /// The name of the buyer.
+    pub buyer_name: String,
+    /// The language of the buyer.
+    pub language: Language,
+    /// The price to pay, in the smallest unit.
+    pub total_minor: i64,
+    /// Its currency.
+    pub currency: Currency,
+    /// When it was placed.
+    pub placed_at: DateTime<Utc>,
+    /// Until when stock is held.
+    pub held_until: DateTime<Utc>,
+    /// How often its link was revoked.
+    pub link_generation: i16,
+}
+
+/// Locks orders in the order of their ids: the first locks of a transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn lock(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<Vec<Held>, sqlx::Error> {
+    sqlx::query_as(
+        "select order_id, status, email, buyer_name, language, total_minor, currency, placed_at, held_until, link_generation from orders \
+         where festival_id = $1 and order_id = any($2) order by order_id for no key update",
+    )
+    .bind(festival)
+    .bind(orders)
+    .fetch_all(conn)
+    .await
+}
+
+/// An order as it stands, without a lock.
+///
+/// # Errors
+/// What the database said.
+pub async fn held(pool: &PgPool, order: OrderId) -> Result<Option<Held>, sqlx::Error> {
+    sqlx::query_as(
+        "select order_id, status, email, buyer_name, language, total_minor, currency, placed_at, held_until, link_generation from orders \
+         where festival_id = $1 and order_id = $2",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .fetch_optional(pool)
+    .await
+}
+
+#[derive(FromRow)]
+struct LineRow {
+    order_id: OrderId,
+    line_no: i16,
+    offer_id: OfferId,
+    tier_no: i16,
+    quantity: i32,
+    unit_minor: i64,
+    currency: Currency,
+    shares: Json<Vec<Share>>,
+}
+
+/// The lines of orders, in their order.
+///
+/// # Errors
+/// What the database said.
+pub async fn lines(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<Vec<(OrderId, Line)>, sqlx::Error> {
+    let rows: Vec<LineRow> = sqlx::query_as(
+        "select l.order_id, l.line_no, l.offer_id, l.tier_no, l.quantity, l.unit_minor, o.currency, l.shares \
+         from lines l join orders o on o.festival_id = l.festival_id and o.order_id = l.order_id \
+         where l.festival_id = $1 and l.order_id = any($2) order by l.order_id, l.line_no",
+    )
+    .bind(festival)
+    .bind(orders)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| {
+            let line = Line {
+                line_no: r.line_no,
+                offer_id: r.offer_id,
+                tier_no: r.tier_no,
+                quantity: r.quantity,
+                unit: Money::new(r.unit_minor, r.currency),
+                total: Money::new(r.unit_minor * i64::from(r.quantity), r.currency),
+                shares: r.shares.0,
+            };
+            (r.order_id, line)
+        })
+        .collect())
+}
+
+/// The stock that orders take.
+///
+/// # Errors
+/// What the database said.
+pub async fn allocations(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<Vec<(OrderId, Taken)>, sqlx::Error> {
+    let rows: Vec<(OrderId, StockId, i32)> =
+        sqlx::query_as("select order_id, stock_id, quantity from allocations where festival_id = $1 and order_id = any($2)")
+            .bind(festival)
+            .bind(orders)
+            .fetch_all(conn)
+            .await?;
+    Ok(rows.into_iter().map(|(order, stock_id, quantity)| (order, Taken { stock_id, quantity })).collect())
+}
+
+/// Marks locked orders as paid; returns how many were held.
+///
+/// # Errors
+/// What the database said.
+pub async fn finish(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query("update orders set status = 'paid', paid_at = $3 where festival_id = $1 and order_id = any($2) and status = 'held'")
+        .bind(festival)
+        .bind(orders)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// Makes an ended order held again, because late money found its stock free.
+///
+/// # Errors
+/// What the database said.
+pub async fn reopen(conn: &mut PgConnection, festival: FestivalId, order: OrderId) -> Result<(), sqlx::Error> {
+    sqlx::query("update orders set status = 'held', ended_at = null where festival_id = $1 and order_id = $2 and status in ('expired', 'cancelled')")
+        .bind(festival)
+        .bind(order)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Marks an ended order as unfulfillable: late money found nothing.
+///
+/// # Errors
+/// What the database said.
+pub async fn unfulfillable(conn: &mut PgConnection, festival: FestivalId, order: OrderId) -> Result<(), sqlx::Error> {
+    sqlx::query("update orders set status = 'unfulfillable' where festival_id = $1 and order_id = $2 and status in ('expired', 'cancelled')")
+        .bind(festival)
+        .bind(order)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn end(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], status: OrderStatus, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query("update orders set status = $3, ended_at = $4 where festival_id = $1 and order_id = any($2) and status = 'held'")
+        .bind(festival)
+        .bind(orders)
+        .bind(status)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+pub(super) async fn has_open_payment(conn: &mut PgConnection, festival: FestivalId, order: OrderId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from payments where festival_id = $1 and order_id = $2 and status in ('created', 'submitted', 'unknown'))")
+        .bind(festival)
+        .bind(order)
+        .fetch_one(conn)
+        .await
+}
+
+pub(super) async fn due_festivals(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<FestivalId>, sqlx::Error> {
+    sqlx::query_scalar("select distinct festival_id from orders where status = 'held' and held_until < $1").bind(now).fetch_all(pool).await
+}
+
+pub(super) async fn claim_due(conn: &mut PgConnection, festival: FestivalId, now: DateTime<Utc>, most: i64) -> Result<Vec<OrderId>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select o.order_id from orders o where o.festival_id = $1 and o.status = 'held' and o.held_until < $2 \
+         and not exists (select from payments p where p.festival_id = $1 and p.order_id = o.order_id and p.status in ('created', 'submitted', 'unknown')) \
+         order by o.order_id limit $3 for no key update skip locked",
+    )
+    .bind(festival)
+    .bind(now)
+    .bind(most)
+    .fetch_all(conn)
+    .await
+}
+
+/// An order with its lines.
+///
+/// # Errors
+/// What the database said.
+pub async fn order(pool: &PgPool, id: OrderId) -> Result<Option<Order>, sqlx::Error> {
+    let found: Option<Order> = sqlx::query_as(
+        "select order_id, status, email, buyer_name, language, row(total_minor, currency)::amount as total, placed_at, held_until, paid_at, ended_at, link_generation \
+         from orders where festival_id = $1 and order_id = $2",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .fetch_optional(pool)
+    .await?;
+    let Some(mut order) = found else { return Ok(None) };
+    let mut conn = pool.acquire().await?;
+    order.lines = lines(&mut conn, id.festival(), &[id]).await?.into_iter().map(|(_, line)| line).collect();
+    Ok(Some(order))
+}
+
+/// A page of the orders of a festival, newest first.
+///
+/// # Errors
+/// What the database said.
+pub async fn orders_of(conn: &mut PgConnection, festival: FestivalId, before: Option<uuid::Uuid>, limit: u32) -> Result<Vec<Order>, sqlx::Error> {
+    sqlx::query_as(
+        "select order_id, status, email, buyer_name, language, row(total_minor, currency)::amount as total, placed_at, held_until, paid_at, ended_at, link_generation \
+         from orders where festival_id = $1 and ($2::uuid is null or order_id < $2) order by order_id desc limit $3",
+    )
+    .bind(festival)
+    .bind(before)
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await
+}
+
+/// The orders of a festival whose address begins with a text, newest first, at most 50.
+///
+/// # Errors
+/// What the database said.
+pub async fn search(conn: &mut PgConnection, festival: FestivalId, address: &str) -> Result<Vec<Order>, sqlx::Error> {
+    let pattern = format!("{}%", address.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+    sqlx::query_as(
+        "select order_id, status, email, buyer_name, language, row(total_minor, currency)::amount as total, placed_at, held_until, paid_at, ended_at, link_generation \
+         from orders where festival_id = $1 and email_key like $2 order by order_id desc limit 50",
+    )
+    .bind(festival)
+    .bind(pattern)
+    .fetch_all(conn)
+    .await
+}

@@ -1,0 +1,256 @@
+//! Completing: a kind of batch. An order becomes paid in full and is fulfilled, in one transaction: captures, tickets,
+//! entitlements, the confirmation, the event. Orders are locked first, stock last, just before the feed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+use super::{ATTEMPTS, Outcome, PayError, Payment, PaymentStatus, store};
+use crate::{
+    app::App,
+    batcher::{Busy, Kind, Trouble},
+    id::{FestivalId, OrderId, PaymentId},
+    library::{self, Entitle},
+    mail::{self, Draft, Lane},
+    offers::{self, Issuable, Taken},
+    orders::{self, Held, Line, OrderStatus},
+    tickets::{self, Issue, TicketKind},
+    webhooks,
+};
+
+/// What is to be settled.
+#[derive(Clone, Debug)]
+pub enum Settle {
+    /// A new payment: captured at once, or created for a provider.
+    New(Payment),
+    /// What a provider said about a payment.
+    Told {
+        /// The payment.
+        payment_id: PaymentId,
+        /// What it said.
+        outcome: Outcome,
+        /// When we heard it.
+        at: DateTime<Utc>,
+    },
+}
+
+/// Batches of completing. `NotHeld` about something a provider captured means late money.
+pub struct Completing;
+
+impl Kind for Completing {
+    const NAME: &'static str = "complete";
+    const MOST: usize = 256;
+    type Request = Settle;
+    type Answer = Result<Payment, PayError>;
+
+    fn pool(app: &App) -> &PgPool {
+        &app.pools.complete
+    }
+
+    async fn run(app: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[Settle]) -> Result<Vec<Self::Answer>, Trouble> {
+        let told: Vec<PaymentId> = batch.iter().filter_map(|s| if let Settle::Told { payment_id, .. } = s { Some(*payment_id) } else { None }).collect();
+        let of_told: HashMap<PaymentId, OrderId> = if told.is_empty() { HashMap::new() } else { store::orders_of(conn, festival, &told).await?.into_iter().collect() };
+        let mut ids: Vec<OrderId> = batch
+            .iter()
+            .filter_map(|s| match s {
+                Settle::New(payment) => Some(payment.order_id),
+                Settle::Told { payment_id, .. } => of_told.get(payment_id).copied(),
+            })
+            .collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut desk = Desk {
+            orders: orders::lock(conn, festival, &ids).await?.into_iter().map(|o| (o.order_id, o)).collect(),
+            payments: store::of_orders(conn, festival, &ids).await?,
+            new: Vec::new(),
+            settled: Vec::new(),
+            paid: Vec::new(),
+        };
+        let answers = batch
+            .iter()
+            .map(|settle| match settle {
+                Settle::New(payment) => desk.begin(payment),
+                Settle::Told { payment_id, outcome, at } => match of_told.get(payment_id) {
+                    Some(order) => desk.told(*order, *payment_id, outcome, *at),
+                    None => Err(PayError::NotFound),
+                },
+            })
+            .collect();
+        let now = app.clock.now();
+        store::insert(conn, festival, &desk.new).await?;
+        store::settle(conn, festival, &desk.settled).await?;
+        fulfil(app, conn, festival, &desk.paid.iter().filter_map(|id| desk.orders.get(id)).collect::<Vec<_>>(), now).await?;
+        Ok(answers)
+    }
+}
+
+/// The locked orders of a batch and what is decided about them; pure.
+struct Desk {
+    orders: BTreeMap<OrderId, Held>,
+    payments: HashMap<OrderId, Vec<Payment>>,
+    new: Vec<Payment>,
+    settled: Vec<Payment>,
+    paid: Vec<OrderId>,
+}
+
+impl Desk {
+    /// A new payment of an order.
+    fn begin(&mut self, payment: &Payment) -> Result<Payment, PayError> {
+        let order = self.orders.get_mut(&payment.order_id).ok_or(PayError::NotFound)?;
+        let others = self.payments.entry(payment.order_id).or_default();
+        if let Some(same) = others.iter().find(|p| p.key_hash == payment.key_hash) {
+            return Ok(same.clone());
+        }
+        match order.status {
+            OrderStatus::Held if payment.created_at <= order.held_until => {}
+            OrderStatus::Paid | OrderStatus::PartlyRefunded => return Err(PayError::AlreadyPaid),
+            _ => return Err(PayError::NotHeld),
+        }
+        if let Some(open) = others.iter().find(|p| p.status.is_open()) {
+            return Err(PayError::Open(open.payment_id));
+        }
+        if others.len() >= ATTEMPTS {
+            return Err(PayError::TooMany);
+        }
+        others.push(payment.clone());
+        self.new.push(payment.clone());
+        if payment.status == PaymentStatus::Captured {
+            order.status = OrderStatus::Paid;
+            self.paid.push(payment.order_id);
+        }
+        Ok(payment.clone())
+    }
+
+    /// What a provider said about a payment.
+    fn told(&mut self, order: OrderId, payment: PaymentId, outcome: &Outcome, at: DateTime<Utc>) -> Result<Payment, PayError> {
+        let order = self.orders.get_mut(&order).ok_or(PayError::NotFound)?;
+        let payment = self.payments.get_mut(&order.order_id).and_then(|all| all.iter_mut().find(|p| p.payment_id == payment)).ok_or(PayError::NotFound)?;
+        match (outcome, payment.status) {
+            (_, PaymentStatus::Captured) | (Outcome::Pending, _) => return Ok(payment.clone()),
+            (Outcome::Captured, status) => {
+                if order.status != OrderStatus::Held || !status.is_open() {
+                    return Err(PayError::NotHeld);
+                }
+                payment.status = PaymentStatus::Captured;
+                order.status = OrderStatus::Paid;
+                self.paid.push(order.order_id);
+            }
+            (Outcome::Failed(_), status) if !status.is_open() => return Ok(payment.clone()),
+            (Outcome::Failed(why), _) => {
+                payment.status = PaymentStatus::Failed;
+                payment.reason = Some(why.clone());
+            }
+        }
+        payment.ended_at = Some(at);
+        self.settled.push(payment.clone());
+        Ok(payment.clone())
+    }
+}
+
+/// Fulfils orders that are paid in full: everything that follows from it is written here, one statement a table.
+async fn fulfil(app: &App, conn: &mut PgConnection, festival: FestivalId, paid: &[&Held], now: DateTime<Utc>) -> Result<(), Trouble> {
+    if paid.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<OrderId> = paid.iter().map(|o| o.order_id).collect();
+    if orders::finish(conn, festival, &ids, now).await? != ids.len() as u64 {
+        return Err(Trouble::Again);
+    }
+    let lines = orders::lines(conn, festival, &ids).await?;
+    let units: Vec<Taken> = orders::allocations(conn, festival, &ids).await?.into_iter().map(|(_, taken)| taken).collect();
+    let (mut passes, mut add_ons): (Vec<_>, Vec<_>) = lines.iter().flat_map(|(_, l)| &l.shares).map(|s| (s.pass_id, s.add_on_id)).unzip();
+    passes.retain(Option::is_some);
+    add_ons.retain(Option::is_some);
+    passes.sort_unstable();
+    passes.dedup();
+    add_ons.sort_unstable();
+    add_ons.dedup();
+    let passes: Vec<_> = passes.into_iter().flatten().collect();
+    let add_ons: Vec<_> = add_ons.into_iter().flatten().collect();
+    let numbers = offers::issuable(conn, festival, &passes, &add_ons).await?;
+    let names: HashMap<OrderId, &str> = paid.iter().map(|o| (o.order_id, o.buyer_name.as_str())).collect();
+    let (issues, grants) = brings(&lines, &numbers, &names);
+    library::entitle(conn, festival, &grants, now).await?;
+    let letters: Vec<Draft> = paid
+        .iter()
+        .map(|o| Draft { thing: o.order_id.0, kind: "confirmation", lane: Lane::Confirmation, language: o.language, recipient: o.email.clone() })
+        .collect();
+    mail::queue(conn, festival, &letters, now).await?;
+    webhooks::record(conn, festival, "order.paid", &ids.iter().map(|id| id.0).collect::<Vec<_>>(), now).await?;
+    offers::move_to_sold(conn, festival, &units).await?;
+    tickets::issue(app, conn, festival, &issues, now).await
+}
+
+/// What lines bring: tickets and entitlements; pure.
+fn brings(lines: &[(OrderId, Line)], numbers: &Issuable, names: &HashMap<OrderId, &str>) -> (Vec<Issue>, Vec<Entitle>) {
+    let (mut issues, mut grants) = (Vec::new(), Vec::new());
+    for (order_id, line) in lines {
+        for share in &line.shares {
+            let pass = share.pass_id.and_then(|id| numbers.passes.iter().find(|(p, ..)| *p == id));
+            let add_on = share.add_on_id.and_then(|id| numbers.add_ons.iter().find(|(a, _)| *a == id));
+            if let Some(release_id) = share.release_id {
+                grants.push(Entitle { order_id: *order_id, line_no: line.line_no, component_no: share.component_no, release_id, copies: line.quantity });
+            }
+            let (kind, pass_number, day_mask) = match (pass, add_on) {
+                (Some((_, number, mask)), _) => (TicketKind::Pass, *number, *mask),
+                (None, Some((_, number))) => (TicketKind::AddOn, *number, 0),
+                (None, None) => continue,
+            };
+            issues.extend((1..=line.quantity).map(|unit_no| Issue {
+                order_id: *order_id,
+                line_no: line.line_no,
+                component_no: share.component_no,
+                unit_no,
+                kind,
+                pass_number,
+                day_mask,
+                holder_name: names.get(order_id).copied().unwrap_or_default().to_owned(),
+            }));
+        }
+    }
+    (issues, grants)
+}
+
+/// Money that came for an order that had ended: its stock is taken again if it is there, else the money goes back. Alone in
+/// its transaction, in the one order of locks.
+pub(super) async fn late(app: &App, payment: PaymentId) -> Result<(), Busy> {
+    match try_late(app, payment).await {
+        Ok(()) => Ok(()),
+        Err(trouble) => {
+            tracing::warn!(error = %trouble, %payment, "late money could not be decided; the provider tells again");
+            Err(Busy::jittered())
+        }
+    }
+}
+
+async fn try_late(app: &App, id: PaymentId) -> Result<(), Trouble> {
+    let (festival, now) = (id.festival(), app.clock.now());
+    let mut tx = app.pools.complete.begin().await?;
+    let Some((_, order_id)) = store::orders_of(&mut tx, festival, &[id]).await?.pop() else { return Ok(()) };
+    let Some(order) = orders::lock(&mut tx, festival, &[order_id]).await?.pop() else { return Ok(()) };
+    let mut payments = store::of_orders(&mut tx, festival, &[order_id]).await?.remove(&order_id).unwrap_or_default();
+    let Some(payment) = payments.iter_mut().find(|p| p.payment_id == id).filter(|p| p.status != PaymentStatus::Captured) else { return Ok(()) };
+    payment.status = PaymentStatus::Captured;
+    payment.ended_at = Some(now);
+    store::settle(&mut tx, festival, std::slice::from_ref(payment)).await?;
+    let payment = payment.clone();
+    let ended = matches!(order.status, OrderStatus::Expired | OrderStatus::Cancelled);
+    let units: Vec<Taken> = orders::allocations(&mut tx, festival, &[order_id]).await?.into_iter().map(|(_, taken)| taken).collect();
+    if order.status == OrderStatus::Held {
+        fulfil(app, &mut tx, festival, &[&order], now).await?;
+    } else if ended && offers::take_if_free(&mut tx, festival, &units).await? {
+        orders::reopen(&mut tx, festival, order_id).await?;
+        fulfil(app, &mut tx, festival, &[&order], now).await?;
+    } else {
+        // Nothing left, or the order was paid by another payment: the money goes back, and the buyer hears of it.
+        if ended {
+            orders::unfulfillable(&mut tx, festival, order_id).await?;
+        }
+        store::request_refund(&mut tx, festival, &payment, "late_money", now).await?;
+        let letter = Draft { thing: id.0, kind: "money_back", lane: Lane::Change, language: order.language, recipient: order.email.clone() };
+        mail::queue(&mut tx, festival, &[letter], now).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! Payments, and what a paid order sets off: tickets, albums, the confirmation, the event, in one transaction.
+//!
+//! ```text
+//! created -> submitted -> captured | failed | cancelled;  submitted -> unknown -> (asked again) -> any of these
+//! refund: requested -> submitted -> done | failed
+//! ```
+//!
+//! **Invariant:** no network call while a transaction is open. `created` is committed before a provider is called; what a
+//! provider says has one effect, however often it is said.
+
+pub mod api;
+mod complete;
+pub mod provider;
+mod reconcile;
+pub mod simulated;
+mod store;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use poem_openapi::{Enum, Object};
+use serde::{Deserialize, Serialize};
+use sqlx::FromRow;
+
+use crate::{
+    app::App,
+    batcher::Busy,
+    id::{OrderId, PaymentId},
+    money::Money,
+    orders::Held,
+};
+
+pub use complete::{Completing, Settle};
+pub use provider::{Outcome, Provider, Providers};
+pub use reconcile::{ask_undecided, close_due, refund_due};
+pub use store::{Intent, by_order, payment};
+
+/// How long a provider may take to decide; an open payment keeps its order as long.
+pub const DECIDE: TimeDelta = TimeDelta::minutes(15);
+/// An open payment keeps its order never longer than this after placing.
+pub const CEILING: TimeDelta = TimeDelta::minutes(60);
+/// How many payments of one order may be tried.
+pub const ATTEMPTS: usize = 5;
+
+/// The state of a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]
+#[oai(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum PaymentStatus {
+    /// Written down; the provider does not know it yet.
+    Created,
+    /// The provider knows it; the buyer is there.
+    Submitted,
+    /// We asked and got no answer.
+    Unknown,
+    /// The money is ours.
+    Captured,
+    /// It did not come about.
+    Failed,
+    /// It was given up.
+    Cancelled,
+}
+
+impl PaymentStatus {
+    /// Whether it is still to be decided.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Created | Self::Submitted | Self::Unknown)
+    }
+}
+
+/// A payment.
+#[derive(Clone, Debug, Object, FromRow)]
+#[oai(skip_serializing_if_is_none)]
+pub struct Payment {
+    /// Its id; the provider knows it by this.
+    pub payment_id: PaymentId,
+    /// The order it pays.
+    pub order_id: OrderId,
+    /// Who takes the money.
+    pub provider: String,
+    /// Its state.
+    pub status: PaymentStatus,
+    /// How much.
+    pub amount: Money,
+    /// Where the buyer pays.
+    pub redirect_url: Option<String>,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it is decided at the latest.
+    pub decide_by: DateTime<Utc>,
+    /// When it was decided.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// The key of its request.
+    #[oai(skip)]
+    pub key_hash: Vec<u8>,
+}
+
+/// How the buyer pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+pub enum Way {
+    /// The simulated bank decides within the request. For rehearsals and tests.
+    SimulatedInstant,
+    /// The simulated bank has a page where the buyer decides.
+    Simulated,
+    /// Nothing is owed: a total of zero.
+    Free,
+}
+
+/// Why an order was not paid.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PayError {
+    /// It is not held any more.
+    #[error("the order is not held any more")]
+    NotHeld,
+    /// It is paid.
+    #[error("the order is paid")]
+    AlreadyPaid,
+    /// Another payment of it is open.
+    #[error("another payment is open")]
+    Open(PaymentId),
+    /// Too many were tried.
+    #[error("five payments were tried")]
+    TooMany,
+    /// This way is not offered.
+    #[error("this way to pay is not offered")]
+    NotOffered,
+    /// The key was used for another way.
+    #[error("the key was used for another payment")]
+    KeyReused,
+    /// No such order.
+    #[error("no such order")]
+    NotFound,
+    /// It cannot be decided now: ask again with the same key.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+}
+
+/// Pays an order. The same key gets the same payment back.
+///
+/// # Errors
+/// [`PayError`].
+pub async fn pay(app: &App, order: &Held, key: &str, way: Way, arrived_at: DateTime<Utc>) -> Result<Payment, PayError> {
+    let id = order.order_id;
+    let festival = id.festival();
+    let simulated = matches!(way, Way::Simulated | Way::SimulatedInstant);
+    if simulated && !app.settings.simulated_payments || (way == Way::Free) != (order.total_minor == 0) {
+        return Err(PayError::NotOffered);
+    }
+    let key_hash = crate::orders::short_hash(&[b"payment", id.0.as_bytes(), format!("{way:?}").as_bytes(), key.as_bytes()]);
+    let new = Payment {
+        payment_id: PaymentId::fresh(festival, arrived_at),
+        order_id: id,
+        provider: if way == Way::Free { "free" } else { "simulated" }.to_owned(),
+        status: if way == Way::Simulated { PaymentStatus::Created } else { PaymentStatus::Captured },
+        amount: Money::new(order.total_minor, order.currency),
+        redirect_url: None,
+        reason: None,
+        created_at: arrived_at,
+        decide_by: (arrived_at + DECIDE).min(order.placed_at + CEILING),
+        ended_at: (way != Way::Simulated).then_some(arrived_at),
+        key_hash: key_hash.to_vec(),
+    };
+    let payment = app.pass::<Completing>(festival, Settle::New(new)).await??;
+    if payment.status == PaymentStatus::Created { submit(app, payment).await } else { Ok(payment) }
+}
+
+/// Tells the provider of a payment that was committed as created. A provider that does not answer leaves it unknown: it is
+/// asked later, under the same id, so nobody is charged twice.
+async fn submit(app: &App, payment: Payment) -> Result<Payment, PayError> {
+    let provider = app.the::<Providers>().find(&payment.provider).ok_or(PayError::NotOffered)?;
+    let started = provider.start(app, &payment).await;
+    let (status, redirect_url) = match started {
+        Ok(url) => (PaymentStatus::Submitted, Some(url)),
+        Err(error) => {
+            tracing::warn!(%error, payment = %payment.payment_id, "a provider did not answer; the payment is unknown");
+            (PaymentStatus::Unknown, None)
+        }
+    };
+    store::submitted(&app.pools.web, &payment, status, redirect_url.as_deref()).await.map_err(|error| {
+        tracing::warn!(%error, payment = %payment.payment_id, "what the provider said could not be noted; it will be asked");
+        PayError::Busy(Busy::jittered())
+    })?;
+    let found = store::payment(&app.pools.web, payment.payment_id).await.ok().flatten();
+    Ok(found.unwrap_or(Payment { status, redirect_url, ..payment }))
+}
+
+/// Why a notification was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum NotifyError {
+    /// No provider of that name.
+    #[error("no such provider")]
+    NoProvider,
+    /// The signature is wrong, missing or old.
+    #[error("the signature is wrong, missing or old")]
+    BadSignature,
+    /// The body cannot be read.
+    #[error("the body cannot be read")]
+    Malformed,
+    /// It cannot be decided now: the provider tells again.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// What the database said.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Takes in a notification of a provider. Telling again has no further effect.
+///
+/// # Errors
+/// [`NotifyError`].
+pub async fn notified(app: &App, provider: &str, signature: Option<&str>, body: &[u8]) -> Result<(), NotifyError> {
+    let found = app.the::<Providers>().find(provider).ok_or(NotifyError::NoProvider)?;
+    let told = found.verify(app, signature, body)?;
+    // The event is written down before it is acted on; the same event again is told the same.
+    store::insert_event(&app.pools.web, provider, &told, app.clock.now()).await?;
+    decided(app, told.payment_id, told.outcome).await?;
+    Ok(())
+}
+
+/// Acts on what a provider decided about a payment.
+///
+/// # Errors
+/// [`Busy`] when it cannot be decided now; everything else was decided before and stays.
+pub async fn decided(app: &App, payment: PaymentId, outcome: Outcome) -> Result<(), Busy> {
+    match outcome {
+        Outcome::Pending => Ok(()),
+        Outcome::Captured | Outcome::Failed(_) => {
+            let settle = Settle::Told { payment_id: payment, outcome, at: app.clock.now() };
+            match app.pass::<Completing>(payment.festival(), settle).await? {
+                // Late money is taken out of its batch and run alone.
+                Err(PayError::NotHeld) => complete::late(app, payment).await,
+                _ => Ok(()),
+            }
+        }
+    }
+}

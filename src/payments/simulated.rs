@@ -1,0 +1,127 @@
+//! The simulated bank: a provider that behaves like a real one and takes no money. It has a page where the buyer decides,
+//! books of its own, and signed notifications that come at once, later, or never.
+
+use chrono::TimeDelta;
+use data_encoding::HEXLOWER;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    NotifyError, Payment,
+    provider::{Answer, Outcome, Provider, ProviderError, Told},
+    store,
+};
+use crate::{
+    app::App,
+    id::PaymentId,
+    money::Money,
+    secrets::{Purpose, same},
+};
+
+/// How old a signature may be.
+const FRESH: TimeDelta = TimeDelta::seconds(300);
+
+/// The simulated bank.
+pub struct SimulatedBank;
+
+/// What the bank tells, as JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Notification {
+    /// Id of the event.
+    pub event_id: String,
+    /// The payment.
+    pub payment_id: PaymentId,
+    /// `succeeded` or `declined`.
+    pub status: String,
+}
+
+/// What a buyer does on the page of the bank.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Pay; the bank tells at once.
+    Pay,
+    /// Decline; the bank tells at once.
+    Decline,
+    /// Pay; the bank never tells: it has to be asked.
+    PaySilently,
+}
+
+fn failed(error: sqlx::Error) -> ProviderError {
+    ProviderError(error.to_string())
+}
+
+fn outcome(status: &str) -> Outcome {
+    match status {
+        "succeeded" => Outcome::Captured,
+        "declined" => Outcome::Failed("declined by the bank".to_owned()),
+        "cancelled" => Outcome::Failed("given up".to_owned()),
+        _ => Outcome::Pending,
+    }
+}
+
+impl Provider for SimulatedBank {
+    fn start<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, String> {
+        Box::pin(async move {
+            store::insert_intent(&app.pools.web, payment).await.map_err(failed)?;
+            Ok(format!("{}/simulated-bank/{}", app.settings.public_url, payment.payment_id))
+        })
+    }
+
+    fn ask<'a>(&'a self, app: &'a App, payment: PaymentId) -> Answer<'a, Outcome> {
+        Box::pin(async move {
+            let intent = store::intent(&app.pools.work, payment).await.map_err(failed)?;
+            // A payment that never reached the bank did not come about.
+            Ok(intent.map_or(Outcome::Failed("unknown to the bank".to_owned()), |intent| outcome(&intent.status)))
+        })
+    }
+
+    fn cancel<'a>(&'a self, app: &'a App, payment: PaymentId) -> Answer<'a, Outcome> {
+        Box::pin(async move {
+            store::decide_intent(&app.pools.work, payment, "cancelled").await.map_err(failed)?;
+            self.ask(app, payment).await
+        })
+    }
+
+    fn refund<'a>(&'a self, app: &'a App, payment: PaymentId, amount: Money) -> Answer<'a, ()> {
+        Box::pin(async move { store::refund_intent(&app.pools.work, payment, amount.minor).await.map_err(failed) })
+    }
+
+    fn verify(&self, app: &App, signature: Option<&str>, body: &[u8]) -> Result<Told, NotifyError> {
+        let (at, mac) = signature.and_then(|s| s.split_once('.')).ok_or(NotifyError::BadSignature)?;
+        let sent: i64 = at.parse().map_err(|_| NotifyError::BadSignature)?;
+        let right = app.secrets.mac(Purpose::SimulatedBank, &[at.as_bytes(), b".", body]);
+        if !same(HEXLOWER.encode(&right).as_bytes(), mac.as_bytes()) || (app.clock.now().timestamp() - sent).abs() > FRESH.num_seconds() {
+            return Err(NotifyError::BadSignature);
+        }
+        let told: Notification = serde_json::from_slice(body).map_err(|_| NotifyError::Malformed)?;
+        if told.event_id.is_empty() || told.event_id.len() > 100 {
+            return Err(NotifyError::Malformed);
+        }
+        Ok(Told { event_ref: told.event_id, payment_id: told.payment_id, outcome: outcome(&told.status) })
+    }
+}
+
+/// Signs a notification as the bank does: `<unix seconds>.<hex HMAC-SHA256 of "seconds.body">`.
+#[must_use]
+pub fn sign(app: &App, body: &[u8]) -> String {
+    let at = app.clock.now().timestamp().to_string();
+    let mac = app.secrets.mac(Purpose::SimulatedBank, &[at.as_bytes(), b".", body]);
+    format!("{at}.{}", HEXLOWER.encode(&mac))
+}
+
+/// What the buyer decided on the page of the bank; the bank notifies us through the same door as a real one would.
+///
+/// # Errors
+/// [`NotifyError`].
+pub async fn decide(app: &App, payment: PaymentId, decision: Decision) -> Result<(), NotifyError> {
+    let status = if decision == Decision::Decline { "declined" } else { "succeeded" };
+    store::decide_intent(&app.pools.web, payment, status).await?;
+    if decision == Decision::PaySilently {
+        return Ok(());
+    }
+    let Some(intent) = store::intent(&app.pools.web, payment).await? else { return Err(NotifyError::Malformed) };
+    let told = Notification { event_id: format!("evt_{payment}"), payment_id: payment, status: intent.status };
+    let body = serde_json::to_vec(&told).map_err(|_| NotifyError::Malformed)?;
+    let signature = sign(app, &body);
+    super::notified(app, "simulated", Some(&signature), &body).await
+}

@@ -1,0 +1,259 @@
+//! The rows of payments, provider events, refunds, and the books of the simulated bank.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{Outcome, Payment, PaymentStatus, provider::Told};
+use crate::{
+    id::{self, FestivalId, OrderId, PaymentId},
+    money::Money,
+};
+
+pub(super) async fn orders_of(conn: &mut PgConnection, festival: FestivalId, payments: &[PaymentId]) -> Result<Vec<(PaymentId, OrderId)>, sqlx::Error> {
+    sqlx::query_as("select payment_id, order_id from payments where festival_id = $1 and payment_id = any($2)").bind(festival).bind(payments).fetch_all(conn).await
+}
+
+pub(super) async fn of_orders(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<HashMap<OrderId, Vec<Payment>>, sqlx::Error> {
+    let rows: Vec<Payment> = sqlx::query_as(
+        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, key_hash \
+         from payments where festival_id = $1 and order_id = any($2) order by payment_id",
+    )
+    .bind(festival)
+    .bind(orders)
+    .fetch_all(conn)
+    .await?;
+    let mut by: HashMap<OrderId, Vec<Payment>> = HashMap::new();
+    for payment in rows {
+        by.entry(payment.order_id).or_default().push(payment);
+    }
+    Ok(by)
+}
+
+pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, payments: &[Payment]) -> Result<(), sqlx::Error> {
+    if payments.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "insert into payments (festival_id, payment_id, order_id, provider, status, currency, amount_minor, key_hash, created_at, decide_by, ended_at) \
+         select $1, p.* from unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bytea[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[]) as p",
+    )
+    .bind(festival)
+    .bind(payments.iter().map(|p| p.payment_id).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| p.order_id).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| p.provider.as_str()).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| if p.status == PaymentStatus::Captured { "captured" } else { "created" }).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| p.amount.currency.code()).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| p.amount.minor).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| p.key_hash.as_slice()).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| p.created_at).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| p.decide_by).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| p.ended_at).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn settle(conn: &mut PgConnection, festival: FestivalId, payments: &[Payment]) -> Result<(), sqlx::Error> {
+    if payments.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update payments p set status = u.status, reason = u.reason, ended_at = u.ended_at \
+         from unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[]) as u (payment_id, status, reason, ended_at) \
+         where p.festival_id = $1 and p.payment_id = u.payment_id",
+    )
+    .bind(festival)
+    .bind(payments.iter().map(|p| p.payment_id).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| if p.status == PaymentStatus::Captured { "captured" } else { "failed" }).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| p.reason.as_deref()).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| p.ended_at).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn submitted(pool: &PgPool, payment: &Payment, status: PaymentStatus, redirect_url: Option<&str>) -> Result<(), sqlx::Error> {
+    sqlx::query("update payments set status = $3, redirect_url = $4 where festival_id = $1 and payment_id = $2 and status = 'created'")
+        .bind(payment.payment_id.festival())
+        .bind(payment.payment_id)
+        .bind(status)
+        .bind(redirect_url)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// A payment.
+///
+/// # Errors
+/// What the database said.
+pub async fn payment(pool: &PgPool, id: PaymentId) -> Result<Option<Payment>, sqlx::Error> {
+    sqlx::query_as(
+        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, key_hash \
+         from payments where festival_id = $1 and payment_id = $2",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .fetch_optional(pool)
+    .await
+}
+
+/// The payments of an order, oldest first.
+///
+/// # Errors
+/// What the database said.
+pub async fn by_order(pool: &PgPool, order: OrderId) -> Result<Vec<Payment>, sqlx::Error> {
+    let mut conn = pool.acquire().await?;
+    Ok(of_orders(&mut conn, order.festival(), &[order]).await?.remove(&order).unwrap_or_default())
+}
+
+pub(super) async fn insert_event(pool: &PgPool, provider: &str, told: &Told, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let outcome = match &told.outcome {
+        Outcome::Pending => "pending",
+        Outcome::Captured => "captured",
+        Outcome::Failed(_) => "failed",
+    };
+    sqlx::query(
+        "insert into provider_events (festival_id, provider, event_ref, payment_id, outcome, received_at) values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+    )
+    .bind(told.payment_id.festival())
+    .bind(provider)
+    .bind(&told.event_ref)
+    .bind(told.payment_id)
+    .bind(outcome)
+    .bind(now)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn undecided(pool: &PgPool, created_before: DateTime<Utc>, asked_before: DateTime<Utc>, most: i64) -> Result<Vec<Payment>, sqlx::Error> {
+    sqlx::query_as(
+        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, key_hash \
+         from payments where status in ('created', 'submitted', 'unknown') and created_at < $1 and (asked_at is null or asked_at < $2) order by created_at limit $3",
+    )
+    .bind(created_before)
+    .bind(asked_before)
+    .bind(most)
+    .fetch_all(pool)
+    .await
+}
+
+pub(super) async fn over(pool: &PgPool, now: DateTime<Utc>, most: i64) -> Result<Vec<Payment>, sqlx::Error> {
+    sqlx::query_as(
+        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, key_hash \
+         from payments where status in ('created', 'submitted', 'unknown') and decide_by < $1 order by created_at limit $2",
+    )
+    .bind(now)
+    .bind(most)
+    .fetch_all(pool)
+    .await
+}
+
+pub(super) async fn asked(pool: &PgPool, id: PaymentId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update payments set asked_at = $3 where festival_id = $1 and payment_id = $2").bind(id.festival()).bind(id).bind(now).execute(pool).await?;
+    Ok(())
+}
+
+// - refunds -
+
+pub(super) async fn request_refund(conn: &mut PgConnection, festival: FestivalId, payment: &Payment, reason: &str, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into refunds (festival_id, refund_id, payment_id, order_id, status, currency, amount_minor, reason, requested_at) \
+         values ($1, $2, $3, $4, 'requested', $5, $6, $7, $8)",
+    )
+    .bind(festival)
+    .bind(id::fresh(festival, now))
+    .bind(payment.payment_id)
+    .bind(payment.order_id)
+    .bind(payment.amount.currency)
+    .bind(payment.amount.minor)
+    .bind(reason)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A refund that waits for its provider.
+#[derive(Debug, FromRow)]
+pub(super) struct OpenRefund {
+    pub(super) festival_id: FestivalId,
+    pub(super) refund_id: Uuid,
+    pub(super) payment_id: PaymentId,
+    pub(super) provider: String,
+    pub(super) amount: Money,
+}
+
+pub(super) async fn open_refunds(pool: &PgPool, most: i64) -> Result<Vec<OpenRefund>, sqlx::Error> {
+    sqlx::query_as(
+        "select r.festival_id, r.refund_id, r.payment_id, p.provider, row(r.amount_minor, r.currency)::amount as amount \
+         from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id \
+         where r.status in ('requested', 'submitted') order by r.requested_at limit $1",
+    )
+    .bind(most)
+    .fetch_all(pool)
+    .await
+}
+
+pub(super) async fn refunded(pool: &PgPool, refund: &OpenRefund, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update refunds set status = 'done', ended_at = $3 where festival_id = $1 and refund_id = $2 and status in ('requested', 'submitted')")
+        .bind(refund.festival_id)
+        .bind(refund.refund_id)
+        .bind(now)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+// - the books of the simulated bank -
+
+/// A payment in the books of the simulated bank.
+#[derive(Debug, FromRow)]
+pub struct Intent {
+    /// How much.
+    pub amount: Money,
+    /// pending, succeeded, declined or cancelled.
+    pub status: String,
+}
+
+pub(super) async fn insert_intent(pool: &PgPool, payment: &Payment) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into simulated_intents (festival_id, payment_id, currency, amount_minor, status, refunded_minor) values ($1, $2, $3, $4, 'pending', 0) on conflict do nothing")
+        .bind(payment.payment_id.festival())
+        .bind(payment.payment_id)
+        .bind(payment.amount.currency)
+        .bind(payment.amount.minor)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// A payment in the books of the simulated bank.
+///
+/// # Errors
+/// What the database said.
+pub async fn intent(pool: &PgPool, payment: PaymentId) -> Result<Option<Intent>, sqlx::Error> {
+    sqlx::query_as("select row(amount_minor, currency)::amount as amount, status from simulated_intents where festival_id = $1 and payment_id = $2")
+        .bind(payment.festival())
+        .bind(payment)
+        .fetch_optional(pool)
+        .await
+}
+
+pub(super) async fn decide_intent(pool: &PgPool, payment: PaymentId, status: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("update simulated_intents set status = $3 where festival_id = $1 and payment_id = $2 and status = 'pending'")
+        .bind(payment.festival())
+        .bind(payment)
+        .bind(status)
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn refund_intent(pool: &PgPool, payment: PaymentId, minor: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("update simulated_intents set refunded_minor = $3 where festival_id = $1 and payment_id = $2").bind(payment.festival()).bind(payment).bind(minor).execute(pool).await?;
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! What must hold at every moment: each invariant is one query that must return no row (7-proof). `gatefold check` runs
+//! them on the live database; every one has a test that breaks a row and sees it found.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use crate::audit;
+
+/// An invariant: its name, what it claims, and a query that counts breaches. `$1` is the moment.
+#[derive(Debug)]
+pub struct Invariant {
+    /// Its name, kebab-case.
+    pub name: &'static str,
+    /// What it claims, in a sentence.
+    pub claim: &'static str,
+    query: &'static str,
+}
+
+/// What a check found.
+#[derive(Debug, serde::Serialize)]
+pub struct Finding {
+    /// The invariant.
+    pub name: &'static str,
+    /// What it claims.
+    pub claim: &'static str,
+    /// How many breaches there are.
+    pub breaches: i64,
+}
+
+/// The invariants of the database.
+pub static INVARIANTS: &[Invariant] = &[
+    Invariant {
+        name: "stock-in-bounds",
+        claim: "held and sold are not negative and never more than the capacity",
+        query: "select count(*) from stocks where $1::timestamptz is not null and (held < 0 or sold < 0 or held + sold > capacity)",
+    },
+    Invariant {
+        name: "stock-equals-allocations",
+        claim: "held and sold equal the allocations of held and of paid orders",
+        query: "select count(*) from stocks s left join lateral ( \
+                    select coalesce(sum(a.quantity) filter (where o.status in ('held', 'part_paid')), 0) as held, \
+                           coalesce(sum(a.quantity) filter (where o.status in ('paid', 'partly_refunded')), 0) as sold \
+                    from allocations a join orders o on o.festival_id = a.festival_id and o.order_id = a.order_id \
+                    where a.festival_id = s.festival_id and a.stock_id = s.stock_id) t on true \
+                where $1::timestamptz is not null and (s.held <> t.held or s.sold <> t.sold)",
+    },
+    Invariant {
+        name: "tickets-of-paid-orders",
+        claim: "a paid order has a ticket for each unit of admission, any other order has none",
+        query: "select count(*) from orders o \
+                cross join lateral (select count(*) as n from tickets t where t.festival_id = o.festival_id and t.order_id = o.order_id and t.status <> 'void') t \
+                cross join lateral (select coalesce(sum(l.quantity), 0) as n from lines l, jsonb_array_elements(l.shares) x \
+                                    where l.festival_id = o.festival_id and l.order_id = o.order_id and (x ? 'pass_id' or x ? 'add_on_id')) u \
+                where $1::timestamptz is not null and case when o.status = 'paid' then t.n <> u.n when o.status = 'partly_refunded' then t.n > u.n else t.n > 0 end",
+    },
+    Invariant {
+        name: "captures-equal-total",
+        claim: "the captured payments of a paid order add up to its total, in its currency",
+        query: "select count(*) from orders o cross join lateral ( \
+                    select coalesce(sum(p.amount_minor), 0) as minor, bool_and(p.currency = o.currency) as same, \
+                           coalesce((select sum(r.amount_minor) from refunds r where r.festival_id = o.festival_id and r.order_id = o.order_id), 0) as refunded \
+                    from payments p where p.festival_id = o.festival_id and p.order_id = o.order_id and p.status = 'captured') c \
+                where $1::timestamptz is not null and o.status in ('paid', 'partly_refunded') and (c.minor - c.refunded <> o.total_minor or c.same is not true)",
+    },
+    Invariant {
+        name: "late-money-goes-back",
+        claim: "captured money of an order that ended without tickets has a refund on its way within 15 minutes",
+        query: "select count(*) from payments p join orders o on o.festival_id = p.festival_id and o.order_id = p.order_id \
+                where p.status = 'captured' and o.status in ('expired', 'cancelled', 'unfulfillable') and p.ended_at < $1 - interval '15 minutes' \
+                and not exists (select from refunds r where r.festival_id = p.festival_id and r.payment_id = p.payment_id and r.status <> 'failed')",
+    },
+    Invariant {
+        name: "refunds-within-payment",
+        claim: "the refunds of a payment never exceed it",
+        query: "select count(*) from payments p where $1::timestamptz is not null and p.amount_minor < ( \
+                    select coalesce(sum(r.amount_minor), 0) from refunds r where r.festival_id = p.festival_id and r.payment_id = p.payment_id and r.status <> 'failed')",
+    },
+    Invariant {
+        name: "shares-add-up",
+        claim: "the shares of a line add up to its price, the lines to the total",
+        query: "select (select count(*) from lines l where $1::timestamptz is not null and l.unit_minor <> (select coalesce(sum((x ->> 'minor')::bigint), 0) from jsonb_array_elements(l.shares) x)) \
+                     + (select count(*) from orders o where o.total_minor <> (select coalesce(sum(l.unit_minor * l.quantity), 0) from lines l where l.festival_id = o.festival_id and l.order_id = o.order_id))",
+    },
+    Invariant {
+        name: "holds-end",
+        claim: "no hold is overdue by more than two minutes unless its payment is undecided",
+        query: "select count(*) from orders o where o.status = 'held' and o.held_until < $1 - interval '2 minutes' \
+                and not exists (select from payments p where p.festival_id = o.festival_id and p.order_id = o.order_id and p.status in ('created', 'submitted', 'unknown'))",
+    },
+    Invariant {
+        name: "payments-are-decided",
+        claim: "no payment is undecided longer than 15 minutes after its time",
+        query: "select count(*) from payments where status in ('created', 'submitted', 'unknown') and decide_by < $1 - interval '15 minutes'",
+    },
+    Invariant {
+        name: "one-confirmation",
+        claim: "a paid order has exactly one confirmation, any other order none",
+        query: "select count(*) from orders o cross join lateral ( \
+                    select count(*) as n from emails e where e.festival_id = o.festival_id and e.thing_id = o.order_id and e.kind = 'confirmation') e \
+                where $1::timestamptz is not null and e.n <> case when o.paid_at is not null then 1 else 0 end",
+    },
+    Invariant {
+        name: "outbox-moves",
+        claim: "no email is due for more than 30 minutes without a try, and leases end",
+        query: "select count(*) from emails where status = 'queued' and (leased_until > $1 + interval '10 minutes' or (attempts = 0 and due_at < $1 - interval '30 minutes'))",
+    },
+    Invariant {
+        name: "fan-limits-hold",
+        claim: "no address holds more of an offer than its limit",
+        query: "select count(*) from (select 1 from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
+                    join offers f on f.festival_id = l.festival_id and f.offer_id = l.offer_id \
+                    where $1::timestamptz is not null and f.max_per_fan is not null and o.status in ('held', 'part_paid', 'paid', 'partly_refunded') \
+                    group by o.festival_id, o.email_key, l.offer_id, f.max_per_fan having sum(l.quantity) > f.max_per_fan) x",
+    },
+    Invariant {
+        name: "placed-inside-window",
+        claim: "every order was placed inside the sale window of its offers",
+        query: "select count(*) from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
+                join offers f on f.festival_id = l.festival_id and f.offer_id = l.offer_id where $1::timestamptz is not null and o.placed_at < f.opens_at",
+    },
+    Invariant {
+        name: "one-open-entry",
+        claim: "at most one open entry per ticket and festival day",
+        query: "select count(*) from (select 1 from admissions where $1::timestamptz is not null and left_at is null and undone_at is null \
+                    group by festival_id, ticket_id, day_index having count(*) > 1) x",
+    },
+    Invariant {
+        name: "admissions-have-scans",
+        claim: "every admission was a scan that admitted",
+        query: "select count(*) from admissions a left join scans s on s.festival_id = a.festival_id and s.scan_id = a.scan_id \
+                where $1::timestamptz is not null and s.verdict is distinct from 'admitted'",
+    },
+    Invariant {
+        name: "entitlements-of-paid-lines",
+        claim: "entitlements exist only for orders that were paid",
+        query: "select count(*) from entitlements e join orders o on o.festival_id = e.festival_id and o.order_id = e.order_id where $1::timestamptz is not null and o.paid_at is null",
+    },
+    Invariant {
+        name: "no-orphans",
+        claim: "what orders and tickets name is in the catalog",
+        query: "select (select count(*) from lines l where $1::timestamptz is not null and not exists (select from offers o where o.festival_id = l.festival_id and o.offer_id = l.offer_id)) \
+                     + (select count(*) from allocations a where not exists (select from stocks s where s.festival_id = a.festival_id and s.stock_id = a.stock_id)) \
+                     + (select count(*) from entitlements e where not exists (select from releases r where r.release_id = e.release_id))",
+    },
+];
+
+/// Runs every invariant; a row each with its count.
+///
+/// # Errors
+/// What the database said.
+pub async fn check(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Finding>, sqlx::Error> {
+    let mut findings = Vec::with_capacity(INVARIANTS.len() + 1);
+    for invariant in INVARIANTS {
+        let breaches = super::store::count(conn, invariant.query, now).await?;
+        findings.push(Finding { name: invariant.name, claim: invariant.claim, breaches });
+    }
+    let breaches = audit::broken_seals(conn).await?;
+    findings.push(Finding { name: "audit-unbroken", claim: "the seals of the audit fit its rows", breaches });
+    Ok(findings)
+}

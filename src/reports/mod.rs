@@ -1,0 +1,7 @@
+//! What was sold and who came: reading only, across rooms.
+
+pub mod api;
+pub mod invariants;
+mod store;
+
+pub use store::{Day, OfferSales, Sales, masked, sales};

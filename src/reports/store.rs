@@ -1,0 +1,102 @@
+//! Reading across rooms: sums for the dashboard.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, types::Json};
+
+use crate::{
+    id::{FestivalId, OfferId},
+    words::Text,
+};
+
+/// Sales of one offer.
+#[derive(Clone, Debug, FromRow)]
+pub struct OfferSales {
+    /// The offer.
+    pub offer_id: OfferId,
+    /// Its place in lists.
+    pub sort: i16,
+    /// Its name.
+    pub name: Json<Text>,
+    /// Its capacity.
+    pub capacity: Option<i32>,
+    /// Held units.
+    pub held: i32,
+    /// Sold units.
+    pub sold: i32,
+    /// Money of paid orders, in the smallest unit.
+    pub minor: i64,
+}
+
+/// Units sold on one day, in the festival's zone.
+#[derive(Clone, Debug, FromRow)]
+pub struct Day {
+    /// Midnight of the day in the festival's zone.
+    pub day: DateTime<Utc>,
+    /// Units of paid orders.
+    pub units: i64,
+}
+
+/// What was sold.
+#[derive(Clone, Debug)]
+pub struct Sales {
+    /// By offer.
+    pub offers: Vec<OfferSales>,
+    /// By day.
+    pub days: Vec<Day>,
+    /// Captured money, in the smallest unit.
+    pub captured_minor: i64,
+    /// Refunded money, in the smallest unit.
+    pub refunded_minor: i64,
+}
+
+/// What was sold of a festival.
+///
+/// # Errors
+/// What the database said.
+pub async fn sales(conn: &mut PgConnection, festival: FestivalId, time_zone: &str) -> Result<Sales, sqlx::Error> {
+    let offers = sqlx::query_as(
+        "select o.offer_id, o.sort, o.name, s.capacity, s.held, s.sold, \
+                coalesce((select sum(l.unit_minor * l.quantity) from lines l join orders p on p.festival_id = l.festival_id and p.order_id = l.order_id \
+                          where l.festival_id = o.festival_id and l.offer_id = o.offer_id and p.status in ('paid', 'partly_refunded')), 0)::bigint as minor \
+         from offers o join stocks s on s.festival_id = o.festival_id and s.stock_id = o.stock_id where o.festival_id = $1 order by o.sort, o.offer_id",
+    )
+    .bind(festival)
+    .fetch_all(&mut *conn)
+    .await?;
+    let days = sqlx::query_as(
+        "select date_trunc('day', o.paid_at, $2) as day, sum(l.quantity)::bigint as units \
+         from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
+         where o.festival_id = $1 and o.status in ('paid', 'partly_refunded') group by 1 order by 1",
+    )
+    .bind(festival)
+    .bind(time_zone)
+    .fetch_all(&mut *conn)
+    .await?;
+    let captured_minor = sqlx::query_scalar("select coalesce(sum(amount_minor), 0)::bigint from payments where festival_id = $1 and status = 'captured'")
+        .bind(festival)
+        .fetch_one(&mut *conn)
+        .await?;
+    let refunded_minor = sqlx::query_scalar("select coalesce(sum(amount_minor), 0)::bigint from refunds where festival_id = $1 and status <> 'failed'")
+        .bind(festival)
+        .fetch_one(conn)
+        .await?;
+    Ok(Sales { offers, days, captured_minor, refunded_minor })
+}
+
+/// An address as support sees it: `m…@l….example`.
+#[must_use]
+pub fn masked(address: &str) -> String {
+    let part = |text: &str| text.chars().next().map_or_else(String::new, |first| format!("{first}…"));
+    match address.rsplit_once('@') {
+        Some((name, domain)) => match domain.rsplit_once('.') {
+            Some((host, end)) => format!("{}@{}.{end}", part(name), part(host)),
+            None => format!("{}@{}", part(name), part(domain)),
+        },
+        None => part(address),
+    }
+}
+
+/// Runs a query that counts, with the moment as its only parameter.
+pub(super) async fn count(conn: &mut PgConnection, query: &'static str, now: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(query).bind(now).fetch_one(conn).await
+}

@@ -1,0 +1,104 @@
+//! Builds the whole endpoint: API, pages, door; registers what the rooms bring along; starts and stops.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use poem::{EndpointExt, endpoint::BoxEndpoint, get};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{
+    accounts,
+    api,
+    app::{App, Pools, Registry},
+    clock::Clock,
+    config::Settings,
+    entry,
+    files::Files,
+    http::{
+        door::{self, Door},
+        limit::Limits,
+    },
+    keys, library,
+    mail::Renderers,
+    mailer::Mailer,
+    orders,
+    payments::{self, Providers, simulated::SimulatedBank},
+    secrets::Secrets,
+    web, workers,
+};
+
+/// Puts a house together with everything that the rooms bring along.
+///
+/// # Errors
+/// When the folder of the files cannot be made.
+pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, settings: Settings) -> anyhow::Result<App> {
+    let files = Files::open(&settings.files).with_context(|| format!("the folder {}", settings.files.display()))?;
+    let registry = Registry::default()
+        .with(files)
+        .with(Limits::default())
+        .with(accounts::DeviceCache::default())
+        .with(accounts::LastUsed::default())
+        .with(keys::Rings::default())
+        .with(entry::Catalogs::default())
+        .with(entry::Forgeries::default())
+        .with_lanes::<orders::Placing>()
+        .with_lanes::<payments::Completing>()
+        .with_lanes::<entry::Scanning>()
+        .with(Providers::default().with("simulated", SimulatedBank))
+        .with(Renderers::default().with("confirmation", web::letters::confirmation).with("sign_in", web::letters::sign_in).with("money_back", web::letters::money_back));
+    Ok(App::new(pools, clock, secrets, mailer, settings, registry))
+}
+
+/// The whole endpoint behind the door.
+#[must_use]
+pub fn endpoint(app: &App) -> BoxEndpoint<'static> {
+    let document = api::document().to_string();
+    let route = web::routes()
+        .nest_no_strip("/v1", api::service())
+        .at("/files/:signed", get(library::api::file))
+        .at("/openapi.json", get(poem::endpoint::make_sync(move |_| poem::Response::builder().content_type("application/json").body(document.clone()))));
+    Door::new(app.clone(), route.data(app.clone()), web::problems::page).boxed()
+}
+
+/// A running server.
+pub struct Running {
+    /// Where it answers.
+    pub address: std::net::SocketAddr,
+    /// Where it shows metrics.
+    pub metrics: std::net::SocketAddr,
+    stop: watch::Sender<bool>,
+    serving: tokio::task::JoinHandle<()>,
+    showing: tokio::task::JoinHandle<()>,
+    working: tokio::task::JoinSet<()>,
+    app: App,
+}
+
+impl Running {
+    /// Drains: no new connection, requests finish, workers end, what waits to be recorded is recorded.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        let _ = self.serving.await;
+        while self.working.join_next().await.is_some() {}
+        if let Err(error) = entry::record_forgeries(&self.app).await {
+            tracing::warn!(%error, "forged codes could not be recorded at the end");
+        }
+        self.showing.abort();
+        for (_, pool) in self.app.pools.all() {
+            pool.close().await;
+        }
+    }
+}
+
+/// Starts to answer and to work.
+///
+/// # Errors
+/// When a listener has no address.
+pub fn start(app: &App, listener: TcpListener, metrics: TcpListener, with_workers: bool) -> anyhow::Result<Running> {
+    let (stop, stopped) = watch::channel(false);
+    let address = listener.local_addr()?;
+    let metrics_address = metrics.local_addr()?;
+    let serving = tokio::spawn(door::serve(listener, Arc::new(endpoint(app)), stopped.clone()));
+    let showing = tokio::spawn(door::serve(metrics, Arc::new(web::health::metrics_endpoint()), stopped.clone()));
+    let working = if with_workers { workers::start(app, &stopped) } else { tokio::task::JoinSet::new() };
+    Ok(Running { address, metrics: metrics_address, stop, serving, showing, working, app: app.clone() })
+}

@@ -1,0 +1,138 @@
+//! The JSON face of tickets and their pictures.
+
+use poem::web::Data;
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::Path,
+    payload::{Binary, Json, PlainText},
+};
+
+use super::{
+    Ticket,
+    picture::{self, Surface},
+};
+use crate::{
+    accounts::{
+        Scope, Staff,
+        guard::Reader,
+    },
+    app::App,
+    festivals,
+    http::{
+        problem::{NOT_FOUND, Or, Problem, Usual},
+        tags::Chapter,
+    },
+    id::{OrderId, TicketId},
+    orders,
+    page::Page,
+    secrets::Purpose,
+};
+
+/// A ticket with its code: for whoever may show it.
+#[derive(Debug, Object)]
+pub struct ShownTicket {
+    /// The ticket.
+    #[oai(flatten)]
+    pub ticket: Ticket,
+    /// The text of its QR picture.
+    pub ticket_code: String,
+    /// The short code for broken screens.
+    pub short_code: String,
+    /// The holder's own page.
+    pub url: String,
+}
+
+/// A QR picture as SVG.
+#[derive(ApiResponse)]
+pub enum SvgPicture {
+    /// The picture.
+    #[oai(status = 200, content_type = "image/svg+xml")]
+    Svg(PlainText<String>, #[oai(header = "Cache-Control")] String),
+}
+
+/// A QR picture as PNG.
+#[derive(ApiResponse)]
+pub enum PngPicture {
+    /// The picture.
+    #[oai(status = 200, content_type = "image/png")]
+    Png(Binary<Vec<u8>>, #[oai(header = "Cache-Control")] String),
+}
+
+async fn shown(app: &App, ticket: Ticket) -> Result<ShownTicket, Problem> {
+    let ticket_code = ticket.code_text(app).await?.ok_or_else(|| Problem::internal("the signing key cannot be opened"))?;
+    Ok(ShownTicket { short_code: ticket.short_code(app), url: ticket.url(app), ticket_code, ticket })
+}
+
+/// A ticket that a reader may see: by the secret of its order or its own, or by its promoter.
+async fn readable(app: &App, who: &Reader, id: TicketId) -> Result<Ticket, Problem> {
+    let ticket = super::ticket(&app.pools.web, id).await?.ok_or_else(|| NOT_FOUND.problem())?;
+    let allowed = match who {
+        Reader::Fan(secret) => {
+            app.secrets.is_link(Purpose::HolderLink, id.0, ticket.link_generation, secret) || orders::api::of_fan(app, secret, ticket.order_id).await.is_ok()
+        }
+        Reader::Staff(staff) => owns(app, staff, id.festival()).await?,
+    };
+    if allowed { Ok(ticket) } else { Err(NOT_FOUND.problem()) }
+}
+
+async fn owns(app: &App, staff: &Staff, festival: crate::id::FestivalId) -> Result<bool, Problem> {
+    staff.may(Scope::OrdersRead)?;
+    let found = festivals::one(&app.pools.web, festival).await?;
+    Ok(found.is_some_and(|f| f.promoter_id == staff.promoter) && staff.reaches(festival))
+}
+
+/// A ticket that a fan may show. A promoter sees tickets, never a code that opens a gate.
+async fn own(app: &App, who: &Reader, id: TicketId) -> Result<Ticket, Problem> {
+    match who {
+        Reader::Fan(_) => readable(app, who, id).await,
+        Reader::Staff(_) => Err(NOT_FOUND.problem()),
+    }
+}
+
+/// Tickets.
+pub struct TicketsApi;
+
+#[OpenApi(prefix_path = "/v1", tag = "Chapter::Tickets")]
+impl TicketsApi {
+    /// List the tickets of an order
+    ///
+    /// With their codes, for the fan; without codes nobody enters, so a promoter uses the list of the festival.
+    #[oai(path = "/orders/:order_id/tickets", method = "get", operation_id = "list_order_tickets")]
+    async fn list_order_tickets(&self, who: Reader, app: Data<&App>, order_id: Path<OrderId>) -> Result<Json<Page<ShownTicket>>, Or<Usual>> {
+        let Reader::Fan(secret) = &who else { return Err(NOT_FOUND.problem().into()) };
+        orders::api::of_fan(&app, secret, *order_id).await?;
+        let mut items = Vec::new();
+        for ticket in super::of_order(&app.pools.web, *order_id).await? {
+            items.push(shown(&app, ticket).await?);
+        }
+        Ok(Json(Page { items, next: None }))
+    }
+
+    /// Look at a ticket
+    ///
+    /// By the secret of its order or its own, or by its promoter with the scope `orders:read`. It carries no code; the pictures below it do.
+    #[oai(path = "/tickets/:ticket_id", method = "get", operation_id = "show_ticket")]
+    async fn show_ticket(&self, who: Reader, app: Data<&App>, ticket_id: Path<TicketId>) -> Result<Json<Ticket>, Or<Usual>> {
+        Ok(Json(readable(&app, &who, *ticket_id).await?))
+    }
+
+    /// The code of a ticket as SVG
+    ///
+    /// QR version 6, level M, for screens. For the fan alone.
+    #[oai(path = "/tickets/:ticket_id/code.svg", method = "get", operation_id = "show_ticket_svg")]
+    async fn show_ticket_svg(&self, who: Reader, app: Data<&App>, ticket_id: Path<TicketId>) -> Result<SvgPicture, Or<Usual>> {
+        let ticket = shown(&app, own(&app, &who, *ticket_id).await?).await?;
+        let svg = picture::svg(&ticket.ticket_code, Surface::Screen).ok_or_else(|| Problem::internal("the code does not fit a QR picture"))?;
+        Ok(SvgPicture::Svg(PlainText(svg), "no-store".to_owned()))
+    }
+
+    /// The code of a ticket as PNG
+    ///
+    /// QR version 8, level Q, for print. For the fan alone.
+    #[oai(path = "/tickets/:ticket_id/code.png", method = "get", operation_id = "show_ticket_png")]
+    async fn show_ticket_png(&self, who: Reader, app: Data<&App>, ticket_id: Path<TicketId>) -> Result<PngPicture, Or<Usual>> {
+        let ticket = shown(&app, own(&app, &who, *ticket_id).await?).await?;
+        let png = picture::png(&ticket.ticket_code, Surface::Print, 8).ok_or_else(|| Problem::internal("the code does not fit a QR picture"))?;
+        Ok(PngPicture::Png(Binary(png), "no-store".to_owned()))
+    }
+}

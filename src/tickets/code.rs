@@ -1,0 +1,266 @@
+//! The ticket code: the signed text in the QR picture (5-tickets-and-gates).
+//!
+//! 88 bytes, big-endian: kind and version, key id, festival (4), number (8), pass (2), day mask (2), generation, flags,
+//! not after (4), Ed25519 (RFC 8032) over `"gatefold-ticket-v1\0"` and bytes 0..24. Text: `G1` and RFC 4648 base32 in upper
+//! case without padding: 143 characters, QR alphanumeric mode.
+
+use chrono::{DateTime, Utc};
+use data_encoding::BASE32_NOPAD;
+use ed25519_dalek::{Signature, Signer};
+
+use crate::{
+    id::FestivalId,
+    keys::{KeyState, Ring},
+};
+
+const DOMAIN: &[u8] = b"gatefold-ticket-v1\0";
+const PREFIX: &str = "G1";
+/// Length of the text.
+pub const LENGTH: usize = 143;
+/// Kind 1 (ticket), version 1.
+const TICKET: u8 = 0x11;
+/// Kind 4 (add-on without a pass), version 1.
+const ADD_ON: u8 = 0x41;
+
+/// What a code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TicketCode {
+    /// Whether it is an add-on without a pass.
+    pub is_add_on: bool,
+    /// The key that signed it.
+    pub key_id: u8,
+    /// The festival.
+    pub festival: FestivalId,
+    /// The number of the ticket.
+    pub number: i64,
+    /// The number of the pass or add-on.
+    pub pass_number: u16,
+    /// The festival days, bit i for day i.
+    pub day_mask: u16,
+    /// How often the code was re-issued.
+    pub generation: u8,
+    /// Whether a live code is demanded.
+    pub live_required: bool,
+    /// Unix seconds: a backstop, days decide.
+    pub not_after: u32,
+}
+
+/// Why a text is no code of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CodeError {
+    /// Not our format, length, prefix or alphabet.
+    #[error("not a code of ours")]
+    Unknown,
+    /// Bad signature or a key that we do not have.
+    #[error("forged")]
+    Forged,
+    /// Signed by a key that was revoked.
+    #[error("signed by a revoked key")]
+    KeyRetired,
+    /// Well formed, of another festival.
+    #[error("of another festival")]
+    WrongFestival,
+}
+
+impl TicketCode {
+    fn bytes(&self) -> [u8; 24] {
+        let mut b = [0; 24];
+        b[0] = if self.is_add_on { ADD_ON } else { TICKET };
+        b[1] = self.key_id;
+        b[2..6].copy_from_slice(&self.festival.number().to_be_bytes());
+        b[6..14].copy_from_slice(&self.number.to_be_bytes());
+        b[14..16].copy_from_slice(&self.pass_number.to_be_bytes());
+        b[16..18].copy_from_slice(&self.day_mask.to_be_bytes());
+        b[18] = self.generation;
+        b[19] = u8::from(self.live_required);
+        b[20..].copy_from_slice(&self.not_after.to_be_bytes());
+        b
+    }
+
+    /// The text, signed by the key that the code names; `None` when the ring has no private half of it.
+    #[must_use]
+    pub fn sign(&self, ring: &Ring) -> Option<String> {
+        let body = self.bytes();
+        let signature = ring.signer(self.key_id)?.sign(&[DOMAIN, &body].concat());
+        Some(format!("{PREFIX}{}", BASE32_NOPAD.encode(&[body.as_slice(), &signature.to_bytes()].concat())))
+    }
+
+    /// Reads the bytes of a text: exactly this length, prefix, upper case, zero trailing bits, zero reserved flags.
+    ///
+    /// # Errors
+    /// [`CodeError::Unknown`].
+    pub fn parse(text: &str) -> Result<(Self, [u8; 64]), CodeError> {
+        let base32 = text.strip_prefix(PREFIX).filter(|_| text.len() == LENGTH).ok_or(CodeError::Unknown)?;
+        let bytes = BASE32_NOPAD.decode(base32.as_bytes()).map_err(|_| CodeError::Unknown)?;
+        let bytes: [u8; 88] = bytes.try_into().map_err(|_| CodeError::Unknown)?;
+        let (body, signature) = bytes.split_at(24);
+        let is_add_on = match body[0] {
+            TICKET => false,
+            ADD_ON => true,
+            _ => return Err(CodeError::Unknown),
+        };
+        if body[19] & 0xfe != 0 {
+            return Err(CodeError::Unknown);
+        }
+        let u16_at = |i: usize| u16::from_be_bytes([body[i], body[i + 1]]);
+        let u32_at = |i: usize| u32::from_be_bytes([body[i], body[i + 1], body[i + 2], body[i + 3]]);
+        let mut number = [0; 8];
+        number.copy_from_slice(&body[6..14]);
+        let festival = i32::try_from(u32_at(2)).map_err(|_| CodeError::Unknown)?;
+        let code = Self {
+            is_add_on,
+            key_id: body[1],
+            festival: FestivalId(festival),
+            number: i64::from_be_bytes(number),
+            pass_number: u16_at(14),
+            day_mask: u16_at(16),
+            generation: body[18],
+            live_required: body[19] & 1 == 1,
+            not_after: u32_at(20),
+        };
+        let mut sig = [0; 64];
+        sig.copy_from_slice(signature);
+        Ok((code, sig))
+    }
+
+    /// Reads and verifies a text at a festival: the signature first, strictly, and never the database.
+    ///
+    /// # Errors
+    /// [`CodeError`].
+    pub fn verify(text: &str, festival: FestivalId, ring: &Ring) -> Result<Self, CodeError> {
+        let (code, signature) = Self::parse(text)?;
+        if code.festival != festival {
+            return Err(CodeError::WrongFestival);
+        }
+        let key = ring.key(code.key_id).ok_or(CodeError::Forged)?;
+        let signed = [DOMAIN, &code.bytes()].concat();
+        key.public.verify_strict(&signed, &Signature::from_bytes(&signature)).map_err(|_| CodeError::Forged)?;
+        match key.state {
+            KeyState::Active | KeyState::VerifyOnly => Ok(code),
+            KeyState::Revoked => Err(CodeError::KeyRetired),
+            KeyState::Pending => Err(CodeError::Forged),
+        }
+    }
+}
+
+/// A ticket number: 24 bits of coarse time (16 s) and 40 random bits.
+#[must_use]
+pub fn fresh_number(now: DateTime<Utc>) -> i64 {
+    let mut noise = [0_u8; 8];
+    crate::secrets::fill(&mut noise[3..]);
+    let coarse = u64::try_from(now.timestamp() / 16).unwrap_or(0) & 0xff_ffff;
+    let number = coarse << 40 | u64::from_be_bytes(noise);
+    i64::from_be_bytes(number.to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::keys::Key;
+
+    fn ring(seed: u8, key_id: u8, state: KeyState) -> Ring {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        Ring(vec![Key::of_test(key_id, state, key)])
+    }
+
+    fn code() -> TicketCode {
+        TicketCode {
+            is_add_on: false,
+            key_id: 1,
+            festival: FestivalId(217),
+            number: 0x0123_4567_89ab_cdef,
+            pass_number: 3,
+            day_mask: 0b111,
+            generation: 0,
+            live_required: false,
+            not_after: 1_844_640_000,
+        }
+    }
+
+    /// The vectors of tests/vectors/ticket-codes.json: other programs may be checked against them.
+    #[test]
+    fn codes_are_byte_by_byte_as_the_vectors_say() {
+        let vectors: serde_json::Value = serde_json::from_str(include_str!("../../tests/vectors/ticket-codes.json")).unwrap();
+        let ring = ring(7, 1, KeyState::Active);
+        for vector in vectors["codes"].as_array().unwrap() {
+            let text = vector["text"].as_str().unwrap();
+            let read = TicketCode::verify(text, FestivalId(217), &ring).unwrap();
+            assert_eq!(read.number, i64::from_str_radix(vector["number"].as_str().unwrap(), 16).unwrap());
+            assert_eq!(i64::from(read.pass_number), vector["pass_number"].as_i64().unwrap());
+            assert_eq!(i64::from(read.day_mask), vector["day_mask"].as_i64().unwrap());
+            assert_eq!(i64::from(read.generation), vector["generation"].as_i64().unwrap());
+            assert_eq!(i64::from(read.not_after), vector["not_after"].as_i64().unwrap());
+            assert_eq!(read.is_add_on, vector["add_on"].as_bool().unwrap());
+            assert_eq!(read.sign(&ring).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused() {
+        let ring = ring(7, 1, KeyState::Active);
+        let text = code().sign(&ring).unwrap();
+        assert_eq!(text.len(), LENGTH);
+        let bytes = BASE32_NOPAD.decode(&text.as_bytes()[2..]).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut bent = bytes.clone();
+            bent[bit / 8] ^= 1 << (bit % 8);
+            let bent = format!("G1{}", BASE32_NOPAD.encode(&bent));
+            assert!(TicketCode::verify(&bent, FestivalId(217), &ring).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn other_spellings_of_a_code_are_unknown() {
+        let ring = ring(7, 1, KeyState::Active);
+        let text = code().sign(&ring).unwrap();
+        let mut trailing = text.clone();
+        trailing.pop();
+        for bad in [
+            text.to_lowercase(),
+            text[..142].to_owned(),
+            format!("{text}A"),
+            format!("G2{}", &text[2..]),
+            format!("{}=", &text[..142]),
+            format!(" {}", &text[1..]),
+            format!("{trailing}B"),
+            String::new(),
+            "日本語".repeat(48),
+        ] {
+            let read = TicketCode::verify(&bad, FestivalId(217), &ring);
+            assert!(matches!(read, Err(CodeError::Unknown | CodeError::Forged)), "{bad}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn keys_decide_what_opens() {
+        let text = code().sign(&ring(7, 1, KeyState::Active)).unwrap();
+        for (keys, festival, expected) in [
+            (ring(7, 1, KeyState::VerifyOnly), 217, Ok(code())),
+            (ring(7, 1, KeyState::Revoked), 217, Err(CodeError::KeyRetired)),
+            (ring(7, 1, KeyState::Pending), 217, Err(CodeError::Forged)),
+            (ring(8, 1, KeyState::Active), 217, Err(CodeError::Forged)),
+            (ring(7, 2, KeyState::Active), 217, Err(CodeError::Forged)),
+            (ring(7, 1, KeyState::Active), 218, Err(CodeError::WrongFestival)),
+        ] {
+            assert_eq!(TicketCode::verify(&text, FestivalId(festival), &keys), expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_undoes_signing(number: i64, pass_number: u16, day_mask: u16, generation: u8, not_after: u32, is_add_on: bool) {
+            let ring = ring(7, 1, KeyState::Active);
+            let code = TicketCode { number, pass_number, day_mask, generation, not_after, is_add_on, ..code() };
+            let text = code.sign(&ring).unwrap();
+            prop_assert_eq!(TicketCode::verify(&text, FestivalId(217), &ring), Ok(code));
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".{0,200}") {
+            let _ = TicketCode::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The rows of tickets.
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, PgPool};
+
+use super::{Issue, Ticket, TicketKind, TicketStatus, code};
+use crate::id::{FestivalId, OrderId, TicketId};
+
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    issues: &[Issue],
+    key_id: i16,
+    not_after: DateTime<Utc>,
+    first_position: i64,
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query(
+        "insert into tickets (festival_id, ticket_id, order_id, line_no, component_no, unit_no, kind, status, ticket_number, generation, key_id, \
+                              pass_number, day_mask, not_after, holder_name, link_generation, position) \
+         select $1, t.ticket_id, t.order_id, t.line_no, t.component_no, t.unit_no, t.kind, 'valid', t.number, 0, $2, t.pass_number, t.day_mask, $3, t.holder_name, 0, \
+                $4 + t.no - 1 \
+         from unnest($5::uuid[], $6::uuid[], $7::smallint[], $8::smallint[], $9::integer[], $10::text[], $11::bigint[], $12::integer[], $13::integer[], $14::text[]) \
+              with ordinality as t (ticket_id, order_id, line_no, component_no, unit_no, kind, number, pass_number, day_mask, holder_name, no) \
+         on conflict do nothing",
+    )
+    .bind(festival)
+    .bind(key_id)
+    .bind(not_after)
+    .bind(first_position)
+    .bind(issues.iter().map(|_| TicketId::fresh(festival, now)).collect::<Vec<_>>())
+    .bind(issues.iter().map(|i| i.order_id).collect::<Vec<_>>())
+    .bind(issues.iter().map(|i| i.line_no).collect::<Vec<_>>())
+    .bind(issues.iter().map(|i| i.component_no).collect::<Vec<_>>())
+    .bind(issues.iter().map(|i| i.unit_no).collect::<Vec<_>>())
+    .bind(issues.iter().map(|i| if i.kind == TicketKind::Pass { "pass" } else { "add_on" }).collect::<Vec<_>>())
+    .bind(issues.iter().map(|_| code::fresh_number(now)).collect::<Vec<_>>())
+    .bind(issues.iter().map(|i| i.pass_number).collect::<Vec<_>>())
+    .bind(issues.iter().map(|i| i.day_mask).collect::<Vec<_>>())
+    .bind(issues.iter().map(|i| i.holder_name.as_str()).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// A ticket as a scan sees it.
+#[derive(Clone, Debug, FromRow)]
+pub struct Scanned {
+    /// Its id.
+    pub ticket_id: TicketId,
+    /// Its number.
+    pub ticket_number: i64,
+    /// What it is for.
+    pub kind: TicketKind,
+    /// Its state.
+    pub status: TicketStatus,
+    /// The only generation that opens a gate.
+    pub generation: i16,
+    /// The number of its pass.
+    pub pass_number: i32,
+    /// The festival days it opens.
+    pub day_mask: i32,
+}
+
+/// Locks tickets by their numbers, in the order of their ids.
+///
+/// # Errors
+/// What the database said.
+pub async fn lock(conn: &mut PgConnection, festival: FestivalId, numbers: &[i64]) -> Result<Vec<Scanned>, sqlx::Error> {
+    sqlx::query_as(
+        "select ticket_id, ticket_number, kind, status, generation, pass_number, day_mask from tickets \
+         where festival_id = $1 and ticket_number = any($2) order by ticket_id for no key update",
+    )
+    .bind(festival)
+    .bind(numbers)
+    .fetch_all(conn)
+    .await
+}
+
+/// The same without a lock: only the negative control of the race tests may use it.
+///
+/// # Errors
+/// What the database said.
+pub async fn by_numbers(conn: &mut PgConnection, festival: FestivalId, numbers: &[i64]) -> Result<Vec<Scanned>, sqlx::Error> {
+    sqlx::query_as(
+        "select ticket_id, ticket_number, kind, status, generation, pass_number, day_mask from tickets where festival_id = $1 and ticket_number = any($2)",
+    )
+    .bind(festival)
+    .bind(numbers)
+    .fetch_all(conn)
+    .await
+}
+
+/// A ticket.
+///
+/// # Errors
+/// What the database said.
+pub async fn ticket(pool: &PgPool, id: TicketId) -> Result<Option<Ticket>, sqlx::Error> {
+    let found: Option<Ticket> = sqlx::query_as("select * from tickets where festival_id = $1 and ticket_id = $2").bind(id.festival()).bind(id).fetch_optional(pool).await?;
+    Ok(found.map(Ticket::numbered))
+}
+
+/// The tickets of an order.
+///
+/// # Errors
+/// What the database said.
+pub async fn of_order(pool: &PgPool, order: OrderId) -> Result<Vec<Ticket>, sqlx::Error> {
+    let found: Vec<Ticket> = sqlx::query_as("select * from tickets where festival_id = $1 and order_id = $2 order by line_no, unit_no, component_no")
+        .bind(order.festival())
+        .bind(order)
+        .fetch_all(pool)
+        .await?;
+    Ok(found.into_iter().map(Ticket::numbered).collect())
+}
+
+/// A page of the tickets of a festival, newest first.
+///
+/// # Errors
+/// What the database said.
+pub async fn of_festival(conn: &mut PgConnection, festival: FestivalId, before: Option<uuid::Uuid>, limit: u32) -> Result<Vec<Ticket>, sqlx::Error> {
+    let found: Vec<Ticket> = sqlx::query_as("select * from tickets where festival_id = $1 and ($2::uuid is null or ticket_id < $2) order by ticket_id desc limit $3")
+        .bind(festival)
+        .bind(before)
+        .bind(i64::from(limit))
+        .fetch_all(conn)
+        .await?;
+    Ok(found.into_iter().map(Ticket::numbered).collect())
+}
+
+/// Names the holders of an order's tickets; a blank name stays as it was.
+///
+/// # Errors
+/// What the database said.
+pub async fn name_holders(pool: &PgPool, festival: FestivalId, order: OrderId, names: &[(TicketId, String)]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update tickets t set holder_name = n.name from unnest($3::uuid[], $4::text[]) as n (ticket_id, name) \
+         where t.festival_id = $1 and t.order_id = $2 and t.ticket_id = n.ticket_id and n.name <> ''",
+    )
+    .bind(festival)
+    .bind(order)
+    .bind(names.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(names.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>())
+    .execute(pool)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! The background loops: what they do, how often, and how they stop. Each is idempotent and takes no input; any number of
+//! servers may run them beside each other.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{accounts, app::App, audit, entry, http::{door::told_to_stop, limit::Limits}, mail, orders, payments};
+
+type Step = for<'a> fn(&'a App) -> Pin<Box<dyn Future<Output = Result<usize, sqlx::Error>> + Send + 'a>>;
+
+/// A loop: its name, its rhythm, and what it does. A step that did something is followed by the next one at once.
+struct Worker {
+    name: &'static str,
+    every: Duration,
+    step: Step,
+}
+
+static WORKERS: &[Worker] = &[
+    Worker { name: "mail", every: Duration::from_millis(500), step: |app| Box::pin(mail::send_due(app)) },
+    Worker { name: "mail-2", every: Duration::from_millis(700), step: |app| Box::pin(mail::send_due(app)) },
+    Worker { name: "expire", every: Duration::from_secs(2), step: |app| Box::pin(orders::expire_due(app)) },
+    Worker { name: "ask", every: Duration::from_secs(10), step: |app| Box::pin(payments::ask_undecided(app)) },
+    Worker { name: "close", every: Duration::from_secs(10), step: |app| Box::pin(payments::close_due(app)) },
+    Worker { name: "refund", every: Duration::from_secs(5), step: |app| Box::pin(payments::refund_due(app)) },
+    Worker { name: "forgeries", every: Duration::from_secs(1), step: |app| Box::pin(entry::record_forgeries(app)) },
+    Worker {
+        name: "seal",
+        every: Duration::from_secs(60),
+        step: |app| Box::pin(async move { audit::seal(app).await.map(|_| 0) }),
+    },
+    Worker {
+        name: "last-used",
+        every: Duration::from_secs(60),
+        step: |app| Box::pin(async move { accounts::flush_last_used(app).await.map(|()| 0) }),
+    },
+    Worker {
+        name: "limits",
+        every: Duration::from_secs(60),
+        step: |app| {
+            Box::pin(async move {
+                app.the::<Limits>().forget();
+                Ok(0)
+            })
+        },
+    },
+];
+
+/// Starts all loops; they end when told to stop.
+#[must_use]
+pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
+    let mut running = JoinSet::new();
+    for worker in WORKERS {
+        let (app, mut stop) = (app.clone(), stop.clone());
+        running.spawn(async move {
+            loop {
+                let did = match (worker.step)(&app).await {
+                    Ok(did) => did,
+                    Err(error) => {
+                        tracing::warn!(worker = worker.name, %error, "a worker met an error; it goes on");
+                        0
+                    }
+                };
+                let rest = if did > 0 { Duration::from_millis(5) } else { worker.every };
+                tokio::select! {
+                    () = tokio::time::sleep(rest) => {}
+                    () = told_to_stop(&mut stop) => break,
+                }
+            }
+        });
+    }
+    running
+}
+
+/// Runs every loop until none has anything to do: for tests, where nobody waits for a rhythm.
+///
+/// # Errors
+/// What the database said.
+pub async fn drain(app: &App) -> Result<(), sqlx::Error> {
+    for worker in WORKERS {
+        for _ in 0..10_000 {
+            if (worker.step)(app).await? == 0 {
+                break;
+            }
+        }
+    }
+    Ok(())
+}

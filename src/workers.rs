@@ -77,11 +77,13 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
 /// # Errors
 /// What the database said.
 pub async fn drain(app: &App) -> Result<(), sqlx::Error> {
-    for worker in WORKERS {
-        for _ in 0..10_000 {
-            if (worker.step)(app).await? == 0 {
-                break;
-            }
+    for _ in 0..10_000 {
+        let mut did = 0;
+        for worker in WORKERS {
+            did += (worker.step)(app).await?;
+        }
+        if did == 0 {
+            break;
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ impl Default for Limits {
         let a_minute = |n: u32| Quota::per_minute(NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN));
         Self {
             sign_in: RateLimiter::keyed(an_hour(60).allow_burst(NonZeroU32::new(30).unwrap_or(NonZeroU32::MIN))),
-            guess: RateLimiter::keyed(a_minute(30)),
+            guess: RateLimiter::keyed(a_minute(300)),
             order: RateLimiter::keyed(Quota::per_second(NonZeroU32::new(2_000).unwrap_or(NonZeroU32::MIN))),
         }
     }

@@ -150,17 +150,28 @@ fn understand(line: &ImportLine, days: &[Day], zone: &jiff::tz::TimeZone) -> Res
         end = end.tomorrow().map_err(|e| e.to_string())?;
         remarks.push("ends after midnight".to_owned());
     }
+    let named = |day: &&Day| [day.name.en.as_deref(), day.name.zh.as_deref()].into_iter().flatten().any(|n| n.eq_ignore_ascii_case(line.day.trim()));
     let instant = |at: civil::DateTime| -> Result<DateTime<Utc>, String> {
         let zoned = at.to_zoned(zone.clone()).map_err(|e| e.to_string())?;
         DateTime::from_timestamp_micros(zoned.timestamp().as_microsecond()).ok_or_else(|| "out of range".to_owned())
     };
-    let (starts_at, ends_at) = (instant(start)?, instant(end)?);
+    let (mut starts_at, mut ends_at) = (instant(start)?, instant(end)?);
+    // A night belongs to the day before it: running orders give 02:00 of "Friday" the date of Friday.
+    if let Some(day) = days.iter().find(named)
+        && !day.covers(starts_at)
+    {
+        let later = |at: civil::DateTime| at.tomorrow().map_err(|e| e.to_string()).and_then(instant);
+        let (start, end) = (later(start)?, later(end)?);
+        if day.covers(start) {
+            (starts_at, ends_at) = (start, end);
+            remarks.push("starts after midnight".to_owned());
+        }
+    }
     if (ends_at - starts_at).num_hours() > 18 {
         return Err("a set of more than 18 hours".to_owned());
     }
     let day = days.iter().find(|d| d.covers(starts_at)).ok_or_else(|| "no festival day covers its start".to_owned())?;
-    let named = [day.name.en.as_deref(), day.name.zh.as_deref()].into_iter().flatten().any(|n| n.eq_ignore_ascii_case(line.day.trim()));
-    if !line.day.trim().is_empty() && !named {
+    if !line.day.trim().is_empty() && !named(&day) {
         remarks.push(format!("the file says {}, its times say {}", line.day.trim(), day.name.read(crate::words::Language::En)));
     }
     Ok(Understood { starts_at, ends_at, day_index: day.day_index, remark: (!remarks.is_empty()).then(|| remarks.join("; ")) })

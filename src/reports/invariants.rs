@@ -66,7 +66,7 @@ pub static INVARIANTS: &[Invariant] = &[
         name: "late-money-goes-back",
         claim: "captured money of an order that ended without tickets has a refund on its way within 15 minutes",
         query: "select count(*) from payments p join orders o on o.festival_id = p.festival_id and o.order_id = p.order_id \
-                where p.status = 'captured' and o.status in ('expired', 'cancelled', 'unfulfillable') and p.ended_at < $1 - interval '15 minutes' \
+                where p.status = 'captured' and o.status in ('expired', 'cancelled', 'unfulfillable') and p.ended_at < $1::timestamptz - interval '15 minutes' \
                 and not exists (select from refunds r where r.festival_id = p.festival_id and r.payment_id = p.payment_id and r.status <> 'failed')",
     },
     Invariant {
@@ -84,13 +84,13 @@ pub static INVARIANTS: &[Invariant] = &[
     Invariant {
         name: "holds-end",
         claim: "no hold is overdue by more than two minutes unless its payment is undecided",
-        query: "select count(*) from orders o where o.status = 'held' and o.held_until < $1 - interval '2 minutes' \
+        query: "select count(*) from orders o where o.status = 'held' and o.held_until < $1::timestamptz - interval '2 minutes' \
                 and not exists (select from payments p where p.festival_id = o.festival_id and p.order_id = o.order_id and p.status in ('created', 'submitted', 'unknown'))",
     },
     Invariant {
         name: "payments-are-decided",
         claim: "no payment is undecided longer than 15 minutes after its time",
-        query: "select count(*) from payments where status in ('created', 'submitted', 'unknown') and decide_by < $1 - interval '15 minutes'",
+        query: "select count(*) from payments where status in ('created', 'submitted', 'unknown') and decide_by < $1::timestamptz - interval '15 minutes'",
     },
     Invariant {
         name: "one-confirmation",
@@ -102,7 +102,7 @@ pub static INVARIANTS: &[Invariant] = &[
     Invariant {
         name: "outbox-moves",
         claim: "no email is due for more than 30 minutes without a try, and leases end",
-        query: "select count(*) from emails where status = 'queued' and (leased_until > $1 + interval '10 minutes' or (attempts = 0 and due_at < $1 - interval '30 minutes'))",
+        query: "select count(*) from emails where status = 'queued' and (leased_until > $1::timestamptz + interval '10 minutes' or (attempts = 0 and due_at < $1::timestamptz - interval '30 minutes'))",
     },
     Invariant {
         name: "fan-limits-hold",

@@ -188,7 +188,7 @@ mod tests {
         for vector in vectors["codes"].as_array().unwrap() {
             let text = vector["text"].as_str().unwrap();
             let read = TicketCode::verify(text, FestivalId(217), &ring).unwrap();
-            assert_eq!(read.number, i64::from_str_radix(vector["number"].as_str().unwrap(), 16).unwrap());
+            assert_eq!(format!("{:016x}", read.number), vector["number"].as_str().unwrap());
             assert_eq!(i64::from(read.pass_number), vector["pass_number"].as_i64().unwrap());
             assert_eq!(i64::from(read.day_mask), vector["day_mask"].as_i64().unwrap());
             assert_eq!(i64::from(read.generation), vector["generation"].as_i64().unwrap());

@@ -1,0 +1,1 @@
+//! Music goes in as it is and comes out as it went in.

@@ -1,0 +1,128 @@
+//! The database is the floor: roles, constraints, and every statement of the house against the migrated schema.
+
+use std::path::Path;
+
+use sqlx::{AssertSqlSafe, Connection, Executor, postgres::PgConnection};
+
+use crate::house::{House, secrets, template};
+
+/// The literals that look like SQL in a Rust source.
+fn statements(source: &str) -> Vec<String> {
+    let joined = source.replace("\\\n", "\u{1}");
+    let mut found = Vec::new();
+    for (i, _) in joined.match_indices('"') {
+        let rest = &joined[i + 1..];
+        let starts = ["select ", "insert ", "update ", "delete ", "with "].iter().any(|verb| rest.starts_with(verb));
+        if !starts {
+            continue;
+        }
+        let mut text = String::new();
+        let mut skip_space = false;
+        let mut escaped = false;
+        for c in rest.chars() {
+            match c {
+                '"' if !escaped => break,
+                '\\' if !escaped => escaped = true,
+                '\u{1}' => skip_space = true,
+                c if skip_space && c.is_whitespace() => {}
+                c => {
+                    skip_space = false;
+                    escaped = false;
+                    text.push(c);
+                }
+            }
+        }
+        found.push(text);
+    }
+    found
+}
+
+fn stores(folder: &Path, out: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            stores(&path, out);
+        } else if path.file_name().is_some_and(|n| n == "store.rs" || n == "invariants.rs") {
+            out.push(path);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_of_the_house_fits_the_schema() {
+    let house = House::open().await;
+    let mut conn = house.database().await;
+    let mut files = Vec::new();
+    stores(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut files);
+    let mut looked_at = 0;
+    for file in files {
+        for statement in statements(&std::fs::read_to_string(&file).unwrap()) {
+            looked_at += 1;
+            let prepared = conn.prepare(AssertSqlSafe(statement.clone()).into_sql()).await;
+            assert!(prepared.is_ok(), "{}: {statement}\n{:?}", file.display(), prepared.err());
+        }
+    }
+    assert!(looked_at > 100, "{looked_at}");
+    conn.close().await.unwrap();
+    house.close().await;
+}
+
+trait IntoSql {
+    fn into_sql(self) -> sqlx::SqlStr;
+}
+
+impl IntoSql for AssertSqlSafe<String> {
+    fn into_sql(self) -> sqlx::SqlStr {
+        sqlx::SqlSafeStr::into_sql_str(self)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_app_role_can_neither_change_the_schema_nor_rewrite_history() {
+    let house = House::open().await;
+    for (role, forbidden) in [
+        ("gatefold_app", "create table x (y integer)"),
+        ("gatefold_app", "alter table orders drop column email"),
+        ("gatefold_app", "update audit set action = 'x'"),
+        ("gatefold_app", "delete from audit"),
+        ("gatefold_app", "update scans set verdict = 'admitted'"),
+        ("gatefold_app", "delete from scans"),
+        ("gatefold_app", "update provider_events set outcome = 'captured'"),
+        ("gatefold_app", "delete from orders"),
+        ("gatefold_app", "update stocks set capacity = 1000000"),
+        ("gatefold_app", "update tiers set price_minor = 0"),
+        ("gatefold_app", "insert into promoters values (gen_random_uuid(), 'x', clock_timestamp())"),
+        ("gatefold_promoter", "update stocks set sold = 0"),
+        ("gatefold_promoter", "update orders set status = 'paid'"),
+        ("gatefold_promoter", "delete from audit"),
+        ("gatefold_promoter", "update tickets set status = 'valid'"),
+    ] {
+        let options = house.owner.clone().username(role).password(&secrets().role_password(role));
+        let mut conn = PgConnection::connect_with(&options).await.unwrap();
+        let outcome = conn.execute(forbidden).await;
+        let code = outcome.err().and_then(|e| e.as_database_error().and_then(|e| e.code().map(|c| c.into_owned())));
+        assert_eq!(code.as_deref(), Some("42501"), "{role}: {forbidden}");
+    }
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_of_a_festival_carries_its_festival_first() {
+    let mut conn = PgConnection::connect_with(&template()).await.unwrap();
+    // Tables of the platform are few and small; everything that grows belongs to a festival.
+    let platform = ["promoters", "members", "tokens", "sign_ins", "sessions", "festivals", "releases", "recordings", "tracks", "uploads", "_sqlx_migrations"];
+    let keys: Vec<(String, String)> = sqlx::query_as(
+        "select c.relname::text, (select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum = i.indkey[0]) \
+         from pg_class c join pg_index i on i.indrelid = c.oid and i.indisprimary where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert!(keys.len() > 25);
+    for (table, first) in keys.iter().filter(|(table, _)| !platform.contains(&table.as_str())) {
+        assert_eq!(first, "festival_id", "{table}");
+    }
+    let triggers: i64 = sqlx::query_scalar("select count(*) from pg_trigger where not tgisinternal").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(triggers, 0, "rules live in constraints and statements");
+    conn.close().await.unwrap();
+}

@@ -360,3 +360,12 @@ pub async fn first_link(conn: &mut PgConnection, secrets: &secrets::Secrets, add
     .await?;
     Ok(format!("/sign-in/{id}/{}", secrets.link(secrets::Purpose::SignInLink, id.0, 0)))
 }
+
+/// Makes a token of a name and revokes the ones that had the name before.
+///
+/// # Errors
+/// What the database said.
+pub async fn renew_token(conn: &mut PgConnection, promoter: PromoterId, name: &str, scopes: &[Scope], now: DateTime<Utc>) -> Result<String, sqlx::Error> {
+    sqlx::query("update tokens set revoked_at = $3 where promoter_id = $1 and name = $2 and revoked_at is null").bind(promoter).bind(name).bind(now).execute(&mut *conn).await?;
+    new_token(conn, promoter, None, name, scopes, now).await
+}

@@ -23,7 +23,7 @@ use crate::{
     words::{Language, Text},
 };
 
-pub use store::{all, by_slug, days, gates, last_day, one, owned, own, stages, take_positions, zones};
+pub use store::{all, by_slug, days, every, gates, last_day, one, owned, own, stages, take_positions, zones};
 
 /// What a festival is; pages speak accordingly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]

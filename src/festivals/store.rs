@@ -214,3 +214,11 @@ pub async fn take_positions(conn: &mut PgConnection, festival: FestivalId, kind:
 pub async fn last_day(conn: &mut PgConnection, festival: FestivalId) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
     sqlx::query_scalar("select max(closes_at) from days where festival_id = $1").bind(festival).fetch_one(conn).await
 }
+
+/// Every festival: their sleeves are printed for pages of staff, too.
+///
+/// # Errors
+/// What the database said.
+pub async fn every(pool: &PgPool) -> Result<Vec<Festival>, sqlx::Error> {
+    sqlx::query_as("select * from festivals where festival_id > 0 order by festival_id desc limit 1000").fetch_all(pool).await
+}

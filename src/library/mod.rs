@@ -16,7 +16,7 @@ use crate::{
     secrets::{Purpose, same},
 };
 
-pub use store::{Album, albums};
+pub use store::{Album, albums, of_line};
 
 /// How long the address of a file is good.
 pub const LINK: TimeDelta = TimeDelta::minutes(10);

@@ -79,3 +79,21 @@ pub(super) async fn take(pool: &PgPool, entitlement: EntitlementId, now: DateTim
     }
     Ok(found.map(|(release, _)| release))
 }
+
+/// The albums that came with a line of an order that is paid.
+///
+/// # Errors
+/// What the database said.
+pub async fn of_line(pool: &PgPool, order: OrderId, line_no: i16) -> Result<Vec<Album>, sqlx::Error> {
+    sqlx::query_as(
+        "select e.entitlement_id, e.release_id, 1 as copies, r.title, r.artist, r.catalog_number, r.cover_hash \
+         from entitlements e join releases r on r.release_id = e.release_id \
+         join orders o on o.festival_id = e.festival_id and o.order_id = e.order_id \
+         where e.festival_id = $1 and e.order_id = $2 and e.line_no = $3 and e.copies > 0 and o.status in ('paid', 'partly_refunded')",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .bind(line_no)
+    .fetch_all(pool)
+    .await
+}

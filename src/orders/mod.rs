@@ -59,6 +59,23 @@ pub enum OrderStatus {
     Unfulfillable,
 }
 
+impl OrderStatus {
+    /// Its key in the catalog of words.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Held => "order-held",
+            Self::PartPaid => "order-part_paid",
+            Self::Paid => "order-paid-state",
+            Self::PartlyRefunded => "order-partly_refunded",
+            Self::Refunded => "order-refunded",
+            Self::Expired => "order-expired",
+            Self::Cancelled => "order-cancelled",
+            Self::Unfulfillable => "order-unfulfillable",
+        }
+    }
+}
+
 /// An order.
 #[derive(Clone, Debug, Object, FromRow)]
 #[oai(skip_serializing_if_is_none)]

@@ -125,3 +125,11 @@ pub async fn decide(app: &App, payment: PaymentId, decision: Decision) -> Result
     let signature = sign(app, &body);
     super::notified(app, "simulated", Some(&signature), &body).await
 }
+
+/// A payment in the books of the bank.
+///
+/// # Errors
+/// What the database said.
+pub async fn intent(app: &App, payment: PaymentId) -> Result<Option<store::Intent>, sqlx::Error> {
+    store::intent(&app.pools.web, payment).await
+}

@@ -1,28 +1,221 @@
-//! Emails.
+//! Emails: tables, inline styles, 600 px, spot and ink as hex from the server; a plain-text part alike. Every color pair is
+//! computed here, because mail programs know no relative colors.
 
-use std::{future::Future, pin::Pin};
+use std::{fmt::Write, future::Future, pin::Pin};
+
+use maud::{DOCTYPE, Markup, html};
 
 use crate::{
+    accounts,
     app::App,
+    festivals::{self, Festival},
+    id::{OrderId, PaymentId},
+    library,
     mail::{Email, Letter, RenderError},
+    offers, orders,
+    orders::api::{breakdown, order_url},
+    payments,
+    secrets::Purpose,
+    tickets::{
+        self,
+        picture::{self, Surface},
+    },
+    words::{Language, date_range},
 };
 
-type Rendered<'a> = Pin<Box<dyn Future<Output = Result<Letter, RenderError>> + Send + 'a>>;
+/// A letter that is being rendered.
+pub type Rendered<'a> = Pin<Box<dyn Future<Output = Result<Letter, RenderError>> + Send + 'a>>;
 
-/// The confirmation of an order.
-#[must_use]
-pub fn confirmation<'a>(_app: &'a App, _email: &'a Email) -> Rendered<'a> {
-    Box::pin(async { Err(RenderError::Moot) })
+const TEXT: &str = "font-family:'Helvetica Neue',Helvetica,Arial,'PingFang SC','Microsoft YaHei',sans-serif;";
+const POSTER: &str = "font-family:'Avenir Next Condensed','Bahnschrift','Nimbus Sans Narrow','Roboto Condensed','Arial Narrow',Arial,'PingFang SC',sans-serif;font-weight:bold;";
+
+/// Black or white, whichever reads on a color: by its relative luminance (WCAG 2.2).
+fn on(spot: &str) -> &'static str {
+    let part = |i: usize| u8::from_str_radix(spot.get(i..i + 2).unwrap_or("00"), 16).map_or(0.0, |b| f64::from(b) / 255.0);
+    let linear = |c: f64| if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) };
+    let y = 0.2126 * linear(part(1)) + 0.7152 * linear(part(3)) + 0.0722 * linear(part(5));
+    if y > 0.179 { "#131315" } else { "#ffffff" }
 }
 
-/// The sign-in email of a member.
+/// The sleeve of an email: head, flood with a title, body, foot.
+fn sleeve(language: Language, subject: &str, festival: Option<&Festival>, flood: &Markup, body: &Markup, why: &str) -> String {
+    let spot = festival.map_or("#c9cac4", |f| f.terms.spot.as_str());
+    let ink = on(spot);
+    let number = festival.map(|f| f.festival_id.catalog_number()).unwrap_or_default();
+    html! {
+        (DOCTYPE)
+        html lang=(language.tag()) {
+            head { meta charset="utf-8"; meta name="viewport" content="width=device-width, initial-scale=1"; meta name="color-scheme" content="light"; title { (subject) } }
+            body style="margin:0;padding:0;background:#eeeeea" {
+                table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" bgcolor="#eeeeea" { tr { td align="center" {
+                    table role="presentation" width="600" cellpadding="0" cellspacing="0" border="0" style="width:100%;max-width:600px" {
+                        tr {
+                            td bgcolor="#101012" style={ "padding:14px 24px;font-size:16px;color:#ffffff;" (POSTER) } { "Gatefold" }
+                            td bgcolor="#101012" align="right" style={ "padding:14px 24px;font-size:16px;color:#ffffff;" (POSTER) } { (number) }
+                        }
+                        tr { td colspan="2" bgcolor=(spot) style={ "padding:28px 24px 24px;color:" (ink) ";" (POSTER) } { (flood) } }
+                        tr { td colspan="2" bgcolor="#fbfbf8" style={ "padding:28px 24px 36px;font-size:17px;line-height:26px;color:#131315;" (TEXT) } { (body) } }
+                        tr { td colspan="2" style={ "padding:20px 24px 40px;font-size:13px;line-height:19px;color:#57575c;" (TEXT) } { (why) } }
+                    }
+                } } }
+            }
+        }
+    }
+    .into_string()
+}
+
+fn button(href: &str, words: &str) -> Markup {
+    html! {
+        table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" style="margin:16px 0 0" { tr { td bgcolor="#131315" {
+            a href=(href) style={ "display:block;padding:18px 20px;font-size:20px;line-height:24px;color:#ffffff;text-decoration:none;" (POSTER) } { (words) }
+        } } }
+    }
+}
+
+fn title(festival: &Festival, language: Language, dates: &str) -> Markup {
+    let f = &festival.terms;
+    html! {
+        div style="font-size:64px;line-height:60px;letter-spacing:-1px" { (f.name.read(f.language)) }
+        div style={ "margin-top:14px;font-size:16px;line-height:22px;font-weight:bold;" (TEXT) } { (dates) @if !dates.is_empty() { ", " } (f.place.read(language)) }
+    }
+}
+
+/// The confirmation of an order: tickets as inline QR, links to order and album.
 #[must_use]
-pub fn sign_in<'a>(_app: &'a App, _email: &'a Email) -> Rendered<'a> {
-    Box::pin(async { Err(RenderError::Moot) })
+pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
+    Box::pin(async move {
+        let id = OrderId(email.thing_id);
+        let pool = &app.pools.work;
+        let order = orders::order(pool, id).await?.filter(|o| o.paid_at.is_some()).ok_or(RenderError::Moot)?;
+        let festival = festivals::one(pool, id.festival()).await?.ok_or(RenderError::Moot)?;
+        let f = &festival.terms;
+        let w = email.language;
+        let issued = tickets::of_order(pool, id).await?;
+        let albums = library::albums(pool, id).await?;
+        let offers = offers::offers(pool, id.festival()).await?;
+        let passes = offers::passes(pool, id.festival()).await?;
+        let days = festivals::days(pool, id.festival()).await?;
+        let dates = match (days.first(), days.last()) {
+            (Some(first), Some(last)) => date_range(w, first.opens_at, last.opens_at, &f.time_zone),
+            _ => String::new(),
+        };
+        let url = order_url(app, id, order.link_generation);
+        let subject = w.f("mail-confirmation-subject", [("festival", f.name.read(w).to_owned())]).into_owned();
+        let hello = if order.buyer_name.is_empty() { w.t("mail-hello-nobody") } else { w.f("mail-hello", [("name", order.buyer_name.clone())]) };
+        let lead = w.f("mail-confirmation-lead", [("count", issued.len().to_string())]);
+        let moment = order.paid_at.map(|at| w.at(at, &f.time_zone).long()).unwrap_or_default();
+        let taxes: Vec<String> = breakdown(&order.lines, order.total)
+            .taxes
+            .iter()
+            .map(|t| w.f("mail-tax", [("amount", t.amount.print()), ("rate", format!("{}", f64::from(t.rate_ppm) / 10_000.0))]).into_owned())
+            .collect();
+        let paid = if taxes.is_empty() {
+            w.f("mail-paid-plain", [("moment", moment), ("number", order.number())])
+        } else {
+            w.f("mail-paid-inside", [("taxes", taxes.join(&w.t("comma"))), ("moment", moment), ("number", order.number())])
+        };
+        let (mut codes, mut pictures) = (Vec::new(), Vec::new());
+        for (i, ticket) in issued.iter().enumerate() {
+            let code = ticket.code_text(app).await?.ok_or_else(|| sqlx::Error::Protocol("a signing key cannot be opened".to_owned()))?;
+            let name = passes.iter().find(|p| p.pass_number == ticket.pass_number).map(|p| p.terms.name.read(w).to_owned()).unwrap_or_default();
+            if let Some(png) = picture::png(&code, Surface::Print, 6) {
+                pictures.push((format!("ticket-{}", i + 1), png));
+            }
+            codes.push((name, ticket));
+        }
+        let row = "padding:12px 0;border-top:1px solid #c4c4be;font-size:16px;line-height:22px;color:#131315;";
+        let body = html! {
+            p style="margin:0" { (hello) br; br; (lead) @if !albums.is_empty() { " " (w.t("mail-and-record")) } }
+            (button(&url, &w.t("mail-open-tickets")))
+            @for album in &albums { (button(&url, &w.f("mail-play", [("title", album.title.clone())]))) }
+            @for (i, (name, ticket)) in codes.iter().enumerate() {
+                table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" style="margin:28px 0 0" bgcolor="#ffffff" { tr { td align="center" style={ "padding:16px;color:#131315;" (TEXT) } {
+                    div style={ "font-size:24px;line-height:30px;" (POSTER) } { (name) @if codes.len() > 1 { " " (w.f("n-of-m", [("n", (i + 1).to_string()), ("m", codes.len().to_string())])) } }
+                    img src=(format!("cid:ticket-{}", i + 1)) width="342" height="342" alt=(w.f("qr-of", [("n", (i + 1).to_string()), ("m", codes.len().to_string())])) style="display:block;margin:8px auto;width:342px;max-width:100%;height:auto";
+                    div style="font-size:16px" { (ticket.holder_name) " " span style="font-family:monospace;font-weight:bold" { (ticket.short_code(app)) } }
+                } } }
+            }
+            table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" style="margin:28px 0 0" {
+                @for line in &order.lines {
+                    tr {
+                        td style={ (row) (TEXT) } { (line.quantity) " × " @if let Some(offer) = offers.iter().find(|o| o.offer_id == line.offer_id) { (offer.name.read(w)) } }
+                        td align="right" valign="top" style={ (row) (TEXT) "white-space:nowrap" } { (line.total.print()) }
+                    }
+                }
+                tr {
+                    td style={ "padding:12px 0;border-top:4px solid #131315;border-bottom:4px solid #131315;font-size:30px;line-height:34px;" (POSTER) } { (w.t("total")) }
+                    td align="right" style={ "padding:12px 0;border-top:4px solid #131315;border-bottom:4px solid #131315;font-size:30px;line-height:34px;" (POSTER) } { (order.total.print()) }
+                }
+            }
+            p style="margin:12px 0 0;font-size:13px;line-height:19px;color:#57575c" { (paid) }
+            @if !issued.is_empty() { p style="margin:24px 0 0" { b { (w.t("mail-before")) } br; (w.t("mail-before-lead")) } }
+        };
+        let mut text = format!("{}\n{} {}\n\n{hello}\n\n{lead}\n", f.name.read(w), dates, f.place.read(w));
+        if !albums.is_empty() {
+            let _ = writeln!(text, "{}", w.t("mail-and-record"));
+        }
+        let _ = writeln!(text, "\n{}:\n{url}\n", w.t("mail-open-tickets"));
+        for line in &order.lines {
+            let name = offers.iter().find(|o| o.offer_id == line.offer_id).map(|o| o.name.read(w).to_owned()).unwrap_or_default();
+            let _ = writeln!(text, "{} × {name}  {}", line.quantity, line.total.print());
+        }
+        let _ = writeln!(text, "{}  {}\n{paid}", w.t("total"), order.total.print());
+        for (name, ticket) in &codes {
+            let _ = writeln!(text, "\n{name} {} {}\n{}", ticket.holder_name, ticket.short_code(app), ticket.url(app));
+        }
+        if !issued.is_empty() {
+            let _ = writeln!(text, "\n{}\n{}", w.t("mail-before"), w.t("mail-before-lead"));
+        }
+        let _ = writeln!(text, "\n{}", w.t("mail-why"));
+        let html = sleeve(w, &subject, Some(&festival), &title(&festival, w, &dates), &body, &w.t("mail-why"));
+        Ok(Letter { subject, text, html, pictures })
+    })
+}
+
+/// The sign-in email of a member: a link, and six digits beside it. Their life begins now.
+#[must_use]
+pub fn sign_in<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
+    Box::pin(async move {
+        let (name, language) = accounts::begin_life(app, email.thing_id).await?.ok_or(RenderError::Moot)?;
+        let w = language;
+        let link = format!("{}/sign-in/{}/{}", app.settings.public_url, email.thing_id, app.secrets.link(Purpose::SignInLink, email.thing_id, 0));
+        let code = app.secrets.digits(Purpose::SignInCode, email.thing_id);
+        let spaced = format!("{} {}", &code[..3], &code[3..]);
+        let subject = w.f("mail-sign-in-subject", [("code", spaced.clone())]).into_owned();
+        let flood = html! { div style="font-size:64px;line-height:64px" { (spaced) } };
+        let body = html! { p style="margin:0" { (w.f("mail-hello", [("name", name.clone())])) br; br; (w.t("mail-sign-in-lead")) } (button(&link, &w.t("sign-in"))) };
+        let text = format!("{}\n\n{}\n\n{link}\n\n{spaced}\n\n{}\n", w.f("mail-hello", [("name", name)]), w.t("mail-sign-in-lead"), w.t("mail-sign-in-why"));
+        let html = sleeve(w, &subject, None, &flood, &body, &w.t("mail-sign-in-why"));
+        Ok(Letter { subject, text, html, pictures: Vec::new() })
+    })
 }
 
 /// The email that says that late money goes back.
 #[must_use]
-pub fn money_back<'a>(_app: &'a App, _email: &'a Email) -> Rendered<'a> {
-    Box::pin(async { Err(RenderError::Moot) })
+pub fn money_back<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
+    Box::pin(async move {
+        let id = PaymentId(email.thing_id);
+        let payment = payments::payment(&app.pools.work, id).await?.ok_or(RenderError::Moot)?;
+        let festival = festivals::one(&app.pools.work, id.festival()).await?.ok_or(RenderError::Moot)?;
+        let w = email.language;
+        let subject = w.f("mail-money-back-subject", [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
+        let lead = w.f("mail-money-back-lead", [("amount", payment.amount.print())]);
+        let number = w.f("order-number", [("number", orders::number(payment.order_id))]);
+        let body = html! { p style="margin:0" { (w.t("mail-hello-nobody")) br; br; (lead) } p style="font-size:13px;color:#57575c" { (number) } };
+        let text = format!("{}\n\n{lead}\n\n{number}\n\n{}\n", w.t("mail-hello-nobody"), w.t("mail-why"));
+        let html = sleeve(w, &subject, Some(&festival), &title(&festival, w, ""), &body, &w.t("mail-why"));
+        Ok(Letter { subject, text, html, pictures: Vec::new() })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ink_on_spot_reads() {
+        assert_eq!(on("#ffd21f"), "#131315");
+        assert_eq!(on("#2238d8"), "#ffffff");
+        assert_eq!(on("#101012"), "#ffffff");
+    }
 }

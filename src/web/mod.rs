@@ -1,13 +1,54 @@
-//! Pages, by their readers.
+//! Pages, by their readers: fans (`storefront`), gate staff (`gate`), promoters (`promoter`), operators (`health`).
 
+pub mod art;
+pub mod assets;
+pub mod docs;
+pub mod gate;
 pub mod health;
+pub mod layout;
 pub mod letters;
+pub mod mailbox;
 pub mod problems;
+pub mod promoter;
+pub mod session;
+pub mod storefront;
 
-use poem::{Route, get};
+use poem::{Route, get, post};
+
+use storefront::{bank, buy, festival, lineup, order, ticket};
 
 /// Every page and file of the web.
 #[must_use]
 pub fn routes() -> Route {
-    Route::new().at("/healthz", get(health::healthz)).at("/readyz", get(health::readyz))
+    Route::new()
+        .at("/", get(festival::wall))
+        .at("/f/:slug", get(festival::page))
+        .at("/f/:slug/line-up", get(lineup::page))
+        .at("/f/:slug/orders", post(buy::place))
+        .at("/o/:order/:secret", get(order::page))
+        .at("/o/:order/:secret/payments", post(order::pay))
+        .at("/o/:order/:secret/cancellations", post(order::cancel))
+        .at("/o/:order/:secret/holders", post(order::holders))
+        .at("/t/:ticket/:secret", get(ticket::page))
+        .at("/simulated-bank/:payment", get(bank::page).post(bank::decide))
+        .at("/gate", get(gate::page))
+        .at("/gate/pair", post(gate::pair))
+        .at("/gate/scans", post(gate::scan))
+        .at("/gate/frames", post(gate::frame))
+        .at("/sign-in", get(promoter::sign_in).post(promoter::ask))
+        .at("/sign-in/:id/code", post(promoter::enter_by_code))
+        .at("/sign-in/:id/:secret", get(promoter::link).post(promoter::enter_by_link))
+        .at("/sign-out", post(promoter::leave))
+        .at("/desk", get(promoter::desk))
+        .at("/desk/:slug", get(promoter::festival))
+        .at("/mailbox", get(mailbox::list))
+        .at("/mailbox/:number", get(mailbox::email))
+        .at("/problems/:slug", get(problems::about))
+        .at("/docs", get(docs::page))
+        .at("/assets/sleeves.css", get(assets::sleeves))
+        .at("/assets/:name", get(assets::asset))
+        .at("/pictures/festivals/:festival", get(assets::poster))
+        .at("/pictures/releases/:release", get(assets::cover))
+        .at("/healthz", get(health::healthz))
+        .at("/readyz", get(health::readyz))
 }

@@ -1,1 +1,344 @@
-held = Held
+# Every word of pages and emails. The two files have the same keys in the same order; a test compares them.
+
+# frame
+language-name = English
+to-content = To the content
+to-start = To the festivals
+by-gatefold = Tickets and records by Gatefold, free software
+comma = {", "}
+
+# festival
+wall-title = Festivals
+wall-lead = The pass that opens the gate, and the record that goes home.
+wall-empty = Nothing is printed yet
+wall-empty-lead = A promoter publishes a festival, and it hangs here.
+festival = Festival
+festival-title = passes, line-up, music
+line-up = Line-up
+passes = Passes
+music = Music
+from = from
+acts-count = { $count ->
+    [one] one act
+   *[other] { $count } acts
+    }
+tracks-count = { $count ->
+    [one] one track
+   *[other] { $count } tracks
+    }
+sides = { $count ->
+    [one] One side
+    [2] Two sides
+    [3] Three sides
+    [4] Four sides
+   *[other] { $count } sides
+    }
+sides-lead = A day begins when the gates open and ends after the last set.
+side = Side { $letter }
+from-to = { $from } to { $to }
+and-more = and { $count } more
+all-acts = All acts, stages and times
+line-up-grid = Line-up by stage and time
+days = Festival days
+tba = To be announced
+no-lineup = No line-up yet
+no-lineup-lead = Stages and times are being drawn. Look again soon.
+all-in = All fees and taxes are in the price.
+no-offers = Nothing is on sale yet.
+pass-and-album = pass and album
+the-pass = The pass
+the-add-on = The add-on
+quantity = Quantity
+until = until { $date }
+state-on_sale = On sale
+state-few_left = Few left
+state-held_out = All held right now. Some may come back.
+state-sold_out = Sold out
+state-not_yet = Not open yet
+state-paused = Paused for a moment
+state-over = The sale is over
+opens-at = Opens { $moment }
+where-to = Where the tickets go
+where-to-lead = One email with everything in it.
+your-email = Your email address
+no-password = The tickets go here. No password, ever.
+your-name = Your name
+your-name-lead = Printed on the tickets until you name who comes.
+nothing-charged = Nothing is charged yet.
+hold-button = Hold for 10 minutes
+
+# refusals of a basket
+choose-again = Choose again
+nothing-held = Nothing is held and nothing was charged.
+refusal-sold-out = Sold out
+refusal-sold-out-lead = The last one has a holder now. People hand passes back, most of them in the last week.
+refusal-held-out = All held right now
+refusal-held-out-lead = The last ones are in other baskets. A hold ends after ten minutes.
+look-again = Look again at { $time }.
+refusal-not-yet = Not open yet
+refusal-not-yet-lead = You are early, which is good.
+refusal-over = The sale is over
+refusal-over-lead = Look for another offer.
+refusal-paused = Paused for a moment
+refusal-paused-lead = The festival paused the sale.
+refusal-order-limit = That is more than one order may hold
+refusal-order-limit-lead = So that there is something for everybody.
+limit-is = At most { $max } in one order.
+refusal-fan-limit = The limit per fan is reached
+refusal-fan-limit-lead = So that there is something for everybody.
+fan-limit-is = At most { $max } a fan; this address holds { $have }.
+refusal-requirement = This one needs another beside it
+refusal-requirement-lead = A child comes with an adult, camping with a pass: put both into the basket.
+refusal-price-changed = The price went up meanwhile
+refusal-price-changed-lead = The cheaper step was sold out while you chose.
+new-total = It would be { $total } now.
+refusal-bad-email = We cannot write to that address
+refusal-bad-email-lead = Look at it once more: the tickets go there.
+refusal-empty = The basket is empty
+refusal-empty-lead = Choose how many of something.
+refusal-key-reused = This page was sent before
+refusal-key-reused-lead = With another basket. Open the festival again and choose anew.
+refusal-busy = Too many at once
+refusal-busy-lead = Your basket was not taken yet. Go back and press the button again: it has one effect.
+
+# an order
+order-number = Order { $number }
+held = Held for you
+held-until = until { $time }
+seconds-left = { $count } seconds left
+total = Total
+tax-inside = Of it: { $rate } % tax
+pay = Pay
+how-you-pay = How you pay
+tickets-go-to = The tickets go to { $email }.
+way-simulated = Simulated bank
+way-next-page = on the next page
+way-instant = Simulated bank, at once
+way-at-once = no page between
+no-way = No way to pay is set up here. Write to the festival.
+free-order = Nothing is owed.
+terms = I accept the terms. A pass for a fixed date cannot be withdrawn; an album can, until you first play or download it.
+terms-missing = Accept the terms, then pay.
+pay-amount = Pay { $amount }
+never-neither = If the time runs out while you pay, you get the tickets or the money back. Never neither.
+give-up = Give the hold up
+give-up-lead = and let somebody else have it.
+payment-failed = The bank said no.
+payment-failed-lead = Nothing was charged. Try again or another way.
+undecided = We do not know yet
+undecided-lead = Your bank has not told us yet. You get the tickets or the money back by { $time }.
+back-to-bank = Back to the bank
+ended-expired = The hold ran out
+ended-expired-lead = Ten minutes are over and nothing was charged. There may still be some.
+ended-cancelled = Given up
+ended-cancelled-lead = You gave this order up; nothing was charged.
+ended-unfulfillable = The money goes back
+ended-unfulfillable-lead = Your payment came after the hold had ended, and nothing was left. You get all of it back.
+ended-refunded = Refunded
+ended-refunded-lead = All of the money went back.
+your-tickets = Your tickets
+your-ticket = Your ticket
+no-tickets-in-order = No gate to pass with this one: it is all music.
+order-paid = Order { $number }, paid { $moment }
+you-are-in = { $count ->
+    [0] The record is yours
+    [one] You are in
+   *[other] You are in, all { $count }
+    }
+you-are-in-lead = A screenshot works too; the first one through the gate wins, so keep it to yourself.
+own-links = Each ticket has a link of its own, to give to who comes with you:
+link-of = Ticket of { $name }
+see-you = See you there
+who-comes = Who comes
+who-comes-lead = You can change a name until the first entry.
+ticket-n = Ticket { $n }
+save-names = Save the names
+what-you-paid = What you paid
+n-of-m = { $n } of { $m }
+qr-of = QR code of ticket { $n } of { $m }
+ticket-dead = This ticket opens nothing any more.
+what-it-opens = What this code opens
+zones = Zones
+come-back = Come back in after every exit.
+no-come-back = One entry a day.
+collect-once = Shown once, handed over once.
+copies = { $count } copies
+press-play = Press play
+play-track = Play { $title }
+save-track = Download { $title }
+save = Save
+no-drm = The masters as they were made. As often as you like, for good; no copy protection.
+
+# the simulated bank
+bank = The simulated bank
+bank-lead = You pay { $amount }.
+bank-pay = Pay
+bank-decline = Decline
+bank-silent = Pay, and never tell the shop
+bank-back = Back to the shop
+bank-small = No money moves here: it is for rehearsals.
+
+# gate
+gate = Gate
+gate-pair = Pair this phone
+gate-pair-lead = A supervisor shows you a code. It is good for ten minutes and one phone.
+pairing-code = Pairing code
+pair-wrong = The code is wrong, used or over. Ask for a new one.
+device-name = Name of this phone
+device-name-example = lane 2
+pair = Pair
+gate-offline = No network. The code waits here and is asked again.
+gate-hold = Camera. Hold the code in the frame.
+no-day-now = no festival day now
+camera-starting = camera …
+camera-on = camera on
+camera-server = camera on, read by the server
+camera-off = no camera; type or use a scanner
+type-a-code = Type a code
+scan = Scan
+verdict-admitted = Admitted
+verdict-check = Check
+verdict-refused = Refused
+undone = Taken back
+next = Next
+undo = Undo
+back = Back
+checked = Checked
+help-desk = Help desk
+first-entry = First entry { $time }
+reason-unknown = Not one of ours
+reason-forged = Forged
+reason-revoked = Replaced or void
+reason-suspended = Refund under way
+reason-exchanged = Used up
+reason-wrong_festival = Another festival
+reason-wrong_day = Not for today
+reason-cancelled_day = Day cancelled
+reason-wrong_gate = Another gate
+reason-wrong_zone = Not this zone
+reason-gate_on_hold = Gate on hold
+reason-too_early = Too early
+reason-too_late = Too late
+reason-already_inside = Already inside
+reason-no_reentry = No re-entry
+reason-needs_companion = Companion not in
+reason-live_code_required = Live code needed
+reason-typed_code_off = No typed codes
+reason-zone_full = Zone full
+reason-key_retired = Key retired
+instruction-age = Look at the age
+instruction-student_card = Look at the student card
+instruction-identity = Compare the name
+instruction-companion = Is the companion there?
+
+# desk
+desk = Desk
+storefront = Storefront
+api-docs = API
+sign-in = Sign in
+sign-in-lead = We send you a link and six digits. No password, ever.
+send-link = Send me a link
+look-in-mail = Look in your mail
+look-in-mail-lead = If we know the address, a link and six digits are on their way; they are good for 15 minutes.
+six-digits = Six digits
+code-wrong = Wrong, used or over. Look at the newest email.
+enter = Enter
+other-address = Another address
+link-over = This link is over
+link-over-lead = It was used, or its 15 minutes have passed.
+sign-out = Sign out
+signed-in-as = Signed in as { $name }, { $roles }.
+no-festival = No festival yet
+no-festival-lead = Make one through the API:
+published = published
+draft = draft
+inside-now = Inside now
+arrivals-a-minute = Arrivals a minute
+highest-at = highest { $count } at { $time }
+units-sold = Sold
+of-n = of { $n }
+captured = Captured
+refunded-of = { $captured }, of it refunded { $refunded }
+sold = Sold
+sold-lead = Units of paid orders, summed by day
+offers = Offers
+offers-lead = sold, held, left
+offer = Offer
+col-sold = sold
+col-held = held
+col-left = left
+money = money
+arriving = Arriving
+arriving-lead = People a minute, the last 90 minutes.
+by-zone = by zone
+whole-site = { $count } through gates to the whole site
+nobody-in = Nobody is in.
+latest-scans = Latest scans
+no-scans = Nothing was scanned yet.
+time = Time
+pass = Pass
+verdict = Verdict
+reason = Reason
+orders = Orders
+orders-lead = newest first
+search-address = Address begins with
+search = Search
+no-orders = No orders yet.
+none-found = No order of such an address.
+order = Order
+email = Email
+status = State
+placed = Placed
+no-sales = Nothing was sold yet.
+chart-sold = Sold since { $date }: { $count }
+no-arrivals = Nobody came in the last 90 minutes.
+chart-arrivals = Arrivals a minute, highest { $count }
+order-held = held
+order-part_paid = part paid
+order-paid-state = paid
+order-partly_refunded = partly refunded
+order-refunded = refunded
+order-expired = expired
+order-cancelled = given up
+order-unfulfillable = money goes back
+
+# the mailbox of the demo
+mailbox = Mailbox
+mailbox-lead = What the demo would have mailed, newest first.
+mailbox-empty = No email yet.
+
+# problems, as pages
+problem-not-found-title = Nothing is pressed here
+problem-not-found-lead = The address is wrong, or what was here is not yours to see. For both we say the same.
+problem-internal-title = Our mistake, not yours
+problem-internal-lead = Nothing was charged. If it stays, send us this number.
+problem-unavailable-title = Too many at once
+problem-unavailable-lead = Wait a moment and ask again; what you asked has one effect.
+problem-forbidden-title = Not with these papers
+problem-forbidden-lead = Go back to the page you came from and try again.
+problem-too-many-requests-title = Slowly
+problem-too-many-requests-lead = That was often. Wait a minute.
+
+# emails
+mail-confirmation-subject = Your tickets for { $festival }
+mail-hello = Dear { $name },
+mail-hello-nobody = Hello,
+mail-confirmation-lead = { $count ->
+    [0] the record is yours: you can play it now.
+    [one] you are in. One ticket is yours.
+   *[other] you are in. { $count } tickets are yours.
+    }
+mail-and-record = And so is the record: you can play it now, on the way there, and long after.
+mail-open-tickets = Open the tickets
+mail-play = Play { $title }
+mail-before = Before you come
+mail-before-lead = Each code opens the gate once a day until you leave again; the first one through wins. A name can be changed until the first entry.
+mail-paid-inside = In this: { $taxes }. Paid { $moment }. Order { $number }.
+mail-paid-plain = Paid { $moment }. Order { $number }.
+mail-tax = { $amount } tax at { $rate } %
+mail-why = You get this email because you bought something; there is nothing to unsubscribe from.
+mail-sign-in-subject = { $code } is your code for Gatefold
+mail-sign-in-lead = Open this link, or type these six digits where you asked for them. Both are good for 15 minutes, once.
+mail-sign-in-why = Somebody asked to sign in with this address. If it was not you, do nothing.
+mail-money-back-subject = Your money for { $festival } goes back
+mail-money-back-lead = Your payment of { $amount } came after the hold had ended, and nothing was left. All of it goes back the way it came.

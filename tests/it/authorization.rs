@@ -1,1 +1,579 @@
 //! Who may do what, driven by the document: a new operation is covered the minute it exists.
+
+use std::collections::BTreeSet;
+
+use gatefold::{
+    accounts::{self, Scope},
+    api,
+    id::{FestivalId, PromoterId},
+    payments::simulated,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    actors::{Answer, Fan, Festival, Promoter, answer, key},
+    house::House,
+};
+
+/// Who may call an operation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum May {
+    /// Everybody, whatever they hold.
+    Anyone,
+    /// Everybody without a token, and every promoter whose token lives.
+    Public,
+    /// As `Public`; a promoter sees their own list there and needs a scope for it.
+    PublicOrOwn(Scope),
+    /// The fan of the order.
+    Fan,
+    /// A device; what it may let in is decided by the scan.
+    Device,
+    /// The promoter of what the path names.
+    Promoter(Scope),
+    /// Every promoter, for themselves: the path names nothing of anybody.
+    Self_(Scope),
+    /// As `Self_`; refused to a token of one festival.
+    WholeSelf(Scope),
+    /// The promoter whose music it is; music belongs to no festival, so a token of any festival will do.
+    Music(Scope),
+    /// The fan of the order, or its promoter.
+    FanOrPromoter(Scope),
+}
+
+use May::{Anyone, Device, FanOrPromoter, Music, Promoter as Of, Public, PublicOrOwn, Self_, WholeSelf};
+use Scope::{CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, OffersWrite, OrdersRead, ReleasesWrite, ScansRead};
+
+const TABLE: &[(&str, May)] = &[
+    ("cancel_order", May::Fan),
+    ("change_festival", Of(FestivalsWrite)),
+    ("change_offer", Of(OffersWrite)),
+    ("change_tier", Of(OffersWrite)),
+    ("complete_upload", Music(ReleasesWrite)),
+    ("create_act", Of(LineupWrite)),
+    ("create_add_on", Of(OffersWrite)),
+    ("create_device", Anyone),
+    ("create_festival", WholeSelf(FestivalsWrite)),
+    ("create_gate", Of(FestivalsWrite)),
+    ("create_offer", Of(OffersWrite)),
+    ("create_pairing", Of(GatesWrite)),
+    ("create_pass", Of(OffersWrite)),
+    ("create_recording", Self_(ReleasesWrite)),
+    ("create_release", Self_(ReleasesWrite)),
+    ("create_scan", Device),
+    ("create_set", Of(LineupWrite)),
+    ("create_stage", Of(FestivalsWrite)),
+    ("create_stock", Of(OffersWrite)),
+    ("create_upload", Self_(ReleasesWrite)),
+    ("create_zone", Of(FestivalsWrite)),
+    ("import_lineup", Of(LineupWrite)),
+    ("list_acts", Public),
+    ("list_add_ons", Public),
+    ("list_albums", May::Fan),
+    ("list_days", Public),
+    ("list_devices", Of(GatesWrite)),
+    ("list_festivals", PublicOrOwn(CatalogRead)),
+    ("list_gates", Public),
+    ("list_lineup_imports", Of(CatalogRead)),
+    ("list_offers", Public),
+    ("list_order_tickets", May::Fan),
+    ("list_orders", Of(OrdersRead)),
+    ("list_passes", Public),
+    ("list_payments", May::Fan),
+    ("list_releases", Self_(CatalogRead)),
+    ("list_scans", Of(ScansRead)),
+    ("list_sets", Public),
+    ("list_stages", Public),
+    ("list_stocks", Of(OrdersRead)),
+    ("list_tickets", Of(OrdersRead)),
+    ("list_zones", Public),
+    ("notify_payment", Anyone),
+    ("pay_order", May::Fan),
+    ("place_order", Anyone),
+    ("publish_festival", Of(FestivalsWrite)),
+    ("put_part", Music(ReleasesWrite)),
+    ("resize_stock", Of(OffersWrite)),
+    ("revoke_device", Of(GatesWrite)),
+    ("set_cover", Music(ReleasesWrite)),
+    ("set_day", Of(FestivalsWrite)),
+    ("set_poster", Of(FestivalsWrite)),
+    ("show_festival", Public),
+    ("show_order", FanOrPromoter(OrdersRead)),
+    ("show_ticket", FanOrPromoter(OrdersRead)),
+    ("show_ticket_png", May::Fan),
+    ("show_ticket_svg", May::Fan),
+];
+
+fn may(operation: &str) -> Option<May> {
+    TABLE.iter().find(|(id, _)| *id == operation).map(|(_, may)| *may)
+}
+
+/// The scope that a promoter needs.
+fn scope(may: May) -> Option<Scope> {
+    match may {
+        PublicOrOwn(scope) | Of(scope) | Self_(scope) | WholeSelf(scope) | Music(scope) | FanOrPromoter(scope) => Some(scope),
+        Anyone | Public | Device | May::Fan => None,
+    }
+}
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Caller {
+    Nobody,
+    Fan,
+    OtherFan,
+    OwnDevice,
+    OtherDevice,
+    EveryScope,
+    OtherPromoter,
+    EveryScopeButTheNeeded,
+    Revoked,
+    Expired,
+    OtherFestival,
+}
+
+const CALLERS: [Caller; 11] = [
+    Caller::Nobody,
+    Caller::Fan,
+    Caller::OtherFan,
+    Caller::OwnDevice,
+    Caller::OtherDevice,
+    Caller::EveryScope,
+    Caller::OtherPromoter,
+    Caller::EveryScopeButTheNeeded,
+    Caller::Revoked,
+    Caller::Expired,
+    Caller::OtherFestival,
+];
+
+fn is_allowed(may: May, caller: Caller) -> bool {
+    use Caller::{EveryScope, EveryScopeButTheNeeded, Nobody, OtherDevice, OtherFestival, OtherPromoter, OwnDevice};
+    match may {
+        Anyone => true,
+        Public => matches!(caller, Nobody | EveryScope | EveryScopeButTheNeeded | OtherPromoter | OtherFestival),
+        PublicOrOwn(_) => matches!(caller, Nobody | EveryScope | OtherPromoter | OtherFestival),
+        May::Fan => caller == Caller::Fan,
+        Device => matches!(caller, OwnDevice | OtherDevice),
+        Of(_) => caller == EveryScope,
+        Self_(_) => matches!(caller, EveryScope | OtherPromoter | OtherFestival),
+        WholeSelf(_) => matches!(caller, EveryScope | OtherPromoter),
+        Music(_) => matches!(caller, EveryScope | OtherFestival),
+        FanOrPromoter(_) => matches!(caller, Caller::Fan | EveryScope),
+    }
+}
+
+/// Two promoters with festivals, orders, devices, tokens of every kind.
+struct World {
+    house: House,
+    festival: Festival,
+    draft: i64,
+    offer: String,
+    stock: String,
+    pass: String,
+    fan: Fan,
+    other_fan: Fan,
+    ticket: String,
+    code: String,
+    payment: String,
+    upload: String,
+    release: String,
+    device: String,
+    spare_device: String,
+    other_device: String,
+    other: Promoter,
+    revoked: String,
+    expired: String,
+    other_festival: String,
+    /// A token for each scope: it has all but this one.
+    without: Vec<(Scope, String)>,
+    picture: Vec<u8>,
+}
+
+fn festival_terms(slug: &str) -> Value {
+    json!({
+        "slug": slug, "kind": "festival", "name": { "en": "Salt Weekender" }, "lead": { "en": "Two nights by the sea." }, "place": { "en": "Quay 3" },
+        "currency": "EUR", "time_zone": "Europe/Amsterdam", "spot": "#ffd21f", "language": "en"
+    })
+}
+
+fn text(value: &Value, member: &str) -> String {
+    value[member].as_str().unwrap_or_else(|| panic!("no {member} in {value}")).to_owned()
+}
+
+fn a_picture() -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(64, 64).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+impl World {
+    async fn open() -> Self {
+        let house = House::open().await;
+        let promoter = house.promoter("Night Ferry Foundation").await;
+        let festival = promoter.festival("night-ferry").await;
+        let sister = promoter.make("/v1/festivals", festival_terms("salt-weekender")).await["festival_id"].as_i64().unwrap();
+        let draft = promoter.make("/v1/festivals", festival_terms("a-draft")).await["festival_id"].as_i64().unwrap();
+        let other = house.promoter("Brine Collective").await;
+        let elsewhere = other.festival("brine").await;
+
+        let pass = festival.pass("Weekend pass", 0b111).await;
+        let offer = festival.offer(&pass, 100, 13900).await;
+        let stock = text(&festival.promoter.get(&festival.path("/offers")).await.expect(200)["items"][0], "stock_id");
+        let fan = house.anybody().order("mara@lindqvist.example", &[(&offer, 1)]).await;
+        let payment = text(&fan.pay(&key(), "simulated_instant").await.expect(201), "payment_id");
+        let other_fan = house.anybody().order("jonas@x.example", &[(&offer, 1)]).await;
+        other_fan.pay(&key(), "simulated_instant").await.expect(201);
+        let ticket = fan.tickets().await.remove(0);
+
+        let picture = a_picture();
+        let upload = promoter.make("/v1/uploads", json!({ "purpose": "picture", "bytes": picture.len() })).await;
+        let release = promoter
+            .make(
+                "/v1/releases",
+                json!({ "terms": { "title": "Low Tide", "artist": "Hull", "kind": "album", "language": "en", "about": { "en": "Live." } }, "recording_ids": [] }),
+            )
+            .await;
+
+        let mut conn = house.database().await;
+        let now = house.app.clock.now();
+        let owner: PromoterId = sqlx::query_scalar("select promoter_id from festivals where festival_id = $1")
+            .bind(i32::try_from(festival.id).unwrap())
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+        let mut without = Vec::new();
+        for scope in Scope::ALL {
+            let rest: Vec<Scope> = Scope::ALL.into_iter().filter(|s| *s != scope).collect();
+            without.push((scope, accounts::new_token(&mut conn, owner, None, "all but one", &rest, now).await.unwrap()));
+        }
+        let revoked = accounts::new_token(&mut conn, owner, None, "revoked", &Scope::ALL, now).await.unwrap();
+        sqlx::query("update tokens set revoked_at = $1 where name = 'revoked'").bind(now).execute(&mut conn).await.unwrap();
+        let expired = accounts::new_token(&mut conn, owner, None, "expired", &Scope::ALL, now).await.unwrap();
+        sqlx::query("update tokens set expires_at = $1 where name = 'expired'").bind(now).execute(&mut conn).await.unwrap();
+        let sister = FestivalId(i32::try_from(sister).unwrap());
+        let other_festival = accounts::new_token(&mut conn, owner, Some(sister), "of a sister festival", &Scope::ALL, now).await.unwrap();
+
+        Self {
+            device: festival.device().await.token,
+            spare_device: festival.device().await.id,
+            other_device: elsewhere.device().await.token,
+            ticket: text(&ticket, "ticket_id"),
+            code: text(&ticket, "ticket_code"),
+            upload: text(&upload, "upload_id"),
+            release: text(&release, "release_id"),
+            house,
+            festival,
+            draft,
+            offer,
+            stock,
+            pass,
+            fan,
+            other_fan,
+            payment,
+            other,
+            revoked,
+            expired,
+            other_festival,
+            without,
+            picture,
+        }
+    }
+
+    fn token(&self, caller: Caller, needed: Option<Scope>) -> Option<String> {
+        Some(match caller {
+            Caller::Nobody => return None,
+            Caller::Fan => format!("gf_order_{}", self.fan.secret),
+            Caller::OtherFan => format!("gf_order_{}", self.other_fan.secret),
+            Caller::OwnDevice => self.device.clone(),
+            Caller::OtherDevice => self.other_device.clone(),
+            Caller::EveryScope => self.festival.promoter.token.clone(),
+            Caller::OtherPromoter => self.other.token.clone(),
+            Caller::EveryScopeButTheNeeded => self.without(needed.unwrap_or(CatalogRead)),
+            Caller::Revoked => self.revoked.clone(),
+            Caller::Expired => self.expired.clone(),
+            Caller::OtherFestival => self.other_festival.clone(),
+        })
+    }
+
+    fn without(&self, scope: Scope) -> String {
+        self.without.iter().find(|(s, _)| *s == scope).unwrap().1.clone()
+    }
+
+    /// A path with the ids of the festival, or with ids that nothing has.
+    fn path(&self, path: &str, missing: bool) -> String {
+        let real = |id: &str| if missing { nothing_like(id) } else { id.to_owned() };
+        let festival = if missing { "2000000000".to_owned() } else { self.festival.id.to_string() };
+        let filled = [
+            ("{festival_id}", festival),
+            ("{device_id}", real(&self.spare_device)),
+            ("{offer_id}", real(&self.offer)),
+            ("{order_id}", real(&self.fan.order)),
+            ("{ticket_id}", real(&self.ticket)),
+            ("{stock_id}", real(&self.stock)),
+            ("{upload_id}", real(&self.upload)),
+            ("{release_id}", real(&self.release)),
+            ("{provider}", "simulated".to_owned()),
+            ("{day_index}", "0".to_owned()),
+            ("{tier_no}", "1".to_owned()),
+            ("{part_no}", "1".to_owned()),
+        ];
+        let path = filled.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id));
+        assert!(!path.contains('{'), "a new parameter in {path}");
+        path
+    }
+
+    /// A request of an operation that would be taken from whoever may make it.
+    async fn request(&self, operation: &str, token: Option<&str>, missing: bool) -> Answer {
+        let document = api::document();
+        let (method, path) = api::operations(&document)[operation].clone();
+        let mut request = self.house.anybody().request(&method, &self.path(&path, missing)).header("idempotency-key", key());
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let fresh = uuid::Uuid::new_v4();
+        let body = match operation {
+            "set_poster" | "set_cover" | "put_part" => {
+                return answer(request.header("content-type", "application/octet-stream").body(self.picture.clone())).await;
+            }
+            "notify_payment" => {
+                let body = json!({ "event_id": "evt_1", "payment_id": self.payment, "status": "succeeded" }).to_string();
+                let signature = simulated::sign(&self.house.app, body.as_bytes());
+                return answer(request.header("content-type", "application/octet-stream").header("gatefold-signature", signature).body(body)).await;
+            }
+            "cancel_order" | "publish_festival" | "revoke_device" | "complete_upload" => None,
+            "change_festival" | "change_offer" => Some(json!({})),
+            "change_tier" => Some(json!({ "name": { "en": "Now" }, "price": { "minor": 13900, "currency": "EUR" } })),
+            "create_act" => Some(json!({ "name": format!("Act {fresh}") })),
+            "create_add_on" => Some(json!({ "name": { "en": "Parking" } })),
+            "create_device" => {
+                let pairing = self.festival.promoter.make(&self.festival.path("/pairings"), json!({ "gate_id": self.festival.gate })).await;
+                Some(json!({ "pairing_code": pairing["pairing_code"], "name": "lane 1" }))
+            }
+            "create_festival" => Some(festival_terms(&format!("f-{fresh}"))),
+            "create_gate" => Some(json!({ "name": { "en": "South Quay" } })),
+            "create_offer" => Some(json!({
+                "terms": { "name": { "en": "Weekend pass" } }, "capacity": 10,
+                "tiers": [{ "name": { "en": "Now" }, "price": { "minor": 100, "currency": "EUR" } }],
+                "components": [{ "pass_id": self.pass, "weight": 1, "tax_kind": "fixed", "tax_ppm": 90000 }]
+            })),
+            "create_pairing" => Some(json!({ "gate_id": self.festival.gate })),
+            "create_pass" => Some(json!({ "name": { "en": "Day" }, "color": "#ffd21f", "color_name": { "en": "yellow" }, "day_mask": 1, "reentry": "never" })),
+            "create_recording" => Some(json!({ "upload_id": self.upload, "title": "Low Tide", "artist": "Hull" })),
+            "create_release" => Some(
+                json!({ "terms": { "title": "x", "artist": "y", "kind": "album", "language": "en", "about": { "en": "z" } }, "recording_ids": [] }),
+            ),
+            "create_scan" => Some(json!({ "scan_id": uuid::Uuid::now_v7(), "ticket_code": self.code, "scanned_at": self.house.app.clock.now() })),
+            "create_set" => Some(json!({})),
+            "create_stage" => Some(json!({ "name": { "en": "Crane" } })),
+            "create_stock" => Some(json!({ "name": "beds", "capacity": 10 })),
+            "create_upload" => Some(json!({ "purpose": "audio", "bytes": 10 })),
+            "create_zone" => Some(json!({ "name": { "en": "Dock" } })),
+            "import_lineup" => Some(json!([{ "act": "Hull", "stage": "Crane", "start": "2026-06-19T22:15:00", "end": "2026-06-19T23:00:00" }])),
+            "pay_order" => Some(json!({ "way": "simulated_instant" })),
+            "place_order" => Some(json!({ "email": "mara@lindqvist.example", "lines": [{ "offer_id": self.offer, "quantity": 1 }] })),
+            "resize_stock" => Some(json!({ "capacity": 100 })),
+            "set_day" => Some(json!({ "name": { "en": "Friday" }, "opens_at": "2026-06-19T12:00:00Z", "closes_at": "2026-06-20T03:00:00Z" })),
+            _ if method == "GET" => None,
+            _ => panic!("{operation} has no request in this test"),
+        };
+        answer(match body {
+            Some(body) => request.json(&body),
+            None => request,
+        })
+        .await
+    }
+}
+
+/// An id of the same festival and moment that nothing has.
+fn nothing_like(id: &str) -> String {
+    let mut bytes = *id.parse::<uuid::Uuid>().unwrap().as_bytes();
+    bytes[10] ^= 0xff;
+    uuid::Uuid::from_bytes(bytes).to_string()
+}
+
+fn operations() -> BTreeSet<String> {
+    api::operations(&api::document()).into_keys().collect()
+}
+
+#[test]
+fn every_operation_has_a_line_that_says_who_may_call_it() {
+    let named: BTreeSet<String> = TABLE.iter().map(|(id, _)| (*id).to_owned()).collect();
+    assert_eq!(named.len(), TABLE.len(), "an operation has two lines");
+    assert_eq!(named, operations());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_those_who_may_call_an_operation_are_answered() {
+    let world = World::open().await;
+    let mut breaches = Vec::new();
+    for operation in operations() {
+        let may = may(&operation).unwrap();
+        for caller in CALLERS {
+            if caller == Caller::EveryScopeButTheNeeded && scope(may).is_none() && may != Public {
+                continue;
+            }
+            let token = world.token(caller, scope(may));
+            let answer = world.request(&operation, token.as_deref(), false).await;
+            let denied = matches!(answer.status, 401 | 403 | 404);
+            let missing_scope = caller == Caller::EveryScopeButTheNeeded && scope(may).is_some();
+            let dead = matches!(caller, Caller::Revoked | Caller::Expired) && may != Anyone;
+            let fits = match is_allowed(may, caller) {
+                true => !matches!(answer.status, 401 | 403) && answer.status < 500,
+                false if missing_scope => answer.status == 403,
+                false if dead => answer.status == 401,
+                false => denied,
+            };
+            // Whoever may make the request has to get through to what it is for; a state of the order may still refuse it.
+            let arrives = !is_allowed(may, caller) || answer.status != 404;
+            if !fits || !arrives {
+                breaches.push(format!("{operation} by {caller:?}: {} {}", answer.status, answer.body));
+            }
+            if operation == "create_scan" && caller == Caller::OtherDevice && answer.body["verdict"] != "refused" {
+                breaches.push(format!("a device of another festival: {}", answer.body));
+            }
+        }
+    }
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+    world.house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_foreign_answers_as_what_is_missing() {
+    let world = World::open().await;
+    let document = api::document();
+    let mut compared = 0;
+    let mut breaches = Vec::new();
+    for (operation, (_, path)) in api::operations(&document) {
+        let may = may(&operation).unwrap();
+        let callers = [Caller::OtherFan, Caller::OtherPromoter, Caller::OtherFestival, Caller::EveryScopeButTheNeeded, Caller::OwnDevice];
+        for caller in callers.into_iter().filter(|caller| path.contains("_id}") && may != Public && !is_allowed(may, *caller)) {
+            let token = world.token(caller, scope(may));
+            let mut foreign = world.request(&operation, token.as_deref(), false).await;
+            let mut missing = world.request(&operation, token.as_deref(), true).await;
+            for answer in [&mut foreign, &mut missing] {
+                answer.body.as_object_mut().unwrap_or_else(|| panic!("{operation} by {caller:?}")).remove("request_id");
+            }
+            compared += 1;
+            if (foreign.status, &foreign.body) != (missing.status, &missing.body) {
+                breaches.push(format!(
+                    "{operation} by {caller:?}: foreign {} {}, missing {} {}",
+                    foreign.status, foreign.body, missing.status, missing.body
+                ));
+            }
+        }
+    }
+    assert!(compared > 100, "{compared}");
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+    world.house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_in_a_body_that_is_foreign_answers_as_one_that_is_missing() {
+    let world = World::open().await;
+    let theirs = world.other.festival("brine-2").await;
+    let path = |below: &str| theirs.path(below);
+    let component = |id: &str, member: &str| {
+        json!({
+            "terms": { "name": { "en": "x" } }, "capacity": 1, "tiers": [{ "name": { "en": "Now" }, "price": { "minor": 100, "currency": "EUR" } }],
+            "components": [{ member: id, "weight": 1, "tax_kind": "fixed", "tax_ppm": 0 }]
+        })
+    };
+    let zone = text(&world.festival.promoter.make(&world.festival.path("/zones"), json!({ "name": { "en": "Dock" } })).await, "zone_id");
+    let stage = text(&world.festival.promoter.make(&world.festival.path("/stages"), json!({ "name": { "en": "Crane" } })).await, "stage_id");
+    let act = text(&world.festival.promoter.make(&world.festival.path("/acts"), json!({ "name": "Hull" })).await, "act_id");
+    type Body<'a> = Box<dyn Fn(&str) -> Value + 'a>;
+    let cases: Vec<(String, &str, Body)> = vec![
+        ("/v1/recordings".to_owned(), &world.upload, Box::new(|id| json!({ "upload_id": id, "title": "x", "artist": "y" }))),
+        (path("/pairings"), &world.festival.gate, Box::new(|id| json!({ "gate_id": id }))),
+        (path("/gates"), &zone, Box::new(|id| json!({ "name": { "en": "x" }, "zone_id": id }))),
+        (path("/stages"), &zone, Box::new(|id| json!({ "name": { "en": "x" }, "zone_id": id }))),
+        (path("/sets"), &act, Box::new(|id| json!({ "act_id": id }))),
+        (path("/sets"), &stage, Box::new(|id| json!({ "stage_id": id }))),
+        (path("/offers"), &world.pass, Box::new(|id| component(id, "pass_id"))),
+        (path("/offers"), &world.release, Box::new(|id| component(id, "release_id"))),
+    ];
+    for (path, id, body) in cases {
+        let mut answers = Vec::new();
+        for id in [id.to_owned(), nothing_like(id)] {
+            let mut answer = world.other.send("POST", &path, &body(&id)).await;
+            assert!((400..500).contains(&answer.status), "{path} took {}: {}", body(&id), answer.body);
+            answer.body.as_object_mut().unwrap().remove("request_id");
+            answers.push((answer.status, answer.body));
+        }
+        assert_eq!(answers[0], answers[1], "{path} {}", body(id));
+    }
+    world.house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_is_seen_by_its_promoter_alone() {
+    let world = World::open().await;
+    let document = api::document();
+    let mut breaches = Vec::new();
+    for (operation, (_, path)) in api::operations(&document) {
+        if may(&operation) != Some(Public) {
+            continue;
+        }
+        let path = path.replace("{festival_id}", &world.draft.to_string());
+        let missing = path.replace(&format!("/{}", world.draft), "/2000000000");
+        for (caller, scope) in [
+            (Caller::Nobody, None),
+            (Caller::EveryScope, None),
+            (Caller::OtherPromoter, None),
+            (Caller::OtherFestival, None),
+            (Caller::EveryScopeButTheNeeded, Some(CatalogRead)),
+        ] {
+            let token = world.token(caller, scope);
+            let ask = async |path: &str| {
+                let request = world.house.anybody().request("GET", path);
+                let mut answer = answer(match &token {
+                    Some(token) => request.bearer_auth(token),
+                    None => request,
+                })
+                .await;
+                answer.body.as_object_mut().unwrap().remove("request_id");
+                (answer.status, answer.body)
+            };
+            let found = ask(&path).await;
+            let fits = match caller {
+                Caller::EveryScope => found.0 == 200,
+                Caller::EveryScopeButTheNeeded => matches!(found.0, 403 | 404),
+                _ => found.0 == 404 && found == ask(&missing).await,
+            };
+            if !fits {
+                breaches.push(format!("{operation} by {caller:?}: {} {}", found.0, found.1));
+            }
+        }
+    }
+    let listed = world.house.anybody().get("/v1/festivals").await.expect(200);
+    assert!(listed["items"].as_array().unwrap().iter().all(|f| f["festival_id"] != world.draft), "a draft is listed");
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
+    world.house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_without_a_token_learn_nothing_about_the_schema() {
+    let world = World::open().await;
+    let document = api::document();
+    let mut asked = 0;
+    for (operation, (method, path)) in api::operations(&document) {
+        let may = may(&operation).unwrap();
+        if method == "GET" || may == Anyone {
+            continue;
+        }
+        asked += 1;
+        let nonsense = path.split('/').map(|part| if part.starts_with('{') { "nonsense" } else { part }).collect::<Vec<_>>().join("/");
+        for (path, body) in [(world.path(&path, false), "{\"x\": 1}"), (world.path(&path, false), "{"), (nonsense, "[]")] {
+            for token in [None, Some("nonsense"), Some(world.revoked.as_str())] {
+                let mut request = world.house.anybody().request(&method, &path).header("content-type", "application/json").body(body);
+                if let Some(token) = token {
+                    request = request.bearer_auth(token);
+                }
+                let answer = answer(request).await;
+                assert_eq!((answer.status, answer.problem()), (401, "unauthorized"), "{operation} {path} {body}: {}", answer.body);
+                assert!(answer.body.get("errors").is_none_or(|errors| errors.as_array().is_some_and(Vec::is_empty)), "{operation}: {}", answer.body);
+            }
+        }
+    }
+    assert!(asked > 25, "{asked}");
+    world.house.close().await;
+}

@@ -3,7 +3,9 @@
 mod actors;
 mod authorization;
 mod contract;
+mod faults;
 mod floors;
+mod fuzz;
 mod house;
 mod journeys;
 mod lineup;

@@ -1,0 +1,100 @@
+//! Files that pages bring along: stylesheet, scripts, the sleeves of festivals, pictures. Strong quoted ETags, HEAD, gzip.
+
+use std::{fmt::Write, sync::OnceLock};
+
+use async_compression::tokio::bufread::GzipEncoder;
+use poem::{Request, Response, handler, http::StatusCode, web::Data, web::Path};
+use tokio::io::AsyncReadExt;
+
+use crate::{
+    app::App,
+    festivals,
+    files::Files,
+    http::problem::{NOT_FOUND, Problem},
+    id::FestivalId,
+    releases, secrets,
+    web::art,
+};
+
+const MARK: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 -6 24 24\"><path fill-rule=\"evenodd\" d=\"M0 0h11.4v12H0zM12.6 0H24v12H12.6zM12 1.8a4.2 4.2 0 1 0 .01 0zM12 5a1 1 0 1 1-.01 0z\"/></svg>";
+
+const FILES: [(&str, &str, &str); 4] = [
+    ("gatefold.css", "text/css; charset=utf-8", include_str!("assets/gatefold.css")),
+    ("gatefold.js", "text/javascript; charset=utf-8", include_str!("assets/gatefold.js")),
+    ("gate.js", "text/javascript; charset=utf-8", include_str!("assets/gate.js")),
+    ("mark.svg", "image/svg+xml", MARK),
+];
+
+struct Asset {
+    etag: String,
+    plain: Vec<u8>,
+    gzip: Vec<u8>,
+}
+
+async fn packed(text: &[u8]) -> Asset {
+    let mut gzip = Vec::new();
+    // Reading from memory does not fail.
+    let _ = GzipEncoder::new(text).read_to_end(&mut gzip).await;
+    Asset { etag: format!("\"{}\"", data_encoding::HEXLOWER.encode(&secrets::sha256(text)[..12])), plain: text.to_vec(), gzip }
+}
+
+fn answer(request: &Request, media_type: &str, packed: &Asset) -> Response {
+    let builder = Response::builder().header("etag", &packed.etag).header("cache-control", "public, max-age=60, stale-while-revalidate=600").header("vary", "Accept-Encoding");
+    if request.header("if-none-match").is_some_and(|tags| tags.split(',').any(|t| t.trim().trim_start_matches("W/") == packed.etag)) {
+        return builder.status(StatusCode::NOT_MODIFIED).finish();
+    }
+    let builder = builder.content_type(media_type);
+    if request.header("accept-encoding").is_some_and(|e| e.contains("gzip")) {
+        builder.header("content-encoding", "gzip").body(packed.gzip.clone())
+    } else {
+        builder.body(packed.plain.clone())
+    }
+}
+
+/// A file of the house.
+#[handler]
+pub async fn asset(request: &Request, Path(name): Path<String>) -> poem::Result<Response> {
+    static PACKED: [OnceLock<Asset>; FILES.len()] = [const { OnceLock::new() }; FILES.len()];
+    let place = FILES.iter().position(|(file, ..)| *file == name).ok_or_else(|| NOT_FOUND.problem())?;
+    let (_, media_type, text) = FILES[place];
+    let ready = match PACKED[place].get() {
+        Some(ready) => ready,
+        None => {
+            let made = packed(text.as_bytes()).await;
+            PACKED[place].get_or_init(|| made)
+        }
+    };
+    Ok(answer(request, media_type, ready))
+}
+
+/// The sleeves: one line a festival, its ink and the length of its longest word.
+#[handler]
+pub async fn sleeves(request: &Request, app: Data<&App>) -> poem::Result<Response> {
+    let festivals = festivals::every(&app.pools.web).await.map_err(Problem::from)?;
+    let mut css = String::from("/* One line a festival: its ink, the length of the longest word of its title. */\n");
+    for festival in festivals {
+        let letters = art::letters(festival.terms.name.read(festival.terms.language));
+        let _ = writeln!(css, "[data-sleeve=\"{}\"] {{ --spot: {}; --letters: {}.{}; }}", festival.terms.slug, festival.terms.spot, letters / 10, letters % 10);
+    }
+    Ok(answer(request, "text/css; charset=utf-8", &packed(css.as_bytes()).await))
+}
+
+async fn picture(app: &App, hash: Option<Vec<u8>>) -> poem::Result<Response> {
+    let hash = hash.ok_or_else(|| NOT_FOUND.problem())?;
+    let bytes = app.the::<Files>().read(&hash).await.map_err(Problem::internal)?;
+    Ok(Response::builder().content_type("image/jpeg").header("cache-control", "public, max-age=300").body(bytes))
+}
+
+/// The poster of a festival.
+#[handler]
+pub async fn poster(app: Data<&App>, Path(festival): Path<i32>) -> poem::Result<Response> {
+    let found = festivals::one(&app.pools.web, FestivalId(festival)).await.map_err(Problem::from)?;
+    picture(&app, found.and_then(|f| f.poster_hash)).await
+}
+
+/// The cover of a release.
+#[handler]
+pub async fn cover(app: Data<&App>, Path(release): Path<uuid::Uuid>) -> poem::Result<Response> {
+    let found = releases::release(&app.pools.web, crate::id::ReleaseId(release)).await.map_err(Problem::from)?;
+    picture(&app, found.and_then(|r| r.cover_hash)).await
+}

@@ -1,0 +1,71 @@
+// What pages do beyond what they say without script: a countdown ticks, a record plays, a sum follows the basket.
+
+const pad = (n) => String(n).padStart(2, "0");
+
+/** Ticks a countdown to the moment in data-until; reloads the page once when it is over. */
+function tick(timer) {
+  const until = Date.parse(timer.dataset.until);
+  // Our time, not the phone's: the page says what the server's clock showed when it was made.
+  const offset = Date.parse(timer.dataset.now) - Date.now();
+  const face = timer.querySelector("b");
+  const groove = timer.querySelector("progress");
+  const step = () => {
+    const left = Math.max(0, Math.round((until - Date.now() - offset) / 1000));
+    face.textContent = `${Math.floor(left / 60)}:${pad(left % 60)}`;
+    if (groove) groove.value = left;
+    if (left > 0) setTimeout(step, 1000 - (Date.now() % 1000));
+    else setTimeout(() => location.reload(), 3000);
+  };
+  step();
+}
+
+/** Plays the tracks of an album one after the other in one player. */
+function play(player) {
+  const audio = player.querySelector("audio");
+  const rows = [...document.querySelectorAll(`[data-album="${player.dataset.album}"] [data-track]`)];
+  let current = -1;
+  const mark = () => {
+    rows.forEach((row, i) => {
+      const on = i === current && !audio.paused;
+      row.querySelector(".play")?.setAttribute("aria-pressed", String(on));
+      if (i === current) row.setAttribute("aria-current", "true");
+      else row.removeAttribute("aria-current");
+    });
+    player.querySelector(".sleeve")?.classList.toggle("turning", !audio.paused);
+  };
+  const start = (i) => {
+    current = i;
+    audio.src = rows[i].dataset.track;
+    audio.play();
+    player.querySelector("[data-title]").textContent = rows[i].dataset.name;
+  };
+  rows.forEach((row, i) =>
+    row.querySelector(".play").addEventListener("click", (event) => {
+      event.preventDefault();
+      if (i === current) audio.paused ? audio.play() : audio.pause();
+      else start(i);
+    }),
+  );
+  for (const name of ["play", "pause"]) audio.addEventListener(name, mark);
+  audio.addEventListener("ended", () => (current + 1 < rows.length ? start(current + 1) : mark()));
+}
+
+/** Keeps the sum of the basket beside its button. */
+function sum(form) {
+  const face = form.querySelector("[data-sum]");
+  const count = () => {
+    let minor = 0;
+    for (const select of form.querySelectorAll("select[data-minor]")) minor += Number(select.value) * Number(select.dataset.minor);
+    const digits = Number(face.dataset.exponent);
+    const whole = (minor / 10 ** digits).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    face.textContent = `${face.dataset.sign}${whole}`;
+  };
+  form.addEventListener("change", count);
+  count();
+}
+
+document.querySelectorAll("[data-until]").forEach(tick);
+document.querySelectorAll("[data-player]").forEach(play);
+document.querySelectorAll("form[data-basket]").forEach(sum);
+// A basket is sent once: the key makes a second tap harmless, this makes it needless.
+document.querySelectorAll("form[data-once]").forEach((form) => form.addEventListener("submit", () => setTimeout(() => form.querySelectorAll("button").forEach((b) => (b.disabled = true)))));

@@ -1,0 +1,226 @@
+//! The gate: pair a phone, scan by camera, by a scanner that types, or by hand; one glance, one thumb. The token of the
+//! device is a cookie that no script reads; the verdict is printed by the server.
+
+use chrono::{DateTime, Utc};
+use maud::{DOCTYPE, Markup, html};
+use poem::{
+    Request, Response, handler,
+    web::{Data, Json},
+};
+use serde::Deserialize;
+
+use super::{
+    layout::{PageResult, Reader, mark, see_other, text},
+    session::{DEVICE, cookie, same_origin, secret_cookie},
+    storefront::buy::{field, fields},
+};
+use crate::{
+    accounts::{self, Device, PairError},
+    app::App,
+    entry::{self, Asked, Checked, ScanAnswer, ScanKind, Verdict},
+    festivals::{self, Festival},
+    http::{
+        limit::{Client, Limited, Limits},
+        problem::{Problem, UNAUTHORIZED},
+    },
+    id::ScanId,
+    picture,
+};
+
+/// The camera and WebAssembly are for this page alone.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; \
+                      manifest-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'";
+
+async fn device(request: &Request, app: &App) -> Result<Option<Device>, Problem> {
+    match cookie(request, DEVICE) {
+        Some(token) => Ok(accounts::device_of(app, &token).await?),
+        None => Ok(None),
+    }
+}
+
+fn document(reader: &Reader, title: &str, sleeve: Option<&str>, body: &Markup) -> Response {
+    let printed = html! {
+        (DOCTYPE)
+        html lang=(reader.language.tag()) data-sleeve=[sleeve] {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) }
+                link rel="stylesheet" href="/assets/gatefold.css";
+                link rel="stylesheet" href="/assets/sleeves.css";
+                link rel="icon" href="/assets/mark.svg" type="image/svg+xml";
+                script type="module" src="/assets/gate.js" {}
+            }
+            body class="gate" { (body) }
+        }
+    };
+    Response::builder()
+        .content_type("text/html; charset=utf-8")
+        .header("cache-control", "no-store")
+        .header("content-security-policy", POLICY)
+        .header("permissions-policy", "camera=(self), microphone=(), geolocation=()")
+        .body(printed.into_string())
+}
+
+/// The page of a gate: scanning where the phone is paired, else the form that pairs it.
+#[handler]
+pub async fn page(request: &Request, reader: Reader, app: Data<&App>) -> PageResult {
+    match device(request, &app).await? {
+        Some(device) => scanning(&reader, &app, &device).await,
+        None => Ok(pairing(&reader, None)),
+    }
+}
+
+fn pairing(reader: &Reader, hurt: Option<&str>) -> Response {
+    document(reader, &reader.t("gate-pair"), None, &html! {
+        p class="bar" { span { (mark()) } span { "Gatefold" } }
+        form class="panel" method="post" action="/gate/pair" id="content" {
+            h1 { (reader.t("gate-pair")) }
+            p { (reader.t("gate-pair-lead")) }
+            div class="field" {
+                label for="code" { (reader.t("pairing-code")) }
+                input id="code" name="code" required autofocus autocomplete="off" autocapitalize="characters" spellcheck="false" aria-invalid=[hurt.map(|_| "true")] aria-describedby=[hurt.map(|_| "code-hurt")];
+                @if let Some(hurt) = hurt { p class="notice bad" id="code-hurt" role="alert" { (hurt) } }
+            }
+            div class="field" { label for="name" { (reader.t("device-name")) } input id="name" name="name" required maxlength="80" placeholder=(reader.t("device-name-example")); }
+            div { button class="button broad" { (reader.t("pair")) } }
+        }
+    })
+}
+
+/// Pairs a phone by the code of a supervisor.
+#[handler]
+pub async fn pair(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, client: Data<&Client>) -> PageResult {
+    same_origin(request)?;
+    app.the::<Limits>().count(Limited::Guess, &client)?;
+    let fields = fields(body).await?;
+    let name: String = field(&fields, "name").trim().chars().take(80).collect();
+    match accounts::pair(&app, field(&fields, "code"), if name.is_empty() { "-" } else { &name }).await {
+        Ok(paired) => {
+            let mut response = see_other("/gate");
+            // A festival is over after days; the cookie ends with it or by revocation.
+            let cookie = secret_cookie(app.settings.is_https(), DEVICE, &paired.token, 14 * 86_400);
+            response.headers_mut().append("set-cookie", cookie.parse().map_err(|_| Problem::internal("cookie"))?);
+            Ok(response)
+        }
+        Err(PairError::Over) => Ok(pairing(&reader, Some(&reader.t("pair-wrong")))),
+        Err(PairError::Database(error)) => Err(Problem::from(error).into()),
+    }
+}
+
+async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
+    let festival = festivals::one(&app.pools.web, device.festival_id).await.map_err(Problem::from)?.ok_or_else(|| UNAUTHORIZED.problem())?;
+    let gates = festivals::gates(&app.pools.web, device.festival_id).await.map_err(Problem::from)?;
+    let days = festivals::days(&app.pools.web, device.festival_id).await.map_err(Problem::from)?;
+    let now = app.clock.now();
+    let zone = &festival.terms.time_zone;
+    let day = days.iter().find(|d| d.covers(now));
+    Ok(document(reader, &reader.t("gate"), Some(&festival.terms.slug), &html! {
+        p class="bar offline" role="status" hidden data-offline="" { span { (reader.t("gate-offline")) } }
+        p class="bar" { span { @if let Some(gate) = gates.iter().find(|g| g.gate_id == device.gate_id) { (text(&gate.name, reader.language)) } ", " (device.name) } span data-clock="" { (reader.language.at(now, zone).time()) } }
+        div id="content" data-stage="" {
+            section class="finder" data-finder="" { video playsinline muted data-video="" {} p class="unseen" { (reader.t("gate-hold")) } }
+        }
+        p class="bar" {
+            span { @match day { Some(day) => { (text(&day.name, reader.language)) " " (reader.language.at(day.opens_at, zone).time()) "–" (reader.language.at(day.closes_at, zone).time()) } None => (reader.t("no-day-now")) } }
+            span data-camera="" { (reader.t("camera-starting")) }
+        }
+        form class="typed" data-typed="" {
+            label class="unseen" for="typed" { (reader.t("type-a-code")) }
+            input id="typed" name="code" autocomplete="off" autocapitalize="characters" spellcheck="false" placeholder=(reader.t("type-a-code"));
+            button class="button" { (reader.t("scan")) }
+        }
+        template data-words="" data-camera-on=(reader.t("camera-on")) data-camera-server=(reader.t("camera-server")) data-camera-off=(reader.t("camera-off")) {}
+    }))
+}
+
+/// What the page of a gate sends.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Presented {
+    scan_id: ScanId,
+    #[serde(default = "entry_kind")]
+    kind: ScanKind,
+    code: String,
+    scanned_at: DateTime<Utc>,
+    #[serde(default)]
+    after: Option<ScanId>,
+    #[serde(default)]
+    checked: Option<Checked>,
+}
+
+fn entry_kind() -> ScanKind {
+    ScanKind::Entry
+}
+
+/// Scans, and prints the verdict.
+#[handler]
+pub async fn scan(request: &Request, reader: Reader, app: Data<&App>, Json(presented): Json<Presented>) -> PageResult {
+    same_origin(request)?;
+    let device = device(request, &app).await?.ok_or_else(|| UNAUTHORIZED.problem())?;
+    let festival = festivals::one(&app.pools.scan, device.festival_id).await.map_err(Problem::from)?.ok_or_else(|| UNAUTHORIZED.problem())?;
+    let Presented { scan_id, kind, code, scanned_at, after, checked } = presented;
+    let code: String = code.chars().take(400).collect();
+    let answer = entry::scan(&app, &device, Asked { scan_id, kind, code, scanned_at, after, checked }).await.map_err(Problem::from)?;
+    let undone = kind == ScanKind::Undo && answer.verdict == Verdict::Admitted;
+    let body = verdict(&reader, &festival, &answer, undone).into_string();
+    Ok(Response::builder().content_type("text/html; charset=utf-8").header("cache-control", "no-store").header("x-verdict", answer.verdict.name()).body(body))
+}
+
+fn sign(verdict: Verdict) -> Markup {
+    let path = match verdict {
+        Verdict::Admitted => "M50 0a50 50 0 1 0 .1 0zM43 74 20 51l8.5-8.5L43 57l29-29 8.5 8.5z",
+        Verdict::Check => "M50 4L100 96H0zM45 38h10l-2 30h-6zM45 76h10v10H45z",
+        Verdict::Refused => "M0 0h100v100H0zM22 30l8-8 20 20 20-20 8 8-20 20 20 20-8 8-20-20-20 20-8-8 20-20z",
+    };
+    html! { svg class="sign" viewBox="0 0 100 100" aria-hidden="true" { path fill-rule="evenodd" d=(path) {} } }
+}
+
+fn verdict(reader: &Reader, festival: &Festival, answer: &ScanAnswer, undone: bool) -> Markup {
+    let zone = &festival.terms.time_zone;
+    let word = if undone { reader.t("undone") } else { reader.t(&format!("verdict-{}", answer.verdict.name())) };
+    html! {
+        main class=(format!("verdict {}", answer.verdict.name())) role=(if answer.verdict == Verdict::Admitted { "status" } else { "alert" }) data-verdict=(answer.verdict.name()) data-scan=(answer.scan_id) {
+            (sign(answer.verdict))
+            h1 { (word) }
+            @if let Some(reason) = answer.reason { p class="reason" { (reader.t(&format!("reason-{}", reason.name()))) } }
+            @if let Some(instruction) = answer.instruction { p class="reason" { (reader.t(&format!("instruction-{}", instruction.name()))) } }
+            @if let Some(first) = &answer.first_entry {
+                p class="more" { (reader.f("first-entry", [("time", reader.language.at(first.entered_at, zone).second())])) br; (text(&first.gate, reader.language)) }
+            }
+            @if let Some(pass) = &answer.pass {
+                p class="pass" {
+                    svg viewBox="0 0 56 48" aria-hidden="true" { rect width="56" height="48" fill=(pass.color) stroke="#fff" stroke-width="4" {} }
+                    span { (text(&pass.name, reader.language)) small { (text(&pass.color_name, reader.language)) } }
+                }
+            }
+            p class="more" {
+                @if let Some(day) = &answer.day { (text(day, reader.language)) }
+                @if let Some(end) = &answer.ticket_end { " …" (end) }
+            }
+        }
+        div class="keys" {
+            @match answer.verdict {
+                Verdict::Check => { button class="button" data-checked="yes" { (reader.t("checked")) } button class="button" data-checked="help_desk" { (reader.t("help-desk")) } }
+                Verdict::Admitted if !undone => { button class="button" data-next="" { (reader.t("next")) } button class="button" data-undo="" { (reader.t("undo")) } }
+                Verdict::Admitted | Verdict::Refused => { button class="button" data-next="" { (reader.t("next")) } button class="button" data-next="" { (reader.t("back")) } }
+            }
+        }
+    }
+}
+
+/// Reads a code out of a camera frame, for browsers that cannot: grey pixels go in, text comes out. Nothing is kept.
+#[handler]
+pub async fn frame(request: &Request, body: poem::Body, app: Data<&App>) -> PageResult {
+    same_origin(request)?;
+    device(request, &app).await?.ok_or_else(|| UNAUTHORIZED.problem())?;
+    let bytes = body.into_vec().await.map_err(|_| crate::http::problem::MALFORMED.problem())?;
+    let read = tokio::task::spawn_blocking(move || {
+        let (width, height, pixels) = picture::grey(&bytes)?;
+        let mut image = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| pixels.get(y * width + x).copied().unwrap_or(255));
+        image.detect_grids().into_iter().find_map(|grid| grid.decode().ok()).map(|(_, text)| text)
+    })
+    .await
+    .map_err(Problem::internal)?;
+    Ok(Response::builder().content_type("application/json").header("cache-control", "no-store").body(serde_json::json!({ "code": read }).to_string()))
+}

@@ -1,0 +1,119 @@
+//! From the basket to the hold, and what is said when that does not work: each refusal has its page with a way out.
+
+use poem::{
+    Request, Response, handler,
+    http::StatusCode,
+    web::{Data, Path},
+};
+
+use super::festival::published;
+use crate::{
+    app::App,
+    festivals::Festival,
+    http::{
+        door::Arrival,
+        limit::{Client, Limited, Limits},
+        problem::{MALFORMED, Problem},
+    },
+    id::OfferId,
+    offers::Availability,
+    orders::{self, Buyer, PlaceError, Wish, api::order_url},
+    web::{
+        layout::{Notice, PageResult, Reader, Shell, notice, see_other},
+        session::same_origin,
+    },
+};
+
+/// The fields of a form, in their order, at most 200.
+///
+/// # Errors
+/// A problem `malformed`.
+pub async fn fields(body: poem::Body) -> Result<Vec<(String, String)>, Problem> {
+    let bytes = body.into_bytes().await.map_err(|_| MALFORMED.problem())?;
+    Ok(url::form_urlencoded::parse(&bytes).map(|(name, value)| (name.into_owned(), value.into_owned())).take(200).collect())
+}
+
+/// A field of a form.
+#[must_use]
+pub fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
+    fields.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str())
+}
+
+/// Places the order of a basket and sends the fan to its page.
+#[handler]
+pub async fn place(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, client: Data<&Client>, arrival: Data<&Arrival>, Path(slug): Path<String>) -> PageResult {
+    same_origin(request)?;
+    app.the::<Limits>().count(Limited::Order, &client)?;
+    let festival = published(&app, &slug).await?;
+    let fields = fields(body).await?;
+    let mut wishes = Vec::new();
+    let mut expected = 0_i64;
+    for (name, value) in &fields {
+        let Some(offer) = name.strip_prefix("offer-").and_then(|id| id.parse::<OfferId>().ok()) else { continue };
+        let quantity: i32 = value.parse().unwrap_or(0);
+        if quantity > 0 {
+            let price: i64 = field(&fields, &format!("price-{offer}")).parse().unwrap_or(0);
+            expected = expected.saturating_add(price.saturating_mul(i64::from(quantity)));
+            wishes.push(Wish { offer_id: offer, quantity });
+        }
+    }
+    if wishes.is_empty() {
+        return Ok(refusal(&reader, &festival, "empty", String::new(), StatusCode::UNPROCESSABLE_ENTITY));
+    }
+    let buyer = Buyer { email: field(&fields, "email").trim().to_owned(), name: field(&fields, "name").trim().chars().take(120).collect(), language: reader.language };
+    let key = field(&fields, "key");
+    if key.len() < 16 {
+        return Err(MALFORMED.problem().into());
+    }
+    match orders::place(&app, buyer, key, wishes, Some(expected), arrival.0.0).await {
+        Ok(placed) => Ok(see_other(&order_url(&app, placed.order_id, placed.link_generation))),
+        Err(error) => Ok(refused(&reader, &app, &festival, error)),
+    }
+}
+
+/// The page of a refusal.
+fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError) -> Response {
+    let zone = &festival.terms.time_zone;
+    let (key, detail) = match &error {
+        PlaceError::SoldOut(_, Availability::HeldOut) => ("held-out", reader.f("look-again", [("time", reader.language.at(app.clock.now() + orders::HOLD, zone).time())]).into_owned()),
+        PlaceError::SoldOut(..) => ("sold-out", String::new()),
+        PlaceError::NotYet(_, opens) => ("not-yet", reader.f("opens-at", [("moment", reader.language.at(*opens, zone).long())]).into_owned()),
+        PlaceError::Over(_) => ("over", String::new()),
+        PlaceError::Paused(_, sentence) => ("paused", sentence.read(reader.language).to_owned()),
+        PlaceError::OrderLimit(_, max) => ("order-limit", reader.f("limit-is", [("max", max.to_string())]).into_owned()),
+        PlaceError::FanLimit { max, have, .. } => ("fan-limit", reader.f("fan-limit-is", [("max", max.to_string()), ("have", have.to_string())]).into_owned()),
+        PlaceError::Requirement(..) => ("requirement", String::new()),
+        PlaceError::PriceChanged(_, total) => ("price-changed", reader.f("new-total", [("total", total.print())]).into_owned()),
+        PlaceError::Invalid(pointer, _) if pointer == "/email" => ("bad-email", String::new()),
+        PlaceError::Invalid(_, reason) => ("empty", reason.clone()),
+        PlaceError::KeyReused => ("key-reused", String::new()),
+        PlaceError::Busy(_) => ("busy", String::new()),
+    };
+    let problem = Problem::from(error);
+    let status = StatusCode::from_u16(problem.kind.status).unwrap_or(StatusCode::CONFLICT);
+    let mut response = refusal(reader, festival, key, detail, status);
+    if let Some(seconds) = problem.retry_after
+        && let Ok(value) = seconds.to_string().parse()
+    {
+        response.headers_mut().insert("retry-after", value);
+    }
+    response
+}
+
+fn refusal(reader: &Reader, festival: &Festival, key: &str, detail: String, status: StatusCode) -> Response {
+    let title = reader.t(&format!("refusal-{key}")).into_owned();
+    let shell = Shell { reader, title: title.clone(), festival: Some(festival), private: true, refresh: None };
+    let lead = format!("{} {detail}", reader.t(&format!("refusal-{key}-lead")));
+    let mut response = notice(
+        &shell,
+        &Notice {
+            title,
+            lead: lead.trim().to_owned(),
+            ways: vec![(format!("/f/{}#offers", festival.terms.slug), reader.t("choose-again").into_owned())],
+            small: reader.t("nothing-held").into_owned(),
+            etched: String::new(),
+        },
+    );
+    response.set_status(status);
+    response
+}

@@ -1,0 +1,8 @@
+//! What fans see: festivals, line-up, offers, the order from hold to ticket, music.
+
+pub mod bank;
+pub mod buy;
+pub mod festival;
+pub mod lineup;
+pub mod order;
+pub mod ticket;

@@ -1,0 +1,313 @@
+//! The page of an order by its secret link: held, undecided, paid, over. One address, from the hold to the ticket.
+
+use maud::{Markup, html};
+use poem::{
+    Request, Response, handler,
+    web::{Data, Path},
+};
+
+use super::{
+    buy::{field, fields},
+    festival::duration,
+    ticket,
+};
+use crate::{
+    app::App,
+    festivals::{self, Festival},
+    http::{
+        door::Arrival,
+        problem::{NOT_FOUND, Problem},
+    },
+    id::{OrderId, TicketId},
+    library::{self, Take, file_link},
+    offers::{self, Offer},
+    orders::{self, Order, OrderStatus, api::breakdown, api::order_url},
+    payments::{self, PayError, Payment, Way},
+    releases,
+    secrets::Purpose,
+    tickets,
+    web::{
+        art,
+        layout::{Notice, PageResult, Reader, Shell, name, notice, see_other, text},
+        session::same_origin,
+    },
+};
+
+/// An order with what its page needs.
+struct Opened {
+    order: Order,
+    festival: Festival,
+    offers: Vec<Offer>,
+}
+
+/// Opens an order by its secret; a wrong one and a missing one are the same.
+async fn open(app: &App, id: OrderId, secret: &str) -> Result<Opened, Problem> {
+    let order = orders::order(&app.pools.web, id).await?.filter(|o| app.secrets.is_link(Purpose::OrderLink, id.0, o.link_generation, secret)).ok_or_else(|| NOT_FOUND.problem())?;
+    let festival = festivals::one(&app.pools.web, id.festival()).await?.ok_or_else(|| NOT_FOUND.problem())?;
+    let offers = offers::offers(&app.pools.web, id.festival()).await?;
+    Ok(Opened { order, festival, offers })
+}
+
+/// The page of an order.
+#[handler]
+pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let payments = payments::by_order(&app.pools.web, OrderId(id)).await.map_err(Problem::from)?;
+    let undecided = payments.iter().find(|p| p.status.is_open());
+    match (opened.order.status, undecided) {
+        (OrderStatus::Paid | OrderStatus::PartlyRefunded | OrderStatus::PartPaid, _) => paid(&reader, &app, &opened).await,
+        (OrderStatus::Held, Some(payment)) => Ok(waiting(&reader, &opened, payment)),
+        (OrderStatus::Held, None) if app.clock.now() <= opened.order.held_until => Ok(held(&reader, &app, &opened, payments.last(), None)),
+        (status, _) => Ok(ended(&reader, &opened, status)),
+    }
+}
+
+fn shell<'a>(reader: &'a Reader, opened: &'a Opened, title: &str, refresh: Option<u32>) -> Shell<'a> {
+    Shell { reader, title: format!("{title}: {}", opened.festival.terms.name.read(reader.language)), festival: Some(&opened.festival), private: true, refresh }
+}
+
+/// The lines of an order as a basket.
+fn basket(reader: &Reader, opened: &Opened) -> Markup {
+    html! {
+        ol class="tracks" {
+            @for line in &opened.order.lines {
+                @let offer = opened.offers.iter().find(|o| o.offer_id == line.offer_id);
+                li {
+                    span class="no" { (line.quantity) " ×" }
+                    span {
+                        b { @if let Some(offer) = offer { (text(&offer.name, reader.language)) } }
+                        @if let Some(tier) = offer.and_then(|o| o.tiers.iter().find(|t| t.tier_no == line.tier_no)) { small { (text(&tier.name, reader.language)) } }
+                    }
+                    span { (line.total.print()) }
+                }
+            }
+        }
+        @let inside = breakdown(&opened.order.lines, opened.order.total);
+        table class="sum" {
+            tbody {
+                tr class="total" { th scope="row" { (reader.t("total")) } td { (opened.order.total.print()) } }
+                @for tax in &inside.taxes { tr { th scope="row" { (reader.f("tax-inside", [("rate", rate(tax.rate_ppm))])) } td { (tax.amount.print()) } } }
+            }
+        }
+    }
+}
+
+/// `9`, `8.875`: a rate in per cent.
+fn rate(ppm: u32) -> String {
+    let text = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hurt: Option<&str>) -> Response {
+    let order = &opened.order;
+    let now = app.clock.now();
+    let left = (order.held_until - now).num_seconds().max(0);
+    let until = reader.language.at(order.held_until, &opened.festival.terms.time_zone).second();
+    let url = order_url(app, order.order_id, order.link_generation);
+    let declined = last.filter(|p| p.status == payments::PaymentStatus::Failed);
+    shell(reader, opened, &reader.t("pay"), None).page(&html! {
+        main class="gatefold" id="content" {
+            section class="panel cover flood" aria-labelledby="held" {
+                p class="faded" { (reader.f("order-number", [("number", order.number())])) }
+                h1 id="held" { (reader.t("held")) }
+                div role="timer" data-until=(order.held_until.to_rfc3339()) data-now=(now.to_rfc3339()) {
+                    p class="counter" { span { b { (format!("{}:{:02}", left / 60, left % 60)) } (reader.f("held-until", [("time", until)])) } }
+                    progress class="groove" max="600" value=(left) { (reader.f("seconds-left", [("count", left.to_string())])) }
+                }
+                (basket(reader, opened))
+                div class="only-wide" { (art::poster(opened.festival.terms.name.read(opened.festival.terms.language))) }
+            }
+            div class="panel" {
+                @if let Some(declined) = declined {
+                    p class="notice bad" { b { (reader.t("payment-failed")) } " " (reader.t("payment-failed-lead")) @if let Some(reason) = &declined.reason { " (" (reason) ")" } }
+                }
+                @if let Some(hurt) = hurt { p class="notice bad" role="alert" { (hurt) } }
+                form method="post" action=(format!("{url}/payments")) data-once="" {
+                    section class="stack" {
+                        header class="head" { h2 { (reader.t("how-you-pay")) } p { (reader.f("tickets-go-to", [("email", order.email.clone())])) } }
+                        input type="hidden" name="key" value=(crate::id::fresh(order.order_id.festival(), now));
+                        @if order.total.minor == 0 {
+                            input type="hidden" name="way" value="free";
+                            p { (reader.t("free-order")) }
+                        } @else if app.settings.simulated_payments {
+                            fieldset {
+                                legend class="unseen" { (reader.t("how-you-pay")) }
+                                label class="choice" { input type="radio" name="way" value="simulated" checked; span { b { (reader.t("way-simulated")) } } small class="faded" { (reader.t("way-next-page")) } }
+                                label class="choice" { input type="radio" name="way" value="simulated_instant"; span { b { (reader.t("way-instant")) } } small class="faded" { (reader.t("way-at-once")) } }
+                            }
+                        } @else { p class="notice bad" { (reader.t("no-way")) } }
+                        label class="tick" { input type="checkbox" name="terms" value="yes" required; span { (reader.t("terms")) } }
+                        div { button class="button broad" { (reader.f("pay-amount", [("amount", order.total.print())])) } }
+                        p class="small faded" { (reader.t("never-neither")) }
+                    }
+                }
+                form method="post" action=(format!("{url}/cancellations")) { p { button class="link" { (reader.t("give-up")) } " " span class="faded" { (reader.t("give-up-lead")) } } }
+            }
+        }
+    })
+}
+
+fn waiting(reader: &Reader, opened: &Opened, payment: &Payment) -> Response {
+    let by = reader.language.at(payment.decide_by, &opened.festival.terms.time_zone).time();
+    let mut ways = Vec::new();
+    if let Some(url) = &payment.redirect_url {
+        ways.push((url.clone(), reader.t("back-to-bank").into_owned()));
+    }
+    notice(
+        &shell(reader, opened, &reader.t("undecided"), Some(5)),
+        &Notice {
+            title: reader.t("undecided").into_owned(),
+            lead: reader.f("undecided-lead", [("time", by)]).into_owned(),
+            ways,
+            small: reader.f("order-number", [("number", opened.order.number())]).into_owned(),
+            etched: String::new(),
+        },
+    )
+}
+
+fn ended(reader: &Reader, opened: &Opened, status: OrderStatus) -> Response {
+    let key = match status {
+        OrderStatus::Cancelled => "cancelled",
+        OrderStatus::Unfulfillable => "unfulfillable",
+        OrderStatus::Refunded => "refunded",
+        // A hold whose ten minutes are over is over for its fan, whenever the worker comes by.
+        OrderStatus::Held | OrderStatus::Expired | OrderStatus::PartPaid | OrderStatus::Paid | OrderStatus::PartlyRefunded => "expired",
+    };
+    notice(
+        &shell(reader, opened, &reader.t(&format!("ended-{key}")), None),
+        &Notice {
+            title: reader.t(&format!("ended-{key}")).into_owned(),
+            lead: reader.t(&format!("ended-{key}-lead")).into_owned(),
+            ways: vec![(format!("/f/{}#offers", opened.festival.terms.slug), reader.t("choose-again").into_owned())],
+            small: reader.f("order-number", [("number", opened.order.number())]).into_owned(),
+            etched: String::new(),
+        },
+    )
+}
+
+async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
+    let order = &opened.order;
+    let issued = tickets::of_order(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
+    let stubs = ticket::stubs(reader, app, &opened.festival, &issued).await?;
+    let albums = library::albums(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
+    let music = albums_of(reader, app, &albums).await?;
+    let paid_at = order.paid_at.map(|at| reader.language.at(at, &opened.festival.terms.time_zone).long()).unwrap_or_default();
+    let url = order_url(app, order.order_id, order.link_generation);
+    Ok(shell(reader, opened, &reader.t("your-tickets"), None).page(&html! {
+        main class="gatefold" id="content" {
+            section class="panel cover board" aria-label=(reader.t("your-tickets")) {
+                (stubs)
+                @if issued.is_empty() { p class="lead" { (reader.t("no-tickets-in-order")) } }
+            }
+            div class="panel" {
+                section class="stack" {
+                    p class="faded" { (reader.f("order-paid", [("number", order.number()), ("moment", paid_at)])) }
+                    h1 { (reader.f("you-are-in", [("count", issued.len().to_string())])) }
+                    p { (reader.t("you-are-in-lead")) }
+                    @if issued.len() > 1 { p { (reader.t("own-links")) } }
+                    ul { @for t in issued.iter().filter(|_| issued.len() > 1) { li { a href=(t.url(app)) { (reader.f("link-of", [("name", if t.holder_name.is_empty() { t.number[12..].to_uppercase() } else { t.holder_name.clone() })])) } } } }
+                }
+                (music)
+                @if !issued.is_empty() {
+                    form class="stack" method="post" action=(format!("{url}/holders")) {
+                        header class="head" { h2 { (reader.t("who-comes")) } p { (reader.t("who-comes-lead")) } }
+                        @for (i, t) in issued.iter().enumerate() {
+                            div class="field" {
+                                label for=(format!("holder-{i}")) { (reader.f("ticket-n", [("n", (i + 1).to_string())])) }
+                                input id=(format!("holder-{i}")) name=(format!("holder-{}", t.ticket_id)) value=(t.holder_name) maxlength="120" autocomplete="off";
+                            }
+                        }
+                        div { button class="button plain" { (reader.t("save-names")) } }
+                    }
+                }
+                section { header class="head" { h2 { (reader.t("what-you-paid")) } } (basket(reader, opened)) }
+            }
+        }
+    }))
+}
+
+/// The albums with their players: links good for ten minutes, made anew with every look at the page.
+///
+/// # Errors
+/// What the database said.
+pub async fn albums_of(reader: &Reader, app: &App, albums: &[library::Album]) -> Result<Markup, Problem> {
+    let ids: Vec<_> = albums.iter().map(|a| a.release_id).collect();
+    let tracks = releases::tracks(&app.pools.web, &ids).await?;
+    let now = app.clock.now();
+    Ok(html! {
+        @for (i, album) in albums.iter().enumerate() {
+            section aria-labelledby=(format!("album-{i}")) data-album=(i) {
+                header class="head" { h2 id=(format!("album-{i}")) { (name(&album.title)) } p { (name(&album.artist)) @if let Some(number) = &album.catalog_number { ", " (number) } @if album.copies > 1 { ", " (reader.f("copies", [("count", album.copies.to_string())])) } } }
+                div class="player" data-player="" data-album=(i) {
+                    div class="sleeve" {
+                        @if album.cover_hash.is_some() { img src=(format!("/pictures/releases/{}", album.release_id)) alt=(album.title) width="600" height="600"; }
+                        @else { (art::cover(&album.title, &album.title)) }
+                    }
+                    p { b data-title="" { (reader.t("press-play")) } }
+                    audio controls preload="none" aria-label=(album.title) {}
+                }
+                ol class="tracks" {
+                    @for track in tracks.iter().filter(|t| t.release_id == album.release_id) {
+                        @let stream = file_link(app, album.entitlement_id, track.track_no, Take::Stream, now);
+                        li data-track=(stream) data-name=(track.title) {
+                            a class="play" role="button" aria-pressed="false" href=(stream) aria-label=(reader.f("play-track", [("title", track.title.clone())])) {}
+                            span { (name(&track.title)) small { (name(&track.artist)) } }
+                            span { (duration(track.duration_ms)) " " a href=(file_link(app, album.entitlement_id, track.track_no, Take::Download, now)) download="" aria-label=(reader.f("save-track", [("title", track.title.clone())])) { (reader.t("save")) } }
+                        }
+                    }
+                }
+                p class="small faded" { (reader.t("no-drm")) }
+            }
+        }
+    })
+}
+
+/// Pays an order from its page.
+#[handler]
+pub async fn pay(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, arrival: Data<&Arrival>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
+    let fields = fields(body).await?;
+    let way = match field(&fields, "way") {
+        "free" => Way::Free,
+        "simulated_instant" => Way::SimulatedInstant,
+        _ => Way::Simulated,
+    };
+    if field(&fields, "terms") != "yes" {
+        return Ok(held(&reader, &app, &opened, None, Some(&reader.t("terms-missing"))));
+    }
+    let order = orders::held(&app.pools.web, OrderId(id)).await.map_err(Problem::from)?.ok_or_else(|| NOT_FOUND.problem())?;
+    match payments::pay(&app, &order, field(&fields, "key"), way, arrival.0.0).await {
+        Ok(Payment { redirect_url: Some(bank), status, .. }) if status.is_open() => Ok(see_other(&bank)),
+        // Whatever else it is, the page of the order says it.
+        Ok(_) | Err(PayError::AlreadyPaid | PayError::NotHeld | PayError::Open(_)) => Ok(see_other(&url)),
+        Err(error) => Err(Problem::from(error).into()),
+    }
+}
+
+/// Gives an order up from its page.
+#[handler]
+pub async fn cancel(request: &Request, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
+    match orders::cancel(&app, OrderId(id)).await {
+        Ok(()) | Err(orders::CancelError::NotHeld(_) | orders::CancelError::PaymentOpen) => Ok(see_other(&url)),
+        Err(error) => Err(Problem::from(error).into()),
+    }
+}
+
+/// Names the holders of the tickets of an order.
+#[handler]
+pub async fn holders(request: &Request, body: poem::Body, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let names: Vec<(TicketId, String)> = fields(body)
+        .await?
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix("holder-")?.parse().ok()?, value.trim().chars().take(120).collect())))
+        .collect();
+    tickets::name_holders(&app.pools.web, opened.order.order_id.festival(), opened.order.order_id, &names).await.map_err(Problem::from)?;
+    Ok(see_other(&order_url(&app, opened.order.order_id, opened.order.link_generation)))
+}

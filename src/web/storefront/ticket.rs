@@ -1,0 +1,114 @@
+//! A ticket as it is shown: paper by day and night; and the holder's own page, which shows this ticket and its album and
+//! nothing else of the order.
+
+use maud::{Markup, PreEscaped, html};
+use poem::{
+    handler,
+    web::{Data, Path},
+};
+
+use super::order::albums_of;
+use crate::{
+    app::App,
+    festivals::{self, Day, Festival, Zone},
+    http::problem::{NOT_FOUND, Problem},
+    id::TicketId,
+    library,
+    offers::{self, AddOn, Pass, Reentry},
+    secrets::Purpose,
+    tickets::{
+        self, Ticket, TicketKind, TicketStatus,
+        picture::{self, Surface},
+    },
+    web::layout::{PageResult, Reader, Shell, both, text},
+    words::date_range,
+};
+
+/// The tickets of an order, one under the other.
+///
+/// # Errors
+/// What the database said.
+pub async fn stubs(reader: &Reader, app: &App, festival: &Festival, issued: &[Ticket]) -> Result<Markup, Problem> {
+    let (pool, id) = (&app.pools.web, festival.festival_id);
+    let site = Site { days: festivals::days(pool, id).await?, zones: festivals::zones(pool, id).await?, passes: offers::passes(pool, id).await?, add_ons: offers::add_ons(pool, id).await? };
+    let mut all = Vec::with_capacity(issued.len());
+    for (i, ticket) in issued.iter().enumerate() {
+        let code = ticket.code_text(app).await?.ok_or_else(|| Problem::internal("the signing key cannot be opened"))?;
+        all.push(stub(reader, app, festival, &site, ticket, &code, (i + 1, issued.len())));
+    }
+    Ok(html! { @for stub in &all { (stub) } })
+}
+
+struct Site {
+    days: Vec<Day>,
+    zones: Vec<Zone>,
+    passes: Vec<Pass>,
+    add_ons: Vec<AddOn>,
+}
+
+fn stub(reader: &Reader, app: &App, festival: &Festival, site: &Site, ticket: &Ticket, code: &str, (n, of): (usize, usize)) -> Markup {
+    let f = &festival.terms;
+    let pass = site.passes.iter().find(|p| p.pass_number == ticket.pass_number).filter(|_| ticket.kind == TicketKind::Pass);
+    let add_on = site.add_ons.iter().find(|a| a.add_on_number == ticket.pass_number).filter(|_| ticket.kind == TicketKind::AddOn);
+    let days: Vec<&Day> = site.days.iter().filter(|d| ticket.day_mask >> d.day_index & 1 == 1).collect();
+    let dates = match (days.first(), days.last()) {
+        (Some(first), Some(last)) => date_range(reader.language, first.opens_at, last.opens_at, &f.time_zone),
+        _ => String::new(),
+    };
+    let zones: Vec<&Zone> = site.zones.iter().filter(|z| pass.is_some_and(|p| p.terms.zone_ids.is_empty() || p.terms.zone_ids.contains(&z.zone_id))).collect();
+    let alive = ticket.status == TicketStatus::Valid;
+    html! {
+        article class=(if alive { "ticket" } else { "ticket dead" }) data-ticket=(ticket.ticket_id) {
+            header {
+                span { (both(&f.name)) } span { @if of > 1 { (reader.f("n-of-m", [("n", n.to_string()), ("m", of.to_string())])) } }
+                h2 { @if let Some(p) = pass { (text(&p.terms.name, reader.language)) } @else if let Some(a) = add_on { (text(&a.name, reader.language)) } }
+                span { (dates) } span { (text(&f.place, reader.language)) }
+            }
+            @if !alive { p class="hurt" { (reader.t("ticket-dead")) } }
+            div class="code" {
+                @if let Some((side, path)) = picture::path(code, Surface::Screen) {
+                    svg viewBox=(format!("0 0 {side} {side}")) shape-rendering="crispEdges" role="img" aria-label=(reader.f("qr-of", [("n", n.to_string()), ("m", of.to_string())])) { (PreEscaped(format!("<path d=\"{path}\"/>"))) }
+                }
+            }
+            div class="holder" { p { b { (ticket.holder_name) } } p class="human" { (ticket.short_code(app)) } }
+            div class="perforation" {}
+            @if let Some(p) = pass {
+                table class="opens" {
+                    caption class="unseen" { (reader.t("what-it-opens")) }
+                    tbody {
+                        @for day in &days {
+                            tr {
+                                th scope="row" { b { (day.side()) } " " (text(&day.name, reader.language)) }
+                                td { (reader.language.at(day.opens_at, &f.time_zone).time()) "–" (reader.language.at(day.closes_at, &f.time_zone).time()) }
+                            }
+                        }
+                        @if !zones.is_empty() { tr { th scope="row" { (reader.t("zones")) } td { @for (i, zone) in zones.iter().enumerate() { @if i > 0 { (reader.t("comma")) } (text(&zone.name, reader.language)) } } } }
+                    }
+                }
+                p class="small" { (reader.t(if p.terms.reentry == Reentry::AfterExit { "come-back" } else { "no-come-back" })) }
+            } @else { p class="small" { (reader.t("collect-once")) } }
+        }
+    }
+}
+
+/// The holder's own page.
+#[handler]
+pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    let id = TicketId(id);
+    let found = tickets::ticket(&app.pools.web, id).await.map_err(Problem::from)?;
+    let ticket = found.filter(|t| app.secrets.is_link(Purpose::HolderLink, id.0, t.link_generation, &secret)).ok_or_else(|| NOT_FOUND.problem())?;
+    let festival = festivals::one(&app.pools.web, id.festival()).await.map_err(Problem::from)?.ok_or_else(|| NOT_FOUND.problem())?;
+    let stub = stubs(&reader, &app, &festival, std::slice::from_ref(&ticket)).await?;
+    let albums = library::of_line(&app.pools.web, ticket.order_id, ticket.line_no).await.map_err(Problem::from)?;
+    let music = albums_of(&reader, &app, &albums).await?;
+    let shell = Shell { reader: &reader, title: format!("{}: {}", reader.t("your-ticket"), festival.terms.name.read(reader.language)), festival: Some(&festival), private: true, refresh: None };
+    Ok(shell.page(&html! {
+        main class="gatefold" id="content" {
+            section class="panel cover board" aria-label=(reader.t("your-ticket")) { (stub) }
+            div class="panel" {
+                section class="stack" { h1 { (reader.t("see-you")) } p { (reader.t("you-are-in-lead")) } }
+                (music)
+            }
+        }
+    }))
+}

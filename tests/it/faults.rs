@@ -1,0 +1,411 @@
+//! What breaks: the process dies by kill -9 amid orders, a folder is taken, a database is set wrongly. The clients keep the
+//! books: every answer they got has to hold afterwards.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream};
+use gatefold::postgres;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection};
+
+use crate::{
+    actors::{Answer, Anybody, Fan, Festival, Promoter, key},
+    house::{House, secrets},
+};
+
+/// A command of the shipped program in a folder.
+fn gatefold(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatefold"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("GATEFOLD_") || name == "DATABASE_URL" {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).arg("--data").arg(folder).stdin(Stdio::null());
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    gatefold(folder, arguments).output().unwrap()
+}
+
+/// Waits for a condition, at most so long; how long it took.
+async fn until(what: &str, bound: Duration, mut holds: impl AsyncFnMut() -> bool) -> Duration {
+    let begin = Instant::now();
+    while !holds().await {
+        assert!(begin.elapsed() < bound, "{what} took longer than {bound:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    begin.elapsed()
+}
+
+/// The shipped program, serving a folder with a Postgres of its own.
+struct Served {
+    folder: PathBuf,
+    port: u16,
+    child: Child,
+}
+
+impl Served {
+    /// Starts and waits until it is ready; how long that took.
+    async fn start(folder: &Path, port: u16) -> (Self, Duration) {
+        let log = std::fs::File::options().create(true).append(true).open(log_of(folder)).unwrap();
+        let url = format!("http://127.0.0.1:{port}");
+        let child = gatefold(folder, &["serve", "--simulated-payments", "--listen", &url[7..], "--public-url", &url])
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut served = Self { folder: folder.to_owned(), port, child };
+        let http = served.anybody();
+        let took = until("the start", Duration::from_secs(120), async || {
+            if let Some(status) = served.child.try_wait().unwrap() {
+                panic!("the server ended with {status}: {}", std::fs::read_to_string(log_of(&served.folder)).unwrap());
+            }
+            http.request("GET", "/readyz").send().await.is_ok_and(|answer| answer.status() == 200)
+        })
+        .await;
+        (served, took)
+    }
+
+    fn anybody(&self) -> Anybody {
+        Anybody { client: reqwest::Client::new(), url: format!("http://127.0.0.1:{}", self.port) }
+    }
+
+    /// kill -9.
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn terminate(&self) {
+        assert!(Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap().success());
+    }
+
+    async fn end(&mut self) -> ExitStatus {
+        until("the drain", Duration::from_secs(40), async || self.child.try_wait().unwrap().is_some()).await;
+        self.child.wait().unwrap()
+    }
+
+    /// The processes of the cluster of this folder.
+    fn cluster(&self) -> Vec<u32> {
+        let cluster = self.folder.join("postgres").canonicalize().unwrap();
+        let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+        processes.filter(|pid: &u32| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == cluster)).collect()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn log_of(folder: &Path) -> PathBuf {
+    folder.with_extension("log")
+}
+
+/// A folder of its own that the unprivileged user of Postgres can reach.
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    let _ = std::fs::remove_file(log_of(&folder));
+    folder
+}
+
+fn forget(folder: &Path) {
+    std::fs::remove_dir_all(folder).unwrap();
+    std::fs::remove_file(log_of(folder)).unwrap();
+}
+
+fn a_free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn festival(served: &Served) -> Festival {
+    let invited = run(&served.folder, &["invite", "--promoter", "Night Ferry Foundation", "--email", "owner@ferry.example"]);
+    let text = String::from_utf8(invited.stdout).unwrap();
+    assert!(invited.status.success(), "{text}{}", String::from_utf8_lossy(&invited.stderr));
+    let token = text.lines().find_map(|line| line.strip_prefix("API token ")).unwrap_or_else(|| panic!("no API token in {text}")).trim().to_owned();
+    Promoter { http: served.anybody(), token }.festival("night-ferry").await
+}
+
+/// What a client knows of a request.
+#[derive(Clone, Debug)]
+enum Known {
+    Answered(Answer),
+    /// It was on its way when the connection broke.
+    Cut,
+    /// It never left.
+    Unsent,
+}
+
+async fn ask(request: reqwest::RequestBuilder) -> Known {
+    let broken = |error: &reqwest::Error| if error.is_connect() { Known::Unsent } else { Known::Cut };
+    let response = match request.timeout(Duration::from_secs(30)).send().await {
+        Ok(response) => response,
+        Err(error) => return broken(&error),
+    };
+    let status = response.status().as_u16();
+    match response.json::<Value>().await {
+        Ok(mut body) => {
+            body.as_object_mut().unwrap().remove("request_id");
+            Known::Answered(Answer { status, body, retry_after: None })
+        }
+        Err(_) => Known::Cut,
+    }
+}
+
+/// Asks until there is an answer that is not `come back later`.
+async fn ask_again(request: impl Fn() -> reqwest::RequestBuilder) -> Answer {
+    let begin = Instant::now();
+    loop {
+        match ask(request()).await {
+            Known::Answered(answer) if answer.status != 503 => return answer,
+            other => assert!(begin.elapsed() < Duration::from_secs(60), "no answer: {other:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// One buyer's book: what was asked for, and what is known of it.
+#[derive(Clone, Debug)]
+struct Book {
+    email: String,
+    key: String,
+    pay_key: String,
+    units: i64,
+    pays: bool,
+    order: Known,
+    payment: Option<Known>,
+}
+
+impl Book {
+    fn new(number: usize) -> Self {
+        let units = i64::try_from(1 + number % 3).unwrap();
+        Self { email: format!("fan{number}@x.example"), key: key(), pay_key: key(), units, pays: number % 2 == 0, order: Known::Unsent, payment: None }
+    }
+
+    fn place(&self, http: &Anybody, offer: &str) -> reqwest::RequestBuilder {
+        let body = json!({ "email": self.email, "lines": [{ "offer_id": offer, "quantity": self.units }] });
+        http.request("POST", "/v1/orders").header("idempotency-key", &self.key).json(&body)
+    }
+
+    fn placed(&self) -> Option<&Value> {
+        match &self.order {
+            Known::Answered(answer) if answer.status == 201 => Some(&answer.body),
+            _ => None,
+        }
+    }
+
+    fn fan(&self, http: &Anybody) -> Fan {
+        let order = self.placed().unwrap();
+        Fan { http: http.clone(), order: order["order_id"].as_str().unwrap().to_owned(), secret: order["secret"].as_str().unwrap().to_owned() }
+    }
+
+    fn pay(&self, http: &Anybody) -> reqwest::RequestBuilder {
+        self.fan(http).request("POST", "/payments").header("idempotency-key", &self.pay_key).json(&json!({ "way": "simulated_instant" }))
+    }
+
+    async fn buy(mut self, http: Anybody, offer: String, answered: Arc<AtomicUsize>) -> Self {
+        self.order = ask(self.place(&http, &offer)).await;
+        if self.placed().is_some() && self.pays {
+            self.payment = Some(ask(self.pay(&http)).await);
+        }
+        if matches!(self.order, Known::Answered(_)) {
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+        self
+    }
+
+    /// What was without an answer is asked again; then everything is asked once more and has to be answered alike.
+    async fn resolve(mut self, http: Anybody, offer: String) -> Self {
+        let unknown = !matches!(&self.order, Known::Answered(answer) if answer.status != 503);
+        if unknown {
+            self.order = Known::Answered(ask_again(|| self.place(&http, &offer)).await);
+        }
+        let Known::Answered(first) = &self.order else { unreachable!() };
+        assert!(first.status == 201 || first.problem() == "sold-out", "{first:?}");
+        if unknown || first.status == 201 {
+            let again = ask_again(|| self.place(&http, &offer)).await;
+            assert_eq!((first.status, &first.body), (again.status, &again.body), "{}", self.email);
+        }
+        if self.placed().is_some() && self.pays {
+            let paid = ask_again(|| self.pay(&http)).await.expect(201);
+            let again = ask_again(|| self.pay(&http)).await.expect(201);
+            assert_eq!((&paid["payment_id"], &paid["status"]), (&again["payment_id"], &json!("captured")));
+            if let Some(Known::Answered(first)) = &self.payment
+                && first.status == 201
+            {
+                assert_eq!(first.body["payment_id"], paid["payment_id"]);
+            }
+        }
+        self
+    }
+}
+
+/// Sends orders and kills the server when some of them were answered.
+async fn buy_until_killed(served: &mut Served, offer: &str, numbers: std::ops::Range<usize>, kill_after: usize) -> Vec<Book> {
+    let answered = Arc::new(AtomicUsize::new(0));
+    let (http, offer, count) = (served.anybody(), offer.to_owned(), answered.clone());
+    let books = stream::iter(numbers).map(move |n| Book::new(n).buy(http.clone(), offer.clone(), count.clone()));
+    let buying = tokio::spawn(books.buffer_unordered(64).collect::<Vec<_>>());
+    until("some answers", Duration::from_secs(60), async || answered.load(Ordering::Relaxed) >= kill_after).await;
+    served.kill();
+    let books = buying.await.unwrap();
+    let count = |wanted: fn(&Known) -> bool| books.iter().filter(|b| wanted(&b.order) || b.payment.as_ref().is_some_and(wanted)).count();
+    let (cut, answers) = (count(|k| matches!(k, Known::Cut)), count(|k| matches!(k, Known::Answered(_))));
+    println!("killed: {answers} answered, {cut} cut, {} of {} without an order", books.iter().filter(|b| b.placed().is_none()).count(), books.len());
+    assert!(cut > 0, "the kill met no request");
+    assert!(answers >= kill_after && answers < books.len(), "the kill did not come in the middle");
+    books
+}
+
+async fn resolve(books: Vec<Book>, http: &Anybody, offer: &str) -> Vec<Book> {
+    let tasks = stream::iter(books).map(|book| tokio::spawn(book.resolve(http.clone(), offer.to_owned())));
+    tasks.buffer_unordered(16).map(Result::unwrap).collect().await
+}
+
+/// Every order of the festival: address and units.
+async fn all_orders(festival: &Festival) -> Vec<Value> {
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = festival.promoter.get(&festival.path(&format!("/orders?limit=200{cursor}"))).await.expect(200);
+        found.extend(page["items"].as_array().unwrap().iter().cloned());
+        match page["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return found,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_amid_500_orders_keeps_every_word_it_gave() {
+    const CAPACITY: i64 = 700;
+    let folder = folder("killed");
+    let port = a_free_port();
+    let (mut served, _) = Served::start(&folder, port).await;
+    let festival = festival(&served).await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let offer = festival.offer(&pass, CAPACITY, 13900).await;
+
+    let mut books = buy_until_killed(&mut served, &offer, 0..250, 100).await;
+    // The watch-dog of the cluster ends it although nobody told it to.
+    assert!(books.len() == 250 && served.port == port);
+    until("the end of the orphaned cluster", Duration::from_secs(30), async || served.cluster().is_empty()).await;
+    let (mut served, took) = Served::start(&folder, port).await;
+    assert!(took < Duration::from_secs(10), "ready after {took:?}");
+    assert!(!served.cluster().is_empty(), "the processes of a cluster are not found");
+    books = resolve(books, &served.anybody(), &offer).await;
+
+    // This time the restart comes while the orphaned cluster may still be ending.
+    let orphans = served.cluster();
+    let more = buy_until_killed(&mut served, &offer, 250..500, 100).await;
+    let (served, took) = Served::start(&folder, port).await;
+    assert!(took < Duration::from_secs(10), "ready after {took:?}");
+    assert!(served.cluster().iter().all(|pid| !orphans.contains(pid)), "the cluster of the killed server lives");
+    books.extend(resolve(more, &served.anybody(), &offer).await);
+
+    let http = served.anybody();
+    let (mut held, mut sold, mut refused) = (0, 0, 0);
+    for book in &books {
+        if book.placed().is_none() {
+            refused += 1;
+            continue;
+        }
+        let order = book.fan(&http).get("").await.expect(200);
+        assert_eq!((&order["status"], &order["lines"][0]["quantity"]), (&json!(if book.pays { "paid" } else { "held" }), &json!(book.units)));
+        *if book.pays { &mut sold } else { &mut held } += book.units;
+    }
+    assert_eq!(books.len(), 500);
+    assert!(refused > 0 && held + sold <= CAPACITY, "{refused} refused, {held} held, {sold} sold");
+    assert_eq!(festival.stock(&offer).await, (held, sold));
+    let orders = all_orders(&festival).await;
+    assert_eq!(orders.len(), 500 - refused, "an order that nobody was told of holds stock");
+
+    let checked = run(&folder, &["check"]);
+    assert_eq!(checked.status.code(), Some(0), "{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
+    drop(served);
+    forget(&folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_told_to_stop_finishes_what_it_began() {
+    let folder = folder("drained");
+    let (mut served, _) = Served::start(&folder, a_free_port()).await;
+    let festival = festival(&served).await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let offer = festival.offer(&pass, 10, 13900).await;
+
+    let second = run(&folder, &["serve", "--listen", "127.0.0.1:0", "--public-url", "http://127.0.0.1:1"]);
+    let words = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(2), "{words}");
+    assert!(words.contains(&format!("held by process {}", served.child.id())) && words.contains("stop it first"), "{words}");
+    assert_eq!(served.anybody().get("/readyz").await.status, 200);
+
+    let address = ("127.0.0.1", served.port);
+    let mut begun = TcpStream::connect(address).unwrap();
+    begun.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let body = json!({ "email": "mara@x.example", "lines": [{ "offer_id": offer, "quantity": 2 }] }).to_string();
+    let head = format!(
+        "POST /v1/orders HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\nidempotency-key: {}\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        key(),
+        body.len()
+    );
+    begun.write_all(head.as_bytes()).unwrap();
+    let mut answer = [0; 1024];
+    let read = begun.read(&mut answer).unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 100"), "{}", String::from_utf8_lossy(&answer[..read]));
+    served.terminate();
+    until("the end of accepting", Duration::from_secs(10), async || TcpStream::connect(address).is_err()).await;
+    begun.write_all(body.as_bytes()).unwrap();
+    let mut text = String::new();
+    begun.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 201"), "{text}");
+
+    assert_eq!(served.end().await.code(), Some(0));
+    assert_eq!(served.cluster(), Vec::<u32>::new(), "the cluster outlives its server");
+    let checked = run(&folder, &["check"]);
+    assert_eq!(checked.status.code(), Some(0), "{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
+    drop(served);
+    forget(&folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_with_another_isolation_is_refused() {
+    let house = House::open().await;
+    let now = async || -> chrono::DateTime<chrono::Utc> {
+        let mut conn = house.database().await;
+        sqlx::query_scalar("select clock_timestamp()").fetch_one(&mut conn).await.unwrap()
+    };
+    let findings = postgres::readiness(&house.app.pools.web, now().await).await;
+    assert!(findings.iter().all(|f| f.good), "{findings:?}");
+    let database = house.owner.get_database().unwrap();
+    let mut conn = house.database().await;
+    for (setting, name) in [("default_transaction_isolation = 'repeatable read'", "isolation"), ("synchronous_commit = off", "durability")] {
+        let alter = format!("alter role gatefold_app in database {database} set {setting}");
+        sqlx::query(AssertSqlSafe(alter)).execute(&mut conn).await.unwrap();
+        let pools = postgres::pools(&house.owner, &secrets()).await.unwrap();
+        let findings = postgres::readiness(&pools.web, now().await).await;
+        let refused: Vec<_> = findings.iter().filter(|f| !f.good).map(|f| f.name).collect();
+        assert_eq!(refused, [name], "{findings:?}");
+        for (_, pool) in pools.all() {
+            pool.close().await;
+        }
+        sqlx::query(AssertSqlSafe(format!("alter role gatefold_app in database {database} reset all"))).execute(&mut conn).await.unwrap();
+    }
+    conn.close().await.unwrap();
+    house.close().await;
+}

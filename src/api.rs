@@ -11,10 +11,7 @@ use crate::{
 };
 
 /// The whole JSON API.
-pub type Api = (
-    (FestivalsApi, LineupApi, OffersApi, ReleasesApi, ReportsApi, DevicesApi),
-    (OrdersApi, PaymentsApi, TicketsApi, LibraryApi, EntryApi),
-);
+pub type Api = ((FestivalsApi, LineupApi, OffersApi, ReleasesApi, ReportsApi, DevicesApi), (OrdersApi, PaymentsApi, TicketsApi, LibraryApi, EntryApi));
 
 /// The API as a service.
 #[must_use]
@@ -53,8 +50,26 @@ pub fn document() -> Value {
             }
         }
     }
+    for schema in document["components"]["schemas"].as_object_mut().into_iter().flat_map(|s| s.values_mut()) {
+        optional_may_be_null(schema);
+    }
     document["components"]["schemas"]["Problem"]["additionalProperties"] = json!(true);
     document
+}
+
+/// What may be left out may be null, too: the framework reads both alike and does not print it.
+fn optional_may_be_null(schema: &mut Value) {
+    let required: Vec<String> = schema["required"].as_array().into_iter().flatten().filter_map(|n| n.as_str().map(str::to_owned)).collect();
+    for (name, property) in schema["properties"].as_object_mut().into_iter().flatten() {
+        if required.contains(name) {
+            continue;
+        }
+        // Beside a `$ref` every other word is ignored (OpenAPI 3.0.3): the reference moves into `allOf`.
+        if let Some(reference) = property.as_object_mut().and_then(|p| p.remove("$ref")) {
+            *property = json!({ "allOf": [{ "$ref": reference }] });
+        }
+        property["nullable"] = json!(true);
+    }
 }
 
 fn mend(value: &mut Value) {

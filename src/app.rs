@@ -39,14 +39,7 @@ impl Pools {
     /// Every pool with its name.
     #[must_use]
     pub fn all(&self) -> [(&'static str, &PgPool); 6] {
-        [
-            ("place", &self.place),
-            ("complete", &self.complete),
-            ("scan", &self.scan),
-            ("web", &self.web),
-            ("work", &self.work),
-            ("promoter", &self.promoter),
-        ]
+        [("place", &self.place), ("complete", &self.complete), ("scan", &self.scan), ("web", &self.web), ("work", &self.work), ("promoter", &self.promoter)]
     }
 }
 

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use sqlx::{Connection, postgres::{PgConnectOptions, PgConnection}};
+use sqlx::{
+    Connection,
+    postgres::{PgConnectOptions, PgConnection},
+};
 use tokio::net::TcpListener;
 
 use crate::{

@@ -91,9 +91,11 @@ impl Mailer {
     /// [`SendError`] by whether trying again makes sense.
     pub async fn send(&self, message: Message, kept: impl FnOnce() -> Kept + Send) -> Result<(), SendError> {
         match self {
-            Self::Smtp(transport) => transport.send(message).await.map(|_| ()).map_err(|error| {
-                if error.is_permanent() { SendError::Refused(error.to_string()) } else { SendError::NotNow(error.to_string()) }
-            }),
+            Self::Smtp(transport) => transport
+                .send(message)
+                .await
+                .map(|_| ())
+                .map_err(|error| if error.is_permanent() { SendError::Refused(error.to_string()) } else { SendError::NotNow(error.to_string()) }),
             Self::Mailbox(box_) => {
                 let mut kept = kept();
                 let mut box_ = box_.lock().unwrap_or_else(PoisonError::into_inner);

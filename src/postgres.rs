@@ -34,7 +34,8 @@ const DATABASE: &str = "gatefold";
 pub struct Embedded {
     socket: PathBuf,
     watchdog: Option<Child>,
-    _lock: Option<File>,
+    /// Held as long as the server runs.
+    lock: Option<File>,
 }
 
 /// The folder is held by a running server.
@@ -60,7 +61,7 @@ impl Embedded {
         make_folder(folder)?;
         let lock = hold(folder)?;
         let mut embedded = Self::run(folder, say)?;
-        embedded._lock = Some(lock);
+        embedded.lock = Some(lock);
         Ok(embedded)
     }
 
@@ -71,7 +72,7 @@ impl Embedded {
     pub fn attach(folder: &Path, say: &dyn Fn(&str)) -> anyhow::Result<Self> {
         ensure!(folder.join("postgres/PG_VERSION").exists(), "there is no house in {}; start one with: gatefold serve --data DIR", folder.display());
         if let Some(socket) = running(&folder.join("postgres")) {
-            return Ok(Self { socket, watchdog: None, _lock: None });
+            return Ok(Self { socket, watchdog: None, lock: None });
         }
         Self::start(folder, say)
     }
@@ -103,6 +104,7 @@ impl Embedded {
             ensure!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         let socket = socket_folder(&cluster, user.as_ref())?;
+        wait_for_the_last_one(&cluster, say)?;
         say("starting Postgres");
         let log = File::options().create(true).append(true).open(folder.join("postgres.log"))?;
         let mut shell = Command::new("/bin/sh");
@@ -118,7 +120,7 @@ impl Embedded {
             .args(["-c", "wal_compression=lz4", "-c", "log_checkpoints=off"]);
         run_as(&mut shell, user.as_ref(), &cluster);
         let watchdog = shell.process_group(0).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log).spawn().context("/bin/sh could not be run")?;
-        let mut embedded = Self { socket, watchdog: Some(watchdog), _lock: None };
+        let mut embedded = Self { socket, watchdog: Some(watchdog), lock: None };
         embedded.wait_until_ready(&bin, folder)?;
         Ok(embedded)
     }
@@ -178,11 +180,7 @@ impl Drop for Embedded {
 }
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o711)
-        .create(folder)
-        .with_context(|| format!("the folder {} could not be made", folder.display()))
+    std::fs::DirBuilder::new().recursive(true).mode(0o711).create(folder).with_context(|| format!("the folder {} could not be made", folder.display()))
 }
 
 /// Locks the folder for one server; the file names the holder.
@@ -203,9 +201,33 @@ fn hold(folder: &Path) -> anyhow::Result<File> {
 fn running(cluster: &Path) -> Option<PathBuf> {
     let pid_file = std::fs::read_to_string(cluster.join("postmaster.pid")).ok()?;
     let mut lines = pid_file.lines();
-    let pid: u32 = lines.next()?.trim().parse().ok()?;
-    let socket = PathBuf::from(lines.nth(3)?.trim());
-    (Path::new(&format!("/proc/{pid}")).exists() && socket.join(".s.PGSQL.5432").exists()).then_some(socket)
+    let socket = PathBuf::from(lines.nth(4)?.trim());
+    // Line 8 says whether it takes connections; a cluster that is ending does not.
+    let ready = lines.nth(2).is_some_and(|status| status.trim() == "ready");
+    (ready && living(cluster).is_some() && socket.join(".s.PGSQL.5432").exists()).then_some(socket)
+}
+
+/// After a kill -9 of its server a cluster is still being stopped by its watch-dog: waits until its process is gone.
+fn wait_for_the_last_one(cluster: &Path, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    let mut said = false;
+    while let Some(pid) = living(cluster) {
+        ensure!(begin.elapsed() < Duration::from_secs(60), "Postgres of {} (process {pid}) is still running; stop it first", cluster.display());
+        if !said {
+            say("waiting for the last Postgres to end");
+            said = true;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+/// The process that `postmaster.pid` names, if it lives and is the Postgres of this cluster: numbers of processes come again.
+fn living(cluster: &Path) -> Option<u32> {
+    let pid: u32 = std::fs::read_to_string(cluster.join("postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()?;
+    let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let of_ours = String::from_utf8_lossy(&command).split('\0').any(|part| Path::new(part) == cluster);
+    of_ours.then_some(pid)
 }
 
 /// A short 0700 folder for the socket: paths of sockets end at 107 bytes. Its name follows from the cluster's path, so a
@@ -226,11 +248,7 @@ fn socket_folder(cluster: &Path, user: Option<&Unprivileged>) -> anyhow::Result<
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             let meta = std::fs::symlink_metadata(&folder)?;
-            ensure!(
-                meta.is_dir() && meta.uid() == owner && meta.permissions().mode() & 0o077 == 0,
-                "the folder {} is not ours; remove it",
-                folder.display()
-            );
+            ensure!(meta.is_dir() && meta.uid() == owner && meta.permissions().mode() & 0o777 == 0o700, "the folder {} is not ours; remove it", folder.display());
         }
         Err(error) => return Err(error).with_context(|| format!("the folder {} could not be made", folder.display())),
     }
@@ -285,9 +303,7 @@ fn binaries(say: &dyn Fn(&str)) -> anyhow::Result<PathBuf> {
     let command = "apt-get install --yes --no-install-recommends postgresql";
     if unprivileged()?.is_some() && Path::new("/usr/bin/apt-get").exists() {
         say(&format!("Postgres is missing; installing it: {command}"));
-        let quiet = |args: &[&str]| {
-            Command::new("/usr/bin/apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()).status()
-        };
+        let quiet = |args: &[&str]| Command::new("/usr/bin/apt-get").args(args).env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null()).status();
         let _ = quiet(&["update", "-qq"])?;
         let done = quiet(&["install", "-qq", "--yes", "--no-install-recommends", "postgresql"])?;
         ensure!(done.success(), "apt-get could not install Postgres; try: {command}");
@@ -361,12 +377,12 @@ pub async fn migrate(owner: &PgConnectOptions, secrets: &Secrets, embedded: bool
 /// When the database cannot be reached.
 pub async fn pools(owner: &PgConnectOptions, secrets: &Secrets) -> anyhow::Result<Pools> {
     let open = async |role: &'static str, name: &'static str, most: u32, statement: &'static str| -> anyhow::Result<PgPool> {
-        let options = owner
-            .clone()
-            .username(role)
-            .password(&secrets.role_password(role))
-            .application_name(name)
-            .options([("lock_timeout", "1s"), ("statement_timeout", statement), ("idle_in_transaction_session_timeout", "10s"), ("timezone", "UTC")]);
+        let options = owner.clone().username(role).password(&secrets.role_password(role)).application_name(name).options([
+            ("lock_timeout", "1s"),
+            ("statement_timeout", statement),
+            ("idle_in_transaction_session_timeout", "10s"),
+            ("timezone", "UTC"),
+        ]);
         PgPoolOptions::new()
             .max_connections(most)
             .min_connections(1)

@@ -133,8 +133,7 @@ impl Secrets {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let mut master = [0_u8; 32];
                 fill(&mut master);
-                let mut file =
-                    std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
+                let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(fail)?;
                 writeln!(file, "{}", HEXLOWER.encode(&master)).and_then(|()| file.sync_all()).map_err(fail)?;
                 Ok(Self::from_master(&master))
             }

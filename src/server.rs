@@ -7,14 +7,14 @@ use poem::{EndpointExt, endpoint::BoxEndpoint, get};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
-    accounts,
-    api,
+    accounts, api,
     app::{App, Pools, Registry},
     clock::Clock,
     config::Settings,
     entry,
     files::Files,
     http::{
+        contract::Contract,
         door::{self, Door},
         limit::Limits,
     },
@@ -45,16 +45,23 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with_lanes::<payments::Completing>()
         .with_lanes::<entry::Scanning>()
         .with(Providers::default().with("simulated", SimulatedBank))
-        .with(Renderers::default().with("confirmation", web::letters::confirmation).with("sign_in", web::letters::sign_in).with("money_back", web::letters::money_back));
+        .with(
+            Renderers::default()
+                .with("confirmation", web::letters::confirmation)
+                .with("sign_in", web::letters::sign_in)
+                .with("money_back", web::letters::money_back),
+        );
     Ok(App::new(pools, clock, secrets, mailer, settings, registry))
 }
 
 /// The whole endpoint behind the door.
 #[must_use]
 pub fn endpoint(app: &App) -> BoxEndpoint<'static> {
-    let document = api::document().to_string();
+    let document = api::document();
+    let contract = Contract::new(document.clone());
+    let document = document.to_string();
     let route = web::routes()
-        .nest_no_strip("/v1", api::service())
+        .nest_no_strip("/v1", api::service().with(contract))
         .at("/files/:signed", get(library::api::file))
         .at("/openapi.json", get(poem::endpoint::make_sync(move |_| poem::Response::builder().content_type("application/json").body(document.clone()))));
     Door::new(app.clone(), route.data(app.clone()), web::problems::page).boxed()

@@ -5,7 +5,13 @@ use std::{future::Future, pin::Pin, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::{accounts, app::App, audit, entry, http::{door::told_to_stop, limit::Limits}, mail, orders, payments};
+use crate::{
+    accounts,
+    app::App,
+    audit, entry,
+    http::{door::told_to_stop, limit::Limits},
+    mail, orders, payments,
+};
 
 type Step = for<'a> fn(&'a App) -> Pin<Box<dyn Future<Output = Result<usize, sqlx::Error>> + Send + 'a>>;
 
@@ -24,16 +30,8 @@ static WORKERS: &[Worker] = &[
     Worker { name: "close", every: Duration::from_secs(10), step: |app| Box::pin(payments::close_due(app)) },
     Worker { name: "refund", every: Duration::from_secs(5), step: |app| Box::pin(payments::refund_due(app)) },
     Worker { name: "forgeries", every: Duration::from_secs(1), step: |app| Box::pin(entry::record_forgeries(app)) },
-    Worker {
-        name: "seal",
-        every: Duration::from_secs(60),
-        step: |app| Box::pin(async move { audit::seal(app).await.map(|_| 0) }),
-    },
-    Worker {
-        name: "last-used",
-        every: Duration::from_secs(60),
-        step: |app| Box::pin(async move { accounts::flush_last_used(app).await.map(|()| 0) }),
-    },
+    Worker { name: "seal", every: Duration::from_secs(60), step: |app| Box::pin(async move { audit::seal(app).await.map(|_| 0) }) },
+    Worker { name: "last-used", every: Duration::from_secs(60), step: |app| Box::pin(async move { accounts::flush_last_used(app).await.map(|()| 0) }) },
     Worker {
         name: "limits",
         every: Duration::from_secs(60),

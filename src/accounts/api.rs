@@ -3,10 +3,7 @@
 use poem::web::Data;
 use poem_openapi::{Enum, Object, OpenApi, param::Path, payload::Json};
 
-use super::{
-    Device, PairError, Paired, Pairing, Scope,
-    guard::AsStaff,
-};
+use super::{Device, PairError, Paired, Pairing, Scope, guard::AsStaff};
 use crate::{
     app::App,
     http::{

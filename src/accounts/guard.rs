@@ -1,7 +1,10 @@
 //! Who is calling, as extractors of the JSON API. The security argument comes first, so that a stranger learns nothing
 //! about the schema.
 
-use poem::{Request, RequestBody, web::headers::{Authorization, HeaderMapExt, authorization::Bearer}};
+use poem::{
+    Request, RequestBody,
+    web::headers::{Authorization, HeaderMapExt, authorization::Bearer},
+};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaSecurityScheme, Registry},
@@ -71,7 +74,6 @@ async fn staff(request: &Request) -> Result<Staff, Problem> {
     let token = bearer(request).ok_or_else(|| UNAUTHORIZED.problem())?;
     store::staff_of_token(app(request)?, &token).await?.ok_or_else(|| UNAUTHORIZED.problem())
 }
-
 
 macro_rules! extractor {
     ($name:ident, [$($scheme:literal => $about:expr),+], $request:ident => $body:expr) => {

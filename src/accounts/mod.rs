@@ -211,7 +211,10 @@ pub fn email_key(address: &str) -> String {
 /// Whether a text is an address that a mail server would take; what lettre parses, with a domain, at most 254 bytes.
 #[must_use]
 pub fn is_address(text: &str) -> bool {
-    text.len() <= 254 && text.trim() == text && text.parse::<lettre::Address>().is_ok() && text.rsplit('@').next().is_some_and(|d| d.contains('.') || d == "localhost")
+    text.len() <= 254
+        && text.trim() == text
+        && text.parse::<lettre::Address>().is_ok()
+        && text.rsplit('@').next().is_some_and(|d| d.contains('.') || d == "localhost")
 }
 
 #[cfg(test)]

@@ -152,9 +152,12 @@ pub async fn device_of(app: &App, token: &str) -> Result<Option<Device>, sqlx::E
 ///
 /// # Errors
 /// What the database said.
-pub async fn devices(app: &App, staff: &Staff, festival: FestivalId) -> Result<Vec<Device>, sqlx::Error> {
+pub async fn devices(app: &App, staff: &Staff, festival: FestivalId) -> Result<Vec<Device>, Fault> {
     let mut tx = app.for_promoter(staff.promoter).await?;
-    store::devices(&mut tx, staff.promoter, festival).await
+    if !store::runs(&mut tx, staff.promoter, festival).await? {
+        return Err(Fault::NotFound);
+    }
+    Ok(store::devices(&mut tx, festival).await?)
 }
 
 /// Revokes a device; doing it again changes nothing.

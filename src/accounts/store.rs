@@ -174,7 +174,12 @@ pub(super) async fn count_try(pool: &PgPool, id: SignInId) -> Result<bool, sqlx:
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn use_sign_in(conn: &mut PgConnection, id: SignInId, now: DateTime<Utc>, alive_since: DateTime<Utc>) -> Result<Option<MemberId>, sqlx::Error> {
+pub(super) async fn use_sign_in(
+    conn: &mut PgConnection,
+    id: SignInId,
+    now: DateTime<Utc>,
+    alive_since: DateTime<Utc>,
+) -> Result<Option<MemberId>, sqlx::Error> {
     sqlx::query_scalar(
         "update sign_ins set used_at = $2 where sign_in_id = $1 and used_at is null and sent_at > $3 and member_id is not null returning member_id",
     )
@@ -185,7 +190,13 @@ pub(super) async fn use_sign_in(conn: &mut PgConnection, id: SignInId, now: Date
     .await
 }
 
-pub(super) async fn insert_session(conn: &mut PgConnection, hash: &[u8], member: MemberId, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_session(
+    conn: &mut PgConnection,
+    hash: &[u8],
+    member: MemberId,
+    now: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
     sqlx::query("insert into sessions (session_hash, member_id, created_at, seen_at, expires_at) values ($1, $2, $3, $3, $4)")
         .bind(hash)
         .bind(member)
@@ -318,12 +329,15 @@ pub(super) async fn device_of_hash(pool: &PgPool, festival: FestivalId, hash: &[
     .await
 }
 
-pub(super) async fn devices(conn: &mut PgConnection, promoter: PromoterId, festival: FestivalId) -> Result<Vec<Device>, sqlx::Error> {
+/// Whether a festival is the promoter's.
+pub(super) async fn runs(conn: &mut PgConnection, promoter: PromoterId, festival: FestivalId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from festivals where festival_id = $1 and promoter_id = $2)").bind(festival).bind(promoter).fetch_one(conn).await
+}
+
+pub(super) async fn devices(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<Device>, sqlx::Error> {
     sqlx::query_as(
-        "select d.festival_id, d.device_id, d.gate_id, d.name, d.profile, d.paired_at, d.revoked_at \
-         from devices d join festivals f using (festival_id) where f.promoter_id = $1 and d.festival_id = $2 order by d.device_id desc limit 500",
+        "select festival_id, device_id, gate_id, name, profile, paired_at, revoked_at from devices where festival_id = $1 order by device_id desc limit 500",
     )
-    .bind(promoter)
     .bind(festival)
     .fetch_all(conn)
     .await
@@ -366,6 +380,11 @@ pub async fn first_link(conn: &mut PgConnection, secrets: &secrets::Secrets, add
 /// # Errors
 /// What the database said.
 pub async fn renew_token(conn: &mut PgConnection, promoter: PromoterId, name: &str, scopes: &[Scope], now: DateTime<Utc>) -> Result<String, sqlx::Error> {
-    sqlx::query("update tokens set revoked_at = $3 where promoter_id = $1 and name = $2 and revoked_at is null").bind(promoter).bind(name).bind(now).execute(&mut *conn).await?;
+    sqlx::query("update tokens set revoked_at = $3 where promoter_id = $1 and name = $2 and revoked_at is null")
+        .bind(promoter)
+        .bind(name)
+        .bind(now)
+        .execute(&mut *conn)
+        .await?;
     new_token(conn, promoter, None, name, scopes, now).await
 }

@@ -8,12 +8,7 @@ use uuid::Uuid;
 use super::Act;
 use crate::id::{self, FestivalId};
 
-pub(super) async fn insert(
-    conn: &mut PgConnection,
-    act: &Act<'_>,
-    (actor_kind, actor_id): (&str, String),
-    now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+pub(super) async fn insert(conn: &mut PgConnection, act: &Act<'_>, (actor_kind, actor_id): (&str, String), now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into audit (festival_id, audit_id, at, actor_kind, actor_id, action, object_kind, object_id, before, after) \
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -45,7 +40,13 @@ pub(super) async fn unsealed(pool: &PgPool, until: DateTime<Utc>) -> Result<Vec<
 }
 
 /// The rows between two ids as the text that a seal hashes.
-async fn chained(conn: &mut PgConnection, festival: FestivalId, after: Uuid, to: Option<Uuid>, until: DateTime<Utc>) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
+async fn chained(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    after: Uuid,
+    to: Option<Uuid>,
+    until: DateTime<Utc>,
+) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
     sqlx::query_as(
         "select audit_id, row(festival_id, audit_id, at, actor_kind, actor_id, action, object_kind, object_id, before, after, request_id)::text \
          from audit where festival_id = $1 and audit_id > $2 and ($3::uuid is null or audit_id <= $3) and at < $4 order by audit_id limit 10000",

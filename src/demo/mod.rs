@@ -212,7 +212,15 @@ async fn record(app: &App, staff: &Staff) -> anyhow::Result<ReleaseId> {
 
 async fn print(app: &App, staff: &Staff, id: FestivalId, days: &[Day]) -> anyhow::Result<Passes> {
     let make = async |name: Text, color: &str, color_name: Text, mask: i32, check: Option<Instruction>| -> Result<PassId, Fault> {
-        let terms = PassTerms { name, color: color.to_owned(), color_name, day_mask: mask, zone_ids: Vec::new(), reentry: Reentry::AfterExit, check_instruction: check };
+        let terms = PassTerms {
+            name,
+            color: color.to_owned(),
+            color_name,
+            day_mask: mask,
+            zone_ids: Vec::new(),
+            reentry: Reentry::AfterExit,
+            check_instruction: check,
+        };
         Ok(offers::add_pass(app, staff, id, &terms).await?.pass_id)
     };
     let day = |i: usize| days.get(i).map(|d| d.name.clone()).unwrap_or_default();
@@ -229,7 +237,12 @@ async fn offer(app: &App, staff: &Staff, id: FestivalId, passes: &Passes, album:
     let currency = "EUR".parse()?;
     let locker = offers::add_add_on(app, staff, id, &both("Locker", "储物柜")).await?.add_on_id;
     let camping = offers::add_add_on(app, staff, id, &both("Quay camping", "码头露营")).await?.add_on_id;
-    let tier = |en: &str, zh: &str, minor: i64, until_at: Option<DateTime<Utc>>, capacity: Option<i32>| NewTier { name: both(en, zh), price: Money::new(minor, currency), until_at, capacity };
+    let tier = |en: &str, zh: &str, minor: i64, until_at: Option<DateTime<Utc>>, capacity: Option<i32>| NewTier {
+        name: both(en, zh),
+        price: Money::new(minor, currency),
+        until_at,
+        capacity,
+    };
     let component = |pass_id, release_id, add_on_id, weight, tax_kind, tax_ppm| NewComponent { pass_id, release_id, add_on_id, weight, tax_kind, tax_ppm };
     let pass = |id| component(Some(id), None, None, 1, TaxKind::Fixed, 90_000);
     let terms = |name: Text, about: Text, sort: i16, days_open: i64| OfferTerms {
@@ -242,14 +255,27 @@ async fn offer(app: &App, staff: &Staff, id: FestivalId, passes: &Passes, album:
         max_per_order: 6,
         max_per_fan: Some(12),
     };
-    let make = async |terms: OfferTerms, capacity: i32, tiers: Vec<NewTier>, components: Vec<NewComponent>, requirements: Vec<Requirement>| -> Result<OfferId, Fault> {
+    let make = async |terms: OfferTerms,
+                      capacity: i32,
+                      tiers: Vec<NewTier>,
+                      components: Vec<NewComponent>,
+                      requirements: Vec<Requirement>|
+           -> Result<OfferId, Fault> {
         let new = NewOffer { terms, capacity: Some(capacity), tiers, components, requirements, stocks: Vec::new() };
         Ok(offers::add_offer(app, staff, id, &new).await?.offer_id)
     };
-    let weekend_tiers =
-        vec![tier("Early", "早鸟", 11_900, Some(now - TimeDelta::days(30)), Some(120)), tier("Now", "现在", 13_900, Some(now + TimeDelta::days(1)), None), tier("Last", "最后", 15_900, None, None)];
+    let weekend_tiers = vec![
+        tier("Early", "早鸟", 11_900, Some(now - TimeDelta::days(30)), Some(120)),
+        tier("Now", "现在", 13_900, Some(now + TimeDelta::days(1)), None),
+        tier("Last", "最后", 15_900, None, None),
+    ];
     let weekend = make(
-        terms(both("Weekend pass", "三日通票"), both("All three sides, Quay and Island. Leave and come back as often as you like.", "三天全程，码头与小岛，随时进出。"), 1, 61),
+        terms(
+            both("Weekend pass", "三日通票"),
+            both("All three sides, Quay and Island. Leave and come back as often as you like.", "三天全程，码头与小岛，随时进出。"),
+            1,
+            61,
+        ),
         1_200,
         weekend_tiers,
         vec![pass(passes.weekend)],
@@ -257,15 +283,40 @@ async fn offer(app: &App, staff: &Staff, id: FestivalId, passes: &Passes, album:
     )
     .await?;
     let bundle = make(
-        terms(both("The weekend and the record", "通票加唱片"), both("The weekend pass with Harbour Tapes, four tracks by four acts of this line-up. Yours at once, as FLAC.", "三日通票，加上《Harbour Tapes》：本届四组音乐人的四首歌。马上归你，FLAC 格式。"), 2, 61),
+        terms(
+            both("The weekend and the record", "通票加唱片"),
+            both(
+                "The weekend pass with Harbour Tapes, four tracks by four acts of this line-up. Yours at once, as FLAC.",
+                "三日通票，加上《Harbour Tapes》：本届四组音乐人的四首歌。马上归你，FLAC 格式。",
+            ),
+            2,
+            61,
+        ),
         500,
         vec![tier("Now", "现在", 14_900, None, None)],
-        vec![component(Some(passes.weekend), None, None, 133, TaxKind::Fixed, 90_000), component(None, Some(album), None, 16, TaxKind::ElectronicService, 210_000)],
+        vec![
+            component(Some(passes.weekend), None, None, 133, TaxKind::Fixed, 90_000),
+            component(None, Some(album), None, 16, TaxKind::ElectronicService, 210_000),
+        ],
         Vec::new(),
     )
     .await?;
-    let today = make(terms(both("Day pass for side B", "B 面单日票"), both("The middle day, Quay and Island.", "中间那一天，码头与小岛。"), 3, 40), 60, vec![tier("Now", "现在", 6_400, None, None)], vec![pass(passes.today)], Vec::new()).await?;
-    let first_day = make(terms(both("Day pass for side A", "A 面单日票"), both("The first day.", "第一天。"), 5, 40), 24, vec![tier("Now", "现在", 6_400, None, None)], vec![pass(passes.first_day)], Vec::new()).await?;
+    let today = make(
+        terms(both("Day pass for side B", "B 面单日票"), both("The middle day, Quay and Island.", "中间那一天，码头与小岛。"), 3, 61),
+        60,
+        vec![tier("Now", "现在", 6_400, None, None)],
+        vec![pass(passes.today)],
+        Vec::new(),
+    )
+    .await?;
+    let first_day = make(
+        terms(both("Day pass for side A", "A 面单日票"), both("The first day.", "第一天。"), 5, 61),
+        24,
+        vec![tier("Now", "现在", 6_400, None, None)],
+        vec![pass(passes.first_day)],
+        Vec::new(),
+    )
+    .await?;
     let youth = make(
         terms(both("Youth pass", "少年票"), both("Aged 12 to 17, two with each adult's weekend pass.", "12 至 17 岁，每张成人通票可配两张。"), 6, 61),
         200,
@@ -284,7 +335,15 @@ async fn offer(app: &App, staff: &Staff, id: FestivalId, passes: &Passes, album:
     .await?;
     // One that is not open yet: it opens the day after tomorrow at noon UTC.
     make(
-        OfferTerms { opens_at: Some(now + TimeDelta::days(2)), ..terms(both("Quay camping", "码头露营"), both("Two nights, one tent, two people. With a weekend pass.", "两晚，一顶帐篷，两个人。需配三日通票。"), 4, 0) },
+        OfferTerms {
+            opens_at: Some(now + TimeDelta::days(2)),
+            ..terms(
+                both("Quay camping", "码头露营"),
+                both("Two nights, one tent, two people. With a weekend pass.", "两晚，一顶帐篷，两个人。需配三日通票。"),
+                4,
+                0,
+            )
+        },
         150,
         vec![tier("Now", "现在", 4_800, None, None)],
         vec![component(None, None, Some(camping), 1, TaxKind::Fixed, 90_000)],
@@ -346,7 +405,8 @@ async fn sell(past: &App, offers: &Offers, now: DateTime<Utc>) -> anyhow::Result
     for n in 0..60 {
         let stocks = offers::stocks_of(&past.pools.web, offers.today.festival()).await?;
         let all = offers::offers(&past.pools.web, offers.today.festival()).await?;
-        let left = all.iter().find(|o| o.offer_id == offers.today).and_then(|o| stocks.iter().find(|s| s.stock_id == o.stock_id)).map_or(0, offers::Stock::left);
+        let left =
+            all.iter().find(|o| o.offer_id == offers.today).and_then(|o| stocks.iter().find(|s| s.stock_id == o.stock_id)).map_or(0, offers::Stock::left);
         if left <= 3 {
             break;
         }
@@ -380,7 +440,7 @@ async fn open_gates(past: &App, staff: &Staff, gates: &[GateId], id: FestivalId,
         if i % 37 == 36 {
             code.replace_range(60..61, if &code[60..61] == "A" { "B" } else { "A" });
         }
-        for _ in 0..1 + usize::from(i % 11 == 10) {
+        for _ in 0..=usize::from(i % 11 == 10) {
             let at = past.clock.now();
             let asked = Asked { scan_id: ScanId::fresh(id, at), kind: ScanKind::Entry, code: code.clone(), scanned_at: at, after: None, checked: None };
             entry::scan(past, &devices[i % devices.len().max(1)], asked).await?;

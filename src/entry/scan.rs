@@ -23,7 +23,10 @@ use crate::{
     id::{FestivalId, ScanId, TicketId, ZoneId},
     keys,
     offers::{self, Pass},
-    tickets::{self, code::{CodeError, TicketCode}},
+    tickets::{
+        self,
+        code::{CodeError, TicketCode},
+    },
 };
 
 /// How long the catalog of a festival is believed at the gates.
@@ -205,7 +208,8 @@ impl Kind for Scanning {
         let mut numbers: Vec<i64> = batch.iter().map(|r| r.code.number).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        let tickets = if store::locks_are_off() { tickets::by_numbers(conn, festival, &numbers).await? } else { tickets::lock(conn, festival, &numbers).await? };
+        let tickets =
+            if store::locks_are_off() { tickets::by_numbers(conn, festival, &numbers).await? } else { tickets::lock(conn, festival, &numbers).await? };
         let ids: Vec<TicketId> = tickets.iter().map(|t| t.ticket_id).collect();
         let mut entries = store::entries(conn, festival, &ids).await?;
         let mut known: BTreeMap<i64, (TicketId, Known)> = tickets
@@ -227,7 +231,8 @@ impl Kind for Scanning {
             let scan = match ticket {
                 None => store::Recorded::refused(&request.device, &request.asked, Reason::Unknown, now),
                 Some((ticket_id, known)) => {
-                    let rules = request.pass().map(|p| Rules { zone_ids: p.terms.zone_ids.clone(), reentry: p.terms.reentry, instruction: p.terms.check_instruction });
+                    let rules =
+                        request.pass().map(|p| Rules { zone_ids: p.terms.zone_ids.clone(), reentry: p.terms.reentry, instruction: p.terms.check_instruction });
                     let decision = decide(known, rules.as_ref(), &request.catalog.days, &request.presented());
                     apply(known, *ticket_id, request, &decision, &mut changes);
                     store::Recorded::decided(&request.device, &request.asked, *ticket_id, &decision, now)

@@ -85,7 +85,8 @@ pub(super) fn locks_are_off() -> bool {
 }
 
 pub(super) async fn by_ids(conn: &mut PgConnection, festival: FestivalId, scans: &[ScanId]) -> Result<HashMap<ScanId, Recorded>, sqlx::Error> {
-    let rows: Vec<Recorded> = sqlx::query_as("select * from scans where festival_id = $1 and scan_id = any($2)").bind(festival).bind(scans).fetch_all(conn).await?;
+    let rows: Vec<Recorded> =
+        sqlx::query_as("select * from scans where festival_id = $1 and scan_id = any($2)").bind(festival).bind(scans).fetch_all(conn).await?;
     Ok(rows.into_iter().map(|r| (r.scan_id, r)).collect())
 }
 
@@ -198,7 +199,12 @@ pub(super) async fn apply(conn: &mut PgConnection, festival: FestivalId, changes
     Ok(())
 }
 
-pub(super) async fn insert_admissions(conn: &mut PgConnection, festival: FestivalId, entered: &[(TicketId, Entered)], first_position: i64) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_admissions(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    entered: &[(TicketId, Entered)],
+    first_position: i64,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into admissions (festival_id, ticket_id, day_index, entry_no, scan_id, gate_id, entered_at, left_at, undone_at, position) \
          select $1, e.ticket_id, e.day_index, e.entry_no, e.scan_id, e.gate_id, e.entered_at, e.left_at, e.undone_at, $2 + e.no - 1 \

@@ -79,7 +79,7 @@ pub struct FestivalsApi;
 /// A festival that the caller may see: published, or their own.
 async fn visible(app: &App, festival: FestivalId, staff: Option<&crate::accounts::Staff>) -> Result<Festival, Problem> {
     let found = super::one(&app.pools.web, festival).await?.ok_or_else(|| NOT_FOUND.problem())?;
-    let own = staff.is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival));
+    let own = staff.is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival) && s.may(Scope::CatalogRead).is_ok());
     if found.published_at.is_some() || own { Ok(found) } else { Err(NOT_FOUND.problem()) }
 }
 
@@ -158,7 +158,13 @@ impl FestivalsApi {
     ///
     /// A JPEG, PNG or WebP picture up to 8 MB and 8,000 pixels a side; it is decoded and encoded anew. Without one the server prints one from the name. Scope `festivals:write`.
     #[oai(path = "/festivals/:festival_id/poster", method = "put", operation_id = "set_poster")]
-    async fn set_poster(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Binary<Vec<u8>>) -> Result<Json<Festival>, Or<Changing>> {
+    async fn set_poster(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Binary<Vec<u8>>,
+    ) -> Result<Json<Festival>, Or<Changing>> {
         staff.may(Scope::FestivalsWrite)?;
         reach(&staff, *festival_id)?;
         Ok(Json(super::set_poster(&app, &staff, *festival_id, body.0).await?))
@@ -177,7 +183,14 @@ impl FestivalsApi {
     ///
     /// Makes the day of this index or moves it; doing it again changes nothing. The index is its bit in the day mask of ticket codes. Scope `festivals:write`.
     #[oai(path = "/festivals/:festival_id/days/:day_index", method = "put", operation_id = "set_day")]
-    async fn set_day(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, day_index: Path<i16>, body: Json<DayTerms>) -> Result<Json<Day>, Or<Changing>> {
+    async fn set_day(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        day_index: Path<i16>,
+        body: Json<DayTerms>,
+    ) -> Result<Json<Day>, Or<Changing>> {
         staff.may(Scope::FestivalsWrite)?;
         reach(&staff, *festival_id)?;
         let DayTerms { name, opens_at, closes_at } = body.0;
@@ -198,7 +211,13 @@ impl FestivalsApi {
     ///
     /// Asking again adds another one. Scope `festivals:write`.
     #[oai(path = "/festivals/:festival_id/zones", method = "post", operation_id = "create_zone")]
-    async fn create_zone(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<NewZone>) -> Result<Created<Zone>, Or<Changing>> {
+    async fn create_zone(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<NewZone>,
+    ) -> Result<Created<Zone>, Or<Changing>> {
         staff.may(Scope::FestivalsWrite)?;
         reach(&staff, *festival_id)?;
         let zone = Zone { zone_id: ZoneId::fresh(*festival_id, app.clock.now()), name: body.0.name, capacity: body.0.capacity };
@@ -219,7 +238,13 @@ impl FestivalsApi {
     ///
     /// Asking again adds another one. Scope `festivals:write`.
     #[oai(path = "/festivals/:festival_id/stages", method = "post", operation_id = "create_stage")]
-    async fn create_stage(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<NewStage>) -> Result<Created<Stage>, Or<Changing>> {
+    async fn create_stage(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<NewStage>,
+    ) -> Result<Created<Stage>, Or<Changing>> {
         staff.may(Scope::FestivalsWrite)?;
         reach(&staff, *festival_id)?;
         let NewStage { name, zone_id, sort } = body.0;
@@ -241,7 +266,13 @@ impl FestivalsApi {
     ///
     /// Asking again adds another one. Scope `festivals:write`.
     #[oai(path = "/festivals/:festival_id/gates", method = "post", operation_id = "create_gate")]
-    async fn create_gate(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<NewGate>) -> Result<Created<Gate>, Or<Changing>> {
+    async fn create_gate(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<NewGate>,
+    ) -> Result<Created<Gate>, Or<Changing>> {
         staff.may(Scope::FestivalsWrite)?;
         reach(&staff, *festival_id)?;
         let gate = Gate { gate_id: GateId::fresh(*festival_id, app.clock.now()), zone_id: body.0.zone_id, name: body.0.name };

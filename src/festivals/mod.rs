@@ -23,7 +23,7 @@ use crate::{
     words::{Language, Text},
 };
 
-pub use store::{all, by_slug, days, every, gates, last_day, one, owned, own, stages, take_positions, zones};
+pub use store::{all, by_slug, days, every, gates, last_day, one, own, owned, stages, take_positions, zones};
 
 /// What a festival is; pages speak accordingly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]
@@ -194,7 +194,13 @@ pub async fn create(app: &App, staff: &Staff, terms: &FestivalTerms) -> Result<F
 ///
 /// # Errors
 /// [`Fault`].
-pub async fn change(app: &App, staff: &Staff, festival: FestivalId, version: Option<i32>, change: impl FnOnce(FestivalTerms) -> Result<FestivalTerms, Fault>) -> Result<Festival, Fault> {
+pub async fn change(
+    app: &App,
+    staff: &Staff,
+    festival: FestivalId,
+    version: Option<i32>,
+    change: impl FnOnce(FestivalTerms) -> Result<FestivalTerms, Fault>,
+) -> Result<Festival, Fault> {
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
     let before = store::lock(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;

@@ -32,7 +32,11 @@ pub(super) async fn insert_feeds(conn: &mut PgConnection, festival: FestivalId) 
 }
 
 pub(super) async fn lock(conn: &mut PgConnection, promoter: PromoterId, festival: FestivalId) -> Result<Option<Festival>, sqlx::Error> {
-    sqlx::query_as("select * from festivals where festival_id = $1 and promoter_id = $2 for no key update").bind(festival).bind(promoter).fetch_optional(conn).await
+    sqlx::query_as("select * from festivals where festival_id = $1 and promoter_id = $2 for no key update")
+        .bind(festival)
+        .bind(promoter)
+        .fetch_optional(conn)
+        .await
 }
 
 pub(super) async fn update(conn: &mut PgConnection, festival: FestivalId, terms: &FestivalTerms) -> Result<Festival, sqlx::Error> {
@@ -52,12 +56,14 @@ pub(super) async fn update(conn: &mut PgConnection, festival: FestivalId, terms:
 }
 
 pub(super) async fn publish(conn: &mut PgConnection, promoter: PromoterId, festival: FestivalId, now: DateTime<Utc>) -> Result<Option<Festival>, sqlx::Error> {
-    sqlx::query_as("update festivals set published_at = coalesce(published_at, $3), version = version + 1 where festival_id = $1 and promoter_id = $2 returning *")
-        .bind(festival)
-        .bind(promoter)
-        .bind(now)
-        .fetch_optional(conn)
-        .await
+    sqlx::query_as(
+        "update festivals set published_at = coalesce(published_at, $3), version = version + 1 where festival_id = $1 and promoter_id = $2 returning *",
+    )
+    .bind(festival)
+    .bind(promoter)
+    .bind(now)
+    .fetch_optional(conn)
+    .await
 }
 
 pub(super) async fn set_poster(conn: &mut PgConnection, promoter: PromoterId, festival: FestivalId, hash: &[u8]) -> Result<Option<Festival>, sqlx::Error> {
@@ -82,7 +88,10 @@ pub async fn owned(conn: &mut PgConnection, promoter: PromoterId, festival: Fest
 /// # Errors
 /// What the database said.
 pub async fn own(conn: &mut PgConnection, promoter: PromoterId) -> Result<Vec<Festival>, sqlx::Error> {
-    sqlx::query_as("select * from festivals where promoter_id = $1 and festival_id > 0 order by festival_id desc limit 200").bind(promoter).fetch_all(conn).await
+    sqlx::query_as("select * from festivals where promoter_id = $1 and festival_id > 0 order by festival_id desc limit 200")
+        .bind(promoter)
+        .fetch_all(conn)
+        .await
 }
 
 /// The festivals that fans see, newest first.

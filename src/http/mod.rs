@@ -1,5 +1,6 @@
 //! What HTTP is made of here, known to the JSON faces and pages only: problems, rates, the door.
 
+pub mod contract;
 pub mod door;
 pub mod limit;
 pub mod patch;

@@ -86,7 +86,7 @@ impl Wrong {
 
 /// A problem document (RFC 9457). Kinds may add members of their own; their page says which.
 #[derive(Debug, Clone, PartialEq, Object)]
-#[oai(rename = "Problem", skip_serializing_if_is_none, skip_serializing_if_is_empty)]
+#[oai(rename = "Problem", skip_serializing_if_is_none)]
 pub struct Body {
     /// Address of the page of this kind of problem.
     pub r#type: String,
@@ -99,7 +99,7 @@ pub struct Body {
     /// Id of the request, for questions to us.
     pub request_id: Option<String>,
     /// The places that are wrong.
-    pub errors: Vec<Wrong>,
+    pub errors: Option<Vec<Wrong>>,
 }
 
 /// A problem on its way to the client.
@@ -161,7 +161,7 @@ impl Problem {
             status: self.kind.status,
             detail: self.detail.clone(),
             request_id: request_id.map(str::to_owned),
-            errors: self.errors.clone(),
+            errors: (!self.errors.is_empty()).then(|| self.errors.clone()),
         };
         let mut value = body.to_json().unwrap_or_default();
         if let Some(object) = value.as_object_mut() {
@@ -203,10 +203,7 @@ impl IntoResponse for Problem {
 /// The answer of a problem.
 #[must_use]
 pub fn answer(problem: &Problem, request_id: Option<&str>) -> Response {
-    let mut response = Response::builder()
-        .status(problem.status())
-        .header("content-type", "application/problem+json")
-        .header("cache-control", "no-store");
+    let mut response = Response::builder().status(problem.status()).header("content-type", "application/problem+json").header("cache-control", "no-store");
     if let Some(seconds) = problem.retry_after {
         response = response.header("retry-after", seconds);
     }

@@ -30,16 +30,21 @@ pub(super) async fn keys(pool: &PgPool, secrets: &Secrets, festival: FestivalId)
         .collect())
 }
 
-pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, key_id: u8, public: &[u8], sealed: &[u8], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "insert into signing_keys (festival_id, key_id, state, public_key, private_key_sealed, created_at) values ($1, $2, 'active', $3, $4, $5)",
-    )
-    .bind(festival)
-    .bind(i16::from(key_id))
-    .bind(public)
-    .bind(sealed)
-    .bind(now)
-    .execute(conn)
-    .await?;
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    key_id: u8,
+    public: &[u8],
+    sealed: &[u8],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into signing_keys (festival_id, key_id, state, public_key, private_key_sealed, created_at) values ($1, $2, 'active', $3, $4, $5)")
+        .bind(festival)
+        .bind(i16::from(key_id))
+        .bind(public)
+        .bind(sealed)
+        .bind(now)
+        .execute(conn)
+        .await?;
     Ok(())
 }

@@ -178,10 +178,8 @@ fn disposition(take: Take, name: &str) -> String {
     }
     let safe: String = name.chars().map(|c| if matches!(c, '/' | '\\' | '\0'..='\u{1f}' | '\u{7f}') { '_' } else { c }).collect();
     let ascii: String = safe.chars().map(|c| if c.is_ascii() && c != '"' { c } else { '_' }).collect();
-    let encoded: String = safe
-        .bytes()
-        .map(|b| if b.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") })
-        .collect();
+    let encoded: String =
+        safe.bytes().map(|b| if b.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
     format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
 }
 
@@ -210,6 +208,6 @@ mod tests {
     #[test]
     fn names_of_downloads_keep_their_script() {
         let header = disposition(Take::Download, "02 潮水\"退了\"/x.flac");
-assert_eq!(header, "attachment; filename=\"02 _______x.flac\"; filename*=UTF-8''02%20%E6%BD%AE%E6%B0%B4%22%E9%80%80%E4%BA%86%22_x.flac");
+        assert_eq!(header, "attachment; filename=\"02 _______x.flac\"; filename*=UTF-8''02%20%E6%BD%AE%E6%B0%B4%22%E9%80%80%E4%BA%86%22_x.flac");
     }
 }

@@ -38,7 +38,7 @@ pub struct LineupApi;
 
 async fn visible(app: &App, festival: FestivalId, who: &Anyone) -> Result<(), Problem> {
     let found = festivals::one(&app.pools.web, festival).await?.ok_or_else(|| NOT_FOUND.problem())?;
-    let own = who.0.as_ref().is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival));
+    let own = who.0.as_ref().is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival) && s.may(Scope::CatalogRead).is_ok());
     if found.published_at.is_some() || own { Ok(()) } else { Err(NOT_FOUND.problem()) }
 }
 
@@ -57,7 +57,13 @@ impl LineupApi {
     ///
     /// A name is one act: a repeated request answers 409. Scope `lineup:write`.
     #[oai(path = "/festivals/:festival_id/acts", method = "post", operation_id = "create_act")]
-    async fn create_act(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<ActTerms>) -> Result<Created<PerformingAct>, Or<Changing>> {
+    async fn create_act(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<ActTerms>,
+    ) -> Result<Created<PerformingAct>, Or<Changing>> {
         staff.may(Scope::LineupWrite)?;
         reach(&staff, *festival_id)?;
         let act = super::add_act(&app, &staff, *festival_id, &body).await?;
@@ -77,7 +83,13 @@ impl LineupApi {
     ///
     /// Asking again adds another one. Scope `lineup:write`.
     #[oai(path = "/festivals/:festival_id/sets", method = "post", operation_id = "create_set")]
-    async fn create_set(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<SetTerms>) -> Result<Created<Set>, Or<Changing>> {
+    async fn create_set(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<SetTerms>,
+    ) -> Result<Created<Set>, Or<Changing>> {
         staff.may(Scope::LineupWrite)?;
         reach(&staff, *festival_id)?;
         let set = super::add_set(&app, &staff, *festival_id, &body).await?;
@@ -89,7 +101,13 @@ impl LineupApi {
     /// Good lines go in, wrong lines are named in the report. Times are local to the festival; a set that ends before it starts ends after midnight.
     /// The same file twice changes nothing. Scope `lineup:write`.
     #[oai(path = "/festivals/:festival_id/lineup-imports", method = "post", operation_id = "import_lineup")]
-    async fn import_lineup(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: RunningOrder) -> Result<Created<ImportReport>, Or<Changing>> {
+    async fn import_lineup(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: RunningOrder,
+    ) -> Result<Created<ImportReport>, Or<Changing>> {
         staff.may(Scope::LineupWrite)?;
         reach(&staff, *festival_id)?;
         let lines = match body {
@@ -104,7 +122,12 @@ impl LineupApi {
     ///
     /// With their reports, the latest 20. Scope `catalog:read`.
     #[oai(path = "/festivals/:festival_id/lineup-imports", method = "get", operation_id = "list_lineup_imports")]
-    async fn list_lineup_imports(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<ImportReport>>, Or<Usual>> {
+    async fn list_lineup_imports(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+    ) -> Result<Json<Page<ImportReport>>, Or<Usual>> {
         staff.may(Scope::CatalogRead)?;
         reach(&staff, *festival_id)?;
         let mut tx = app.for_promoter(staff.promoter).await?;

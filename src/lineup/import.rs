@@ -121,7 +121,13 @@ pub fn read_csv(text: &str) -> Result<Vec<ImportLine>, Fault> {
     let mut lines = Vec::new();
     for row in reader.records() {
         let row = row.map_err(|e| Fault::wrong("", e.to_string()))?;
-        lines.push(ImportLine { act: column(&row, "act"), stage: column(&row, "stage"), day: column(&row, "day"), start: column(&row, "start"), end: column(&row, "end") });
+        lines.push(ImportLine {
+            act: column(&row, "act"),
+            stage: column(&row, "stage"),
+            day: column(&row, "day"),
+            start: column(&row, "start"),
+            end: column(&row, "end"),
+        });
     }
     Ok(lines)
 }
@@ -136,7 +142,8 @@ struct Understood {
 
 /// Understands the times of a line; pure.
 fn understand(line: &ImportLine, days: &[Day], zone: &jiff::tz::TimeZone) -> Result<Understood, String> {
-    let read = |text: &str, what: &str| text.parse::<civil::DateTime>().map_err(|_| format!("the {what} {text:?} is not a local time like 2025-06-27T22:15:00"));
+    let read =
+        |text: &str, what: &str| text.parse::<civil::DateTime>().map_err(|_| format!("the {what} {text:?} is not a local time like 2025-06-27T22:15:00"));
     if line.stage.trim().is_empty() {
         return Err("the stage is missing".to_owned());
     }
@@ -284,7 +291,12 @@ mod tests {
     use super::*;
 
     fn friday() -> Vec<Day> {
-        vec![Day { day_index: 0, name: Text::en("Friday"), opens_at: "2025-06-27T08:00:00Z".parse().unwrap(), closes_at: "2025-06-28T06:00:00Z".parse().unwrap() }]
+        vec![Day {
+            day_index: 0,
+            name: Text::en("Friday"),
+            opens_at: "2025-06-27T08:00:00Z".parse().unwrap(),
+            closes_at: "2025-06-28T06:00:00Z".parse().unwrap(),
+        }]
     }
 
     fn line(start: &str, end: &str) -> ImportLine {

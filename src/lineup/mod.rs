@@ -118,7 +118,8 @@ pub async fn add_act(app: &App, staff: &Staff, festival: FestivalId, terms: &Act
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
     festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
-    let act = PerformingAct { act_id: ActId::fresh(festival, now), name: terms.name.trim().to_owned(), latin_name: terms.latin_name.clone(), billing: terms.billing };
+    let act =
+        PerformingAct { act_id: ActId::fresh(festival, now), name: terms.name.trim().to_owned(), latin_name: terms.latin_name.clone(), billing: terms.billing };
     store::insert_acts(&mut tx, festival, std::slice::from_ref(&act), now).await?;
     note(&mut tx, staff, festival, "act.added", act.act_id.to_string(), now).await?;
     tx.commit().await?;
@@ -156,6 +157,13 @@ pub async fn add_set(app: &App, staff: &Staff, festival: FestivalId, terms: &Set
     Ok(set)
 }
 
-async fn note(conn: &mut sqlx::PgConnection, staff: &Staff, festival: FestivalId, action: &'static str, object_id: String, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+async fn note(
+    conn: &mut sqlx::PgConnection,
+    staff: &Staff,
+    festival: FestivalId,
+    action: &'static str,
+    object_id: String,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
     audit::record(conn, Act { festival, actor: staff.actor, action, object_kind: "lineup", object_id, before: None, after: None }, now).await
 }

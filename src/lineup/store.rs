@@ -94,7 +94,10 @@ pub(super) async fn placed_sets(conn: &mut PgConnection, festival: FestivalId) -
 /// # Errors
 /// What the database said.
 pub async fn acts(pool: &PgPool, festival: FestivalId) -> Result<Vec<PerformingAct>, sqlx::Error> {
-    sqlx::query_as("select act_id, name, latin_name, billing from acts where festival_id = $1 order by billing, act_id limit 5000").bind(festival).fetch_all(pool).await
+    sqlx::query_as("select act_id, name, latin_name, billing from acts where festival_id = $1 order by billing, act_id limit 5000")
+        .bind(festival)
+        .fetch_all(pool)
+        .await
 }
 
 /// The sets of a festival by time.

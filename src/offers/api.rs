@@ -62,7 +62,7 @@ pub struct OffersApi;
 
 async fn visible(app: &App, festival: FestivalId, who: &Anyone) -> Result<(), Problem> {
     let found = festivals::one(&app.pools.web, festival).await?.ok_or_else(|| NOT_FOUND.problem())?;
-    let own = who.0.as_ref().is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival));
+    let own = who.0.as_ref().is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival) && s.may(Scope::CatalogRead).is_ok());
     if found.published_at.is_some() || own { Ok(()) } else { Err(NOT_FOUND.problem()) }
 }
 
@@ -81,7 +81,13 @@ impl OffersApi {
     ///
     /// It gets the next number of ticket codes. Asking again makes another one. Scope `offers:write`.
     #[oai(path = "/festivals/:festival_id/passes", method = "post", operation_id = "create_pass")]
-    async fn create_pass(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<PassTerms>) -> Result<Created<Pass>, Or<Changing>> {
+    async fn create_pass(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<PassTerms>,
+    ) -> Result<Created<Pass>, Or<Changing>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, *festival_id)?;
         let pass = super::add_pass(&app, &staff, *festival_id, &body).await?;
@@ -101,7 +107,13 @@ impl OffersApi {
     ///
     /// Asking again makes another one. Scope `offers:write`.
     #[oai(path = "/festivals/:festival_id/add-ons", method = "post", operation_id = "create_add_on")]
-    async fn create_add_on(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<NewAddOn>) -> Result<Created<AddOn>, Or<Changing>> {
+    async fn create_add_on(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<NewAddOn>,
+    ) -> Result<Created<AddOn>, Or<Changing>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, *festival_id)?;
         let add_on = super::add_add_on(&app, &staff, *festival_id, &body.name).await?;
@@ -124,7 +136,13 @@ impl OffersApi {
     ///
     /// With its stock, tiers, components and requirements. Asking again makes another one. Scope `offers:write`.
     #[oai(path = "/festivals/:festival_id/offers", method = "post", operation_id = "create_offer")]
-    async fn create_offer(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<NewOffer>) -> Result<Created<Offer>, Or<Changing>> {
+    async fn create_offer(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<NewOffer>,
+    ) -> Result<Created<Offer>, Or<Changing>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, *festival_id)?;
         let offer = super::add_offer(&app, &staff, *festival_id, &body).await?;
@@ -161,7 +179,14 @@ impl OffersApi {
     ///
     /// Its name, price and end. Orders that are placed keep their price. Doing it again changes nothing. Scope `offers:write`.
     #[oai(path = "/offers/:offer_id/tiers/:tier_no", method = "put", operation_id = "change_tier")]
-    async fn change_tier(&self, AsStaff(staff): AsStaff, app: Data<&App>, offer_id: Path<OfferId>, tier_no: Path<i16>, body: Json<TierTerms>) -> Result<Json<Offer>, Or<Changing>> {
+    async fn change_tier(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        offer_id: Path<OfferId>,
+        tier_no: Path<i16>,
+        body: Json<TierTerms>,
+    ) -> Result<Json<Offer>, Or<Changing>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, offer_id.festival())?;
         Ok(Json(super::change_tier(&app, &staff, *offer_id, *tier_no, &body).await?))
@@ -183,7 +208,13 @@ impl OffersApi {
     ///
     /// Asking again makes another one. Scope `offers:write`.
     #[oai(path = "/festivals/:festival_id/stocks", method = "post", operation_id = "create_stock")]
-    async fn create_stock(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>, body: Json<NewStock>) -> Result<Created<Stock>, Or<Changing>> {
+    async fn create_stock(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<NewStock>,
+    ) -> Result<Created<Stock>, Or<Changing>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, *festival_id)?;
         let stock = super::add_stock(&app, &staff, *festival_id, &body.name, body.capacity).await?;

@@ -201,9 +201,11 @@ fn check(festival: FestivalId, new: &NewOffer, currency: crate::money::Currency)
     for (i, c) in new.components.iter().enumerate() {
         let things = usize::from(c.pass_id.is_some()) + usize::from(c.release_id.is_some()) + usize::from(c.add_on_id.is_some());
         let ours = c.pass_id.is_none_or(|id| id.festival() == festival) && c.add_on_id.is_none_or(|id| id.festival() == festival);
-        checks
-            .claim(things == 1, &format!("/components/{i}"), "exactly one of pass_id, release_id, add_on_id")
-            .claim(ours, &format!("/components/{i}"), "not of this festival");
+        checks.claim(things == 1, &format!("/components/{i}"), "exactly one of pass_id, release_id, add_on_id").claim(
+            ours,
+            &format!("/components/{i}"),
+            "not of this festival",
+        );
     }
     for (i, r) in new.requirements.iter().enumerate() {
         checks.claim(r.any_of.iter().all(|o| o.festival() == festival), &format!("/requirements/{i}"), "not offers of this festival");
@@ -216,9 +218,11 @@ fn check(festival: FestivalId, new: &NewOffer, currency: crate::money::Currency)
 
 fn check_terms(checks: &mut Checks, at: &str, terms: &OfferTerms) {
     let window = terms.opens_at.is_none() || terms.closes_at.is_none() || terms.opens_at < terms.closes_at;
-    checks
-        .claim(!terms.name.is_blank(), &format!("{at}/name"), "an offer has a name in at least one language")
-        .claim(window, &format!("{at}/closes_at"), "a sale closes after it opens");
+    checks.claim(!terms.name.is_blank(), &format!("{at}/name"), "an offer has a name in at least one language").claim(
+        window,
+        &format!("{at}/closes_at"),
+        "a sale closes after it opens",
+    );
 }
 
 /// Makes an offer with its stock, tiers, components and requirements.
@@ -258,7 +262,13 @@ pub async fn add_offer(app: &App, staff: &Staff, festival: FestivalId, new: &New
 ///
 /// # Errors
 /// [`Fault`]: also when the opening would move behind an order.
-pub async fn change_offer(app: &App, staff: &Staff, offer: OfferId, version: Option<i32>, change: impl FnOnce(OfferTerms) -> Result<OfferTerms, Fault>) -> Result<Offer, Fault> {
+pub async fn change_offer(
+    app: &App,
+    staff: &Staff,
+    offer: OfferId,
+    version: Option<i32>,
+    change: impl FnOnce(OfferTerms) -> Result<OfferTerms, Fault>,
+) -> Result<Offer, Fault> {
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
     let before = store::lock_offer(&mut tx, staff.promoter, offer).await?.ok_or(Fault::NotFound)?;

@@ -9,7 +9,6 @@ use crate::{
     words::Text,
 };
 
-
 pub(super) async fn lock_stocks_of(conn: &mut PgConnection, festival: FestivalId, offers: &[OfferId]) -> Result<Vec<Stock>, sqlx::Error> {
     sqlx::query_as(
         "select stock_id, name, capacity, held, sold from stocks where festival_id = $1 and stock_id in ( \
@@ -184,7 +183,13 @@ pub(super) async fn insert_add_on(conn: &mut PgConnection, festival: FestivalId,
         .await
 }
 
-pub(super) async fn insert_stock(conn: &mut PgConnection, festival: FestivalId, stock: StockId, name: &str, capacity: Option<i32>) -> Result<Stock, sqlx::Error> {
+pub(super) async fn insert_stock(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    stock: StockId,
+    name: &str,
+    capacity: Option<i32>,
+) -> Result<Stock, sqlx::Error> {
     sqlx::query_as(
         "insert into stocks (festival_id, stock_id, name, capacity, held, sold) values ($1, $2, $3, $4, 0, 0) returning stock_id, name, capacity, held, sold",
     )

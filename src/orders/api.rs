@@ -20,8 +20,8 @@ use crate::{
         door::Arrival,
         limit::{Client, Limited, Limits},
         problem::{
-            ALREADY_PAID, CONFLICT, Created, FAN_LIMIT, KEY_MISSING, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN, PRICE_CHANGED,
-            Problem, REQUIREMENT, SOLD_OUT, Usual, Wrong,
+            ALREADY_PAID, CONFLICT, Created, FAN_LIMIT, KEY_MISSING, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN,
+            PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, Usual, Wrong,
         },
         tags::Chapter,
     },
@@ -43,7 +43,9 @@ impl From<PlaceError> for Problem {
             PlaceError::Over(offer) => OVER.because(words).with("offer_id", json!(offer)),
             PlaceError::Paused(offer, sentence) => PAUSED.because(sentence.read(Language::En)).with("offer_id", json!(offer)).with("sentence", json!(sentence)),
             PlaceError::OrderLimit(offer, max) => ORDER_LIMIT.because(words).with("offer_id", json!(offer)).with("max", json!(max)),
-            PlaceError::FanLimit { offer, max, have } => FAN_LIMIT.because(words).with("offer_id", json!(offer)).with("max", json!(max)).with("have", json!(have)),
+            PlaceError::FanLimit { offer, max, have } => {
+                FAN_LIMIT.because(words).with("offer_id", json!(offer)).with("max", json!(max)).with("have", json!(have))
+            }
             PlaceError::Requirement(offer, any_of) => REQUIREMENT.because(words).with("offer_id", json!(offer)).with("any_of", json!(any_of)),
             PlaceError::PriceChanged(lines, total) => PRICE_CHANGED.because(words).with("lines", json!(lines)).with("total", json!(total)),
             PlaceError::Busy(busy) => busy.into(),
@@ -142,7 +144,11 @@ pub fn breakdown(lines: &[Line], total: Money) -> Breakdown {
     let sum: i64 = taxes.values().sum();
     Breakdown {
         net: Money::new(total.minor - sum, total.currency),
-        taxes: taxes.into_iter().filter(|(_, minor)| *minor != 0).map(|(rate_ppm, minor)| Tax { rate_ppm, amount: Money::new(minor, total.currency) }).collect(),
+        taxes: taxes
+            .into_iter()
+            .filter(|(_, minor)| *minor != 0)
+            .map(|(rate_ppm, minor)| Tax { rate_ppm, amount: Money::new(minor, total.currency) })
+            .collect(),
         fee: Money::new(0, total.currency),
     }
 }
@@ -185,11 +191,13 @@ fn placed(app: &App, order: Placed) -> Created<PlacedOrder> {
 /// # Errors
 /// A problem `not-found`.
 pub async fn readable(app: &App, who: &Reader, id: OrderId) -> Result<Order, Problem> {
+    if let Reader::Staff(staff) = who {
+        staff.may(Scope::OrdersRead)?;
+    }
     let order = super::order(&app.pools.web, id).await?;
     let allowed = match (&order, who) {
         (Some(order), Reader::Fan(secret)) => app.secrets.is_link(Purpose::OrderLink, id.0, order.link_generation, secret),
         (Some(_), Reader::Staff(staff)) => {
-            staff.may(Scope::OrdersRead)?;
             let festival = festivals::one(&app.pools.web, id.festival()).await?;
             festival.is_some_and(|f| f.promoter_id == staff.promoter) && staff.reaches(id.festival())
         }

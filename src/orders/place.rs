@@ -43,7 +43,14 @@ pub struct Request {
 ///
 /// # Errors
 /// [`PlaceError`]; nothing is held then.
-pub async fn place(app: &App, buyer: Buyer, key: &str, basket: Vec<Wish>, expected_minor: Option<i64>, arrived_at: DateTime<Utc>) -> Result<Placed, PlaceError> {
+pub async fn place(
+    app: &App,
+    buyer: Buyer,
+    key: &str,
+    basket: Vec<Wish>,
+    expected_minor: Option<i64>,
+    arrived_at: DateTime<Utc>,
+) -> Result<Placed, PlaceError> {
     let festival = festival_of(&basket)?;
     if basket.len() > LINES {
         return Err(PlaceError::Invalid("/lines".to_owned(), format!("at most {LINES} lines")));

@@ -65,15 +65,13 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, rows: 
     .execute(&mut *conn)
     .await?;
     let units: Vec<(OrderId, &Taken)> = rows.iter().flat_map(|r| r.units.iter().map(|u| (r.request.order_id, u))).collect();
-    sqlx::query(
-        "insert into allocations (festival_id, order_id, stock_id, quantity) select $1, a.* from unnest($2::uuid[], $3::uuid[], $4::integer[]) as a",
-    )
-    .bind(festival)
-    .bind(units.iter().map(|(o, _)| *o).collect::<Vec<_>>())
-    .bind(units.iter().map(|(_, u)| u.stock_id).collect::<Vec<_>>())
-    .bind(units.iter().map(|(_, u)| u.quantity).collect::<Vec<_>>())
-    .execute(conn)
-    .await?;
+    sqlx::query("insert into allocations (festival_id, order_id, stock_id, quantity) select $1, a.* from unnest($2::uuid[], $3::uuid[], $4::integer[]) as a")
+        .bind(festival)
+        .bind(units.iter().map(|(o, _)| *o).collect::<Vec<_>>())
+        .bind(units.iter().map(|(_, u)| u.stock_id).collect::<Vec<_>>())
+        .bind(units.iter().map(|(_, u)| u.quantity).collect::<Vec<_>>())
+        .execute(conn)
+        .await?;
     Ok(done.rows_affected())
 }
 
@@ -303,7 +301,13 @@ pub async fn unfulfillable(conn: &mut PgConnection, festival: FestivalId, order:
     Ok(())
 }
 
-pub(super) async fn end(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], status: OrderStatus, now: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+pub(super) async fn end(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    orders: &[OrderId],
+    status: OrderStatus,
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
     let done = sqlx::query("update orders set status = $3, ended_at = $4 where festival_id = $1 and order_id = any($2) and status = 'held'")
         .bind(festival)
         .bind(orders)

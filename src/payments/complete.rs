@@ -50,7 +50,8 @@ impl Kind for Completing {
 
     async fn run(app: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[Settle]) -> Result<Vec<Self::Answer>, Trouble> {
         let told: Vec<PaymentId> = batch.iter().filter_map(|s| if let Settle::Told { payment_id, .. } = s { Some(*payment_id) } else { None }).collect();
-        let of_told: HashMap<PaymentId, OrderId> = if told.is_empty() { HashMap::new() } else { store::orders_of(conn, festival, &told).await?.into_iter().collect() };
+        let of_told: HashMap<PaymentId, OrderId> =
+            if told.is_empty() { HashMap::new() } else { store::orders_of(conn, festival, &told).await?.into_iter().collect() };
         let mut ids: Vec<OrderId> = batch
             .iter()
             .filter_map(|s| match s {

@@ -46,6 +46,7 @@ pub enum Decision {
     PaySilently,
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 fn failed(error: sqlx::Error) -> ProviderError {
     ProviderError(error.to_string())
 }

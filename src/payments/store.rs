@@ -13,7 +13,11 @@ use crate::{
 };
 
 pub(super) async fn orders_of(conn: &mut PgConnection, festival: FestivalId, payments: &[PaymentId]) -> Result<Vec<(PaymentId, OrderId)>, sqlx::Error> {
-    sqlx::query_as("select payment_id, order_id from payments where festival_id = $1 and payment_id = any($2)").bind(festival).bind(payments).fetch_all(conn).await
+    sqlx::query_as("select payment_id, order_id from payments where festival_id = $1 and payment_id = any($2)")
+        .bind(festival)
+        .bind(payments)
+        .fetch_all(conn)
+        .await
 }
 
 pub(super) async fn of_orders(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<HashMap<OrderId, Vec<Payment>>, sqlx::Error> {
@@ -160,7 +164,13 @@ pub(super) async fn asked(pool: &PgPool, id: PaymentId, now: DateTime<Utc>) -> R
 
 // - refunds -
 
-pub(super) async fn request_refund(conn: &mut PgConnection, festival: FestivalId, payment: &Payment, reason: &str, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+pub(super) async fn request_refund(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    payment: &Payment,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into refunds (festival_id, refund_id, payment_id, order_id, status, currency, amount_minor, reason, requested_at) \
          values ($1, $2, $3, $4, 'requested', $5, $6, $7, $8)",
@@ -254,6 +264,11 @@ pub(super) async fn decide_intent(pool: &PgPool, payment: PaymentId, status: &st
 }
 
 pub(super) async fn refund_intent(pool: &PgPool, payment: PaymentId, minor: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("update simulated_intents set refunded_minor = $3 where festival_id = $1 and payment_id = $2").bind(payment.festival()).bind(payment).bind(minor).execute(pool).await?;
+    sqlx::query("update simulated_intents set refunded_minor = $3 where festival_id = $1 and payment_id = $2")
+        .bind(payment.festival())
+        .bind(payment)
+        .bind(minor)
+        .execute(pool)
+        .await?;
     Ok(())
 }

@@ -60,7 +60,14 @@ impl ReleasesApi {
     ///
     /// Part n holds the n-th 8,388,608 bytes, the last one the rest. The same part again changes nothing. Scope `releases:write`.
     #[oai(path = "/uploads/:upload_id/parts/:part_no", method = "put", operation_id = "put_part")]
-    async fn put_part(&self, AsStaff(staff): AsStaff, app: Data<&App>, upload_id: Path<UploadId>, part_no: Path<u16>, body: Binary<Vec<u8>>) -> Result<Json<Upload>, Or<Changing>> {
+    async fn put_part(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        upload_id: Path<UploadId>,
+        part_no: Path<u16>,
+        body: Binary<Vec<u8>>,
+    ) -> Result<Json<Upload>, Or<Changing>> {
         staff.may(Scope::ReleasesWrite)?;
         Ok(Json(super::keep_part(&app, &staff, *upload_id, *part_no, body.0).await?))
     }
@@ -110,7 +117,13 @@ impl ReleasesApi {
     ///
     /// A JPEG, PNG or WebP picture up to 8 MB; decoded and encoded anew. Scope `releases:write`.
     #[oai(path = "/releases/:release_id/cover", method = "put", operation_id = "set_cover")]
-    async fn set_cover(&self, AsStaff(staff): AsStaff, app: Data<&App>, release_id: Path<ReleaseId>, body: Binary<Vec<u8>>) -> Result<Json<Release>, Or<Changing>> {
+    async fn set_cover(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        release_id: Path<ReleaseId>,
+        body: Binary<Vec<u8>>,
+    ) -> Result<Json<Release>, Or<Changing>> {
         staff.may(Scope::ReleasesWrite)?;
         Ok(Json(super::set_cover(&app, &staff, *release_id, body.0).await?))
     }

@@ -28,6 +28,8 @@ pub use store::{Playable, own, release, tracks};
 
 /// The size of a part of an upload, in bytes.
 pub const PART: usize = 8 << 20;
+/// The same as the database counts.
+const PART_BYTES: i64 = 8 << 20;
 /// The most bytes of an upload.
 const MOST: i64 = 2 << 30;
 
@@ -182,7 +184,8 @@ pub struct Part {
 pub fn isrc(text: &str) -> Option<String> {
     let isrc: String = text.chars().filter(|c| *c != '-' && *c != ' ').collect::<String>().to_ascii_uppercase();
     let b = isrc.as_bytes();
-    let shape = b.len() == 12 && b[..2].iter().all(u8::is_ascii_uppercase) && b[2..5].iter().all(u8::is_ascii_alphanumeric) && b[5..].iter().all(u8::is_ascii_digit);
+    let shape =
+        b.len() == 12 && b[..2].iter().all(u8::is_ascii_uppercase) && b[2..5].iter().all(u8::is_ascii_alphanumeric) && b[5..].iter().all(u8::is_ascii_digit);
     shape.then_some(isrc)
 }
 
@@ -219,10 +222,10 @@ pub async fn keep_part(app: &App, staff: &Staff, upload: UploadId, no: u16, byte
         return Err(Fault::Conflict("the upload is completed".to_owned()));
     }
     let count = parts_of(found.bytes);
-    let expected = if no == count { found.bytes - i64::from(count - 1) * PART as i64 } else { PART as i64 };
+    let expected = if no == count { found.bytes - i64::from(count - 1) * PART_BYTES } else { PART_BYTES };
     Checks::default()
         .claim((1..=count).contains(&no), "part_no", "there is no such part in an upload of this size")
-        .claim(bytes.len() as i64 == expected, "", "every part has 8 MB (8,388,608 bytes), the last one the rest")
+        .claim(i64::try_from(bytes.len()) == Ok(expected), "", "every part has 8 MB (8,388,608 bytes), the last one the rest")
         .done()?;
     let part = Part { no, sha256: data_encoding::HEXLOWER.encode(&crate::secrets::sha256(&bytes)) };
     app.the::<Files>().keep_part(upload.0, no, bytes).await.map_err(|e| Fault::House(e.to_string()))?;
@@ -338,7 +341,8 @@ pub async fn set_cover(app: &App, staff: &Staff, release: ReleaseId, bytes: Vec<
 }
 
 async fn note(conn: &mut sqlx::PgConnection, staff: &Staff, action: &'static str, object_id: String, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    audit::record(conn, Act { festival: FestivalId::HOUSE, actor: staff.actor, action, object_kind: "release", object_id, before: None, after: None }, now).await
+    audit::record(conn, Act { festival: FestivalId::HOUSE, actor: staff.actor, action, object_kind: "release", object_id, before: None, after: None }, now)
+        .await
 }
 
 #[cfg(test)]

@@ -31,7 +31,9 @@ pub struct ReportsApi;
 fn before(cursor: Option<&str>) -> Result<Option<uuid::Uuid>, Problem> {
     match cursor {
         None => Ok(None),
-        Some(text) => Cursor::read(text).map(|c| Some(c.0)).ok_or_else(|| Problem { errors: vec![Wrong::new("cursor", "not a cursor of ours")], ..MALFORMED.problem() }),
+        Some(text) => {
+            Cursor::read(text).map(|c| Some(c.0)).ok_or_else(|| Problem { errors: vec![Wrong::new("cursor", "not a cursor of ours")], ..MALFORMED.problem() })
+        }
     }
 }
 

@@ -20,8 +20,9 @@ use sqlx::{FromRow, PgConnection};
 use crate::{
     app::App,
     batcher::Trouble,
-    festivals, keys,
+    festivals,
     id::{FestivalId, OrderId, TicketId},
+    keys,
     secrets::Purpose,
 };
 use code::TicketCode;
@@ -169,7 +170,8 @@ pub async fn issue(app: &App, conn: &mut PgConnection, festival: FestivalId, iss
     if issues.is_empty() {
         return Ok(());
     }
-    let key_id = keys::ring(app, festival).await?.active().ok_or_else(|| sqlx::Error::Protocol(format!("festival {} has no active signing key", festival.0)))?;
+    let key_id =
+        keys::ring(app, festival).await?.active().ok_or_else(|| sqlx::Error::Protocol(format!("festival {} has no active signing key", festival.0)))?;
     // The last festival day plus two years; without days, three years from now.
     let last_day = festivals::last_day(conn, festival).await?;
     let not_after = last_day.unwrap_or(now).checked_add_months(Months::new(24)).unwrap_or(now);

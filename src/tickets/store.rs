@@ -96,7 +96,8 @@ pub async fn by_numbers(conn: &mut PgConnection, festival: FestivalId, numbers: 
 /// # Errors
 /// What the database said.
 pub async fn ticket(pool: &PgPool, id: TicketId) -> Result<Option<Ticket>, sqlx::Error> {
-    let found: Option<Ticket> = sqlx::query_as("select * from tickets where festival_id = $1 and ticket_id = $2").bind(id.festival()).bind(id).fetch_optional(pool).await?;
+    let found: Option<Ticket> =
+        sqlx::query_as("select * from tickets where festival_id = $1 and ticket_id = $2").bind(id.festival()).bind(id).fetch_optional(pool).await?;
     Ok(found.map(Ticket::numbered))
 }
 
@@ -118,12 +119,13 @@ pub async fn of_order(pool: &PgPool, order: OrderId) -> Result<Vec<Ticket>, sqlx
 /// # Errors
 /// What the database said.
 pub async fn of_festival(conn: &mut PgConnection, festival: FestivalId, before: Option<uuid::Uuid>, limit: u32) -> Result<Vec<Ticket>, sqlx::Error> {
-    let found: Vec<Ticket> = sqlx::query_as("select * from tickets where festival_id = $1 and ($2::uuid is null or ticket_id < $2) order by ticket_id desc limit $3")
-        .bind(festival)
-        .bind(before)
-        .bind(i64::from(limit))
-        .fetch_all(conn)
-        .await?;
+    let found: Vec<Ticket> =
+        sqlx::query_as("select * from tickets where festival_id = $1 and ($2::uuid is null or ticket_id < $2) order by ticket_id desc limit $3")
+            .bind(festival)
+            .bind(before)
+            .bind(i64::from(limit))
+            .fetch_all(conn)
+            .await?;
     Ok(found.into_iter().map(Ticket::numbered).collect())
 }
 

@@ -51,7 +51,11 @@ pub fn poster(name: &str) -> Markup {
 pub fn cover(name: &str, label: &str) -> Markup {
     let mut draw = Draw::new(name);
     let mut out = String::from("<rect class=\"g\" width=\"600\" height=\"600\"/>");
-    if draw.printing() == 3 { tape(&mut out, name, 600.0) } else { steps(&mut out, &mut draw, 600) }
+    if draw.printing() == 3 {
+        tape(&mut out, name, 600.0);
+    } else {
+        steps(&mut out, &mut draw, 600);
+    }
     html! { svg viewBox="0 0 600 600" preserveAspectRatio="xMidYMid slice" role="img" aria-label=(label) { (PreEscaped(out)) } }
 }
 
@@ -108,12 +112,17 @@ fn split(out: &mut String, draw: &mut Draw, name: &str) {
 /// A sheet of quarter records.
 fn steps(out: &mut String, draw: &mut Draw, height: u64) {
     for row in 0..height.div_ceil(100) {
-        for column in 0..6 {
+        for column in 0..6_u64 {
             let (x, y) = (column * 100, row * 100);
             match draw.below(7) {
                 0 => {}
                 1 => {
-                    put!(out, "<rect class=\"p\" x=\"{x}\" y=\"{y}\" width=\"100\" height=\"100\"/><circle class=\"g\" cx=\"{}\" cy=\"{}\" r=\"12\"/>", x + 50, y + 50);
+                    put!(
+                        out,
+                        "<rect class=\"p\" x=\"{x}\" y=\"{y}\" width=\"100\" height=\"100\"/><circle class=\"g\" cx=\"{}\" cy=\"{}\" r=\"12\"/>",
+                        x + 50,
+                        y + 50
+                    );
                 }
                 2 => {
                     put!(out, "<circle class=\"p\" cx=\"{0}\" cy=\"{1}\" r=\"50\"/><g class=\"gl\">", x + 50, y + 50);

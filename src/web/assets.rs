@@ -39,7 +39,10 @@ async fn packed(text: &[u8]) -> Asset {
 }
 
 fn answer(request: &Request, media_type: &str, packed: &Asset) -> Response {
-    let builder = Response::builder().header("etag", &packed.etag).header("cache-control", "public, max-age=60, stale-while-revalidate=600").header("vary", "Accept-Encoding");
+    let builder = Response::builder()
+        .header("etag", &packed.etag)
+        .header("cache-control", "public, max-age=60, stale-while-revalidate=600")
+        .header("vary", "Accept-Encoding");
     if request.header("if-none-match").is_some_and(|tags| tags.split(',').any(|t| t.trim().trim_start_matches("W/") == packed.etag)) {
         return builder.status(StatusCode::NOT_MODIFIED).finish();
     }

@@ -10,21 +10,25 @@ pub fn page() -> Response {
     static PAGE: std::sync::OnceLock<(String, String)> = std::sync::OnceLock::new();
     let (html, policy) = PAGE.get_or_init(|| {
         let html = api::service().swagger_ui_html();
-        let hashes = |tag: &str| -> String {
-            let mut out = String::new();
-            let (open, close) = (format!("<{tag}"), format!("</{tag}>"));
-            for piece in html.split(&open).skip(1) {
-                if let Some(inside) = piece.split_once('>').and_then(|(_, rest)| rest.split_once(&close)).map(|(inside, _)| inside) {
-                    out += &format!(" 'sha256-{}'", data_encoding::BASE64.encode(&crate::secrets::sha256(inside.as_bytes())));
-                }
-            }
-            out
-        };
+        // The hash of each inline script: from its start tag to the next end tag, wherever a script speaks of scripts.
+        let mut hashes = String::new();
+        let mut rest = html.as_str();
+        while let Some(inside) = rest.split_once("<script").and_then(|(_, r)| r.split_once('>')).map(|(_, r)| r) {
+            let (script, after) = inside.split_once("</script>").unwrap_or((inside, ""));
+            hashes.push_str(" 'sha256-");
+            hashes.push_str(&data_encoding::BASE64.encode(&crate::secrets::sha256(script.as_bytes())));
+            hashes.push('\'');
+            rest = after;
+        }
         let policy = format!(
             "default-src 'none'; script-src{}; style-src 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'none'",
-            hashes("script")
+            hashes
         );
         (html, policy)
     });
-    Response::builder().content_type("text/html; charset=utf-8").header("content-security-policy", policy).header("cache-control", "no-cache").body(html.clone())
+    Response::builder()
+        .content_type("text/html; charset=utf-8")
+        .header("content-security-policy", policy)
+        .header("cache-control", "no-cache")
+        .body(html.clone())
 }

@@ -72,20 +72,25 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>) -> PageRes
 }
 
 fn pairing(reader: &Reader, hurt: Option<&str>) -> Response {
-    document(reader, &reader.t("gate-pair"), None, &html! {
-        p class="bar" { span { (mark()) } span { "Gatefold" } }
-        form class="panel" method="post" action="/gate/pair" id="content" {
-            h1 { (reader.t("gate-pair")) }
-            p { (reader.t("gate-pair-lead")) }
-            div class="field" {
-                label for="code" { (reader.t("pairing-code")) }
-                input id="code" name="code" required autofocus autocomplete="off" autocapitalize="characters" spellcheck="false" aria-invalid=[hurt.map(|_| "true")] aria-describedby=[hurt.map(|_| "code-hurt")];
-                @if let Some(hurt) = hurt { p class="notice bad" id="code-hurt" role="alert" { (hurt) } }
+    document(
+        reader,
+        &reader.t("gate-pair"),
+        None,
+        &html! {
+            p class="bar" { span { (mark()) } span { "Gatefold" } }
+            form class="panel" method="post" action="/gate/pair" id="content" {
+                h1 { (reader.t("gate-pair")) }
+                p { (reader.t("gate-pair-lead")) }
+                div class="field" {
+                    label for="code" { (reader.t("pairing-code")) }
+                    input id="code" name="code" required autofocus autocomplete="off" autocapitalize="characters" spellcheck="false" aria-invalid=[hurt.map(|_| "true")] aria-describedby=[hurt.map(|_| "code-hurt")];
+                    @if let Some(hurt) = hurt { p class="notice bad" id="code-hurt" role="alert" { (hurt) } }
+                }
+                div class="field" { label for="name" { (reader.t("device-name")) } input id="name" name="name" required maxlength="80" placeholder=(reader.t("device-name-example")); }
+                div { button class="button broad" { (reader.t("pair")) } }
             }
-            div class="field" { label for="name" { (reader.t("device-name")) } input id="name" name="name" required maxlength="80" placeholder=(reader.t("device-name-example")); }
-            div { button class="button broad" { (reader.t("pair")) } }
-        }
-    })
+        },
+    )
 }
 
 /// Pairs a phone by the code of a supervisor.
@@ -115,23 +120,28 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
     let now = app.clock.now();
     let zone = &festival.terms.time_zone;
     let day = days.iter().find(|d| d.covers(now));
-    Ok(document(reader, &reader.t("gate"), Some(&festival.terms.slug), &html! {
-        p class="bar offline" role="status" hidden data-offline="" { span { (reader.t("gate-offline")) } }
-        p class="bar" { span { @if let Some(gate) = gates.iter().find(|g| g.gate_id == device.gate_id) { (text(&gate.name, reader.language)) } ", " (device.name) } span data-clock="" { (reader.language.at(now, zone).time()) } }
-        div id="content" data-stage="" {
-            section class="finder" data-finder="" { video playsinline muted data-video="" {} p class="unseen" { (reader.t("gate-hold")) } }
-        }
-        p class="bar" {
-            span { @match day { Some(day) => { (text(&day.name, reader.language)) " " (reader.language.at(day.opens_at, zone).time()) "–" (reader.language.at(day.closes_at, zone).time()) } None => (reader.t("no-day-now")) } }
-            span data-camera="" { (reader.t("camera-starting")) }
-        }
-        form class="typed" data-typed="" {
-            label class="unseen" for="typed" { (reader.t("type-a-code")) }
-            input id="typed" name="code" autocomplete="off" autocapitalize="characters" spellcheck="false" placeholder=(reader.t("type-a-code"));
-            button class="button" { (reader.t("scan")) }
-        }
-        template data-words="" data-camera-on=(reader.t("camera-on")) data-camera-server=(reader.t("camera-server")) data-camera-off=(reader.t("camera-off")) {}
-    }))
+    Ok(document(
+        reader,
+        &reader.t("gate"),
+        Some(&festival.terms.slug),
+        &html! {
+            p class="bar offline" role="status" hidden data-offline="" { span { (reader.t("gate-offline")) } }
+            p class="bar" { span { @if let Some(gate) = gates.iter().find(|g| g.gate_id == device.gate_id) { (text(&gate.name, reader.language)) } ", " (device.name) } span data-clock="" { (reader.language.at(now, zone).time()) } }
+            div id="content" data-stage="" {
+                section class="finder" data-finder="" { video playsinline muted data-video="" {} p class="unseen" { (reader.t("gate-hold")) } }
+            }
+            p class="bar" {
+                span { @match day { Some(day) => { (text(&day.name, reader.language)) " " (reader.language.at(day.opens_at, zone).time()) "–" (reader.language.at(day.closes_at, zone).time()) } None => (reader.t("no-day-now")) } }
+                span data-camera="" { (reader.t("camera-starting")) }
+            }
+            form class="typed" data-typed="" {
+                label class="unseen" for="typed" { (reader.t("type-a-code")) }
+                input id="typed" name="code" autocomplete="off" autocapitalize="characters" spellcheck="false" placeholder=(reader.t("type-a-code"));
+                button class="button" { (reader.t("scan")) }
+            }
+            template data-words="" data-camera-on=(reader.t("camera-on")) data-camera-server=(reader.t("camera-server")) data-camera-off=(reader.t("camera-off")) {}
+        },
+    ))
 }
 
 /// What the page of a gate sends.

@@ -64,7 +64,11 @@ pub fn text(text: &Text, reader: Language) -> Markup {
 /// A name in its own script: Chinese characters are marked as Chinese.
 #[must_use]
 pub fn name(name: &str) -> Markup {
-    if name.chars().any(|c| ('\u{2e80}'..='\u{9fff}').contains(&c)) { html! { span lang="zh-Hans" { (name) } } } else { html! { (name) } }
+    if name.chars().any(|c| ('\u{2e80}'..='\u{9fff}').contains(&c)) {
+        html! { span lang="zh-Hans" { (name) } }
+    } else {
+        html! { (name) }
+    }
 }
 
 /// What the shell of a page says.
@@ -205,7 +209,12 @@ pub fn app(request: &Request) -> Result<&App, Problem> {
 /// Sends the reader to another page after a form (RFC 9110 15.4.4).
 #[must_use]
 pub fn see_other(to: &str) -> Response {
-    Response::builder().status(poem::http::StatusCode::SEE_OTHER).header("location", to).header("cache-control", "no-store").header("content-type", "text/plain").finish()
+    Response::builder()
+        .status(poem::http::StatusCode::SEE_OTHER)
+        .header("location", to)
+        .header("cache-control", "no-store")
+        .header("content-type", "text/plain")
+        .finish()
 }
 
 impl Reader {

@@ -27,7 +27,8 @@ use crate::{
 pub type Rendered<'a> = Pin<Box<dyn Future<Output = Result<Letter, RenderError>> + Send + 'a>>;
 
 const TEXT: &str = "font-family:'Helvetica Neue',Helvetica,Arial,'PingFang SC','Microsoft YaHei',sans-serif;";
-const POSTER: &str = "font-family:'Avenir Next Condensed','Bahnschrift','Nimbus Sans Narrow','Roboto Condensed','Arial Narrow',Arial,'PingFang SC',sans-serif;font-weight:bold;";
+const POSTER: &str =
+    "font-family:'Avenir Next Condensed','Bahnschrift','Nimbus Sans Narrow','Roboto Condensed','Arial Narrow',Arial,'PingFang SC',sans-serif;font-weight:bold;";
 
 /// Black or white, whichever reads on a color: by its relative luminance (WCAG 2.2).
 fn on(spot: &str) -> &'static str {
@@ -183,7 +184,8 @@ pub fn sign_in<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let spaced = format!("{} {}", &code[..3], &code[3..]);
         let subject = w.f("mail-sign-in-subject", [("code", spaced.clone())]).into_owned();
         let flood = html! { div style="font-size:64px;line-height:64px" { (spaced) } };
-        let body = html! { p style="margin:0" { (w.f("mail-hello", [("name", name.clone())])) br; br; (w.t("mail-sign-in-lead")) } (button(&link, &w.t("sign-in"))) };
+        let body =
+            html! { p style="margin:0" { (w.f("mail-hello", [("name", name.clone())])) br; br; (w.t("mail-sign-in-lead")) } (button(&link, &w.t("sign-in"))) };
         let text = format!("{}\n\n{}\n\n{link}\n\n{spaced}\n\n{}\n", w.f("mail-hello", [("name", name)]), w.t("mail-sign-in-lead"), w.t("mail-sign-in-why"));
         let html = sleeve(w, &subject, None, &flood, &body, &w.t("mail-sign-in-why"));
         Ok(Letter { subject, text, html, pictures: Vec::new() })

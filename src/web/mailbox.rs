@@ -33,6 +33,9 @@ pub async fn email(app: Data<&App>, Path(number): Path<usize>) -> PageResult {
     Ok(Response::builder()
         .content_type("text/html; charset=utf-8")
         .header("cache-control", "no-store")
-        .header("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'none'")
+        .header(
+            "content-security-policy",
+            "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; object-src 'none'; frame-ancestors 'none'; form-action 'none'",
+        )
         .body(found.html))
 }

@@ -51,7 +51,7 @@ pub fn page(_app: &App, asked: &Asked, problem: &Problem) -> Option<Response> {
 
 /// The page behind the `type` of a problem document.
 #[handler]
-pub fn about(reader: Reader, Path(slug): Path<String>) -> PageResult {
+pub async fn about(reader: Reader, Path(slug): Path<String>) -> PageResult {
     let kind = problem::ALL.iter().find(|k| k.slug == slug).ok_or_else(|| NOT_FOUND.problem())?;
     let (title, lead) = words(reader.language, kind);
     let shell = Shell { reader: &reader, title: title.clone(), festival: None, private: false, refresh: None };

@@ -101,7 +101,13 @@ fn entered(app: &App, session: &str) -> PageResult {
 
 /// Enters by the link.
 #[handler]
-pub async fn enter_by_link(request: &Request, reader: Reader, app: Data<&App>, client: Data<&Client>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+pub async fn enter_by_link(
+    request: &Request,
+    reader: Reader,
+    app: Data<&App>,
+    client: Data<&Client>,
+    Path((id, secret)): Path<(uuid::Uuid, String)>,
+) -> PageResult {
     same_origin(request)?;
     app.the::<Limits>().count(Limited::Guess, &client)?;
     match accounts::enter_by_link(&app, SignInId(id), &secret).await {
@@ -122,7 +128,14 @@ pub async fn enter_by_link(request: &Request, reader: Reader, app: Data<&App>, c
 
 /// Enters by the six digits.
 #[handler]
-pub async fn enter_by_code(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, client: Data<&Client>, Path(id): Path<uuid::Uuid>) -> PageResult {
+pub async fn enter_by_code(
+    request: &Request,
+    body: poem::Body,
+    reader: Reader,
+    app: Data<&App>,
+    client: Data<&Client>,
+    Path(id): Path<uuid::Uuid>,
+) -> PageResult {
     same_origin(request)?;
     app.the::<Limits>().count(Limited::Guess, &client)?;
     let fields = fields(body).await?;
@@ -215,7 +228,13 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
     let highest = arrivals.iter().max_by_key(|(_, n, _)| n);
     let sold: i64 = sales.offers.iter().map(|o| i64::from(o.sold)).sum();
     let capacity: i64 = sales.offers.iter().filter_map(|o| o.capacity).map(i64::from).sum();
-    let shell = Shell { reader: &reader, title: format!("{}: {}", reader.t("desk"), f.terms.name.read(reader.language)), festival: Some(&f), private: true, refresh: None };
+    let shell = Shell {
+        reader: &reader,
+        title: format!("{}: {}", reader.t("desk"), f.terms.name.read(reader.language)),
+        festival: Some(&f),
+        private: true,
+        refresh: None,
+    };
     Ok(shell.page(&html! {
         main id="content" {
             div class="panel cover flood" {
@@ -251,7 +270,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
                     section aria-labelledby="arr" { header class="head" { h2 id="arr" { (reader.t("arriving")) } p { (reader.t("arriving-lead")) " " span class="nay" { (reader.t("verdict-refused")) } } } (arrivals_chart(&reader, &f, &arrivals, now)) }
                     section aria-labelledby="in" {
                         header class="head" { h2 id="in" { (reader.t("inside-now")) } p { (reader.t("by-zone")) } }
-                        @let by_zone = inside.iter().cloned().collect::<HashMap<_, _>>();
+                        @let by_zone = inside.iter().copied().collect::<HashMap<_, _>>();
                         @for z in &zones { (zone_bar(&reader, z, by_zone.get(&Some(z.zone_id.0)).copied().unwrap_or(0))) }
                         @if let Some(n) = by_zone.get(&None) { p { (reader.f("whole-site", [("count", group(*n))])) } }
                         @if inside.is_empty() { p class="faded" { (reader.t("nobody-in")) } }
@@ -318,7 +337,14 @@ fn orders_table(reader: &Reader, f: &Festival, who: &Member, q: &str, found: &[o
 /// Units sold by day, summed: a line over a flood of spot, its last value written on it.
 fn sold_chart(reader: &Reader, f: &Festival, sales: &Sales) -> Markup {
     let mut sum = 0;
-    let points: Vec<(i64, i64)> = sales.days.iter().map(|d| { sum += d.units; (d.day.timestamp(), sum) }).collect();
+    let points: Vec<(i64, i64)> = sales
+        .days
+        .iter()
+        .map(|d| {
+            sum += d.units;
+            (d.day.timestamp(), sum)
+        })
+        .collect();
     let (Some((first, _)), Some((last, total))) = (points.first(), points.last()) else { return html! { p class="faded" { (reader.t("no-sales")) } } };
     let x = |at: i64| if last == first { 640 } else { (at - first) * 640 / (last - first) };
     let y = |n: i64| 230 - n * 190 / (*total).max(1);

@@ -146,7 +146,10 @@ impl Festival {
     pub async fn pass(&self, name: &str, day_mask: i64) -> String {
         let pass = self
             .promoter
-            .make(&self.path("/passes"), json!({ "name": { "en": name }, "color": "#ffd21f", "color_name": { "en": "yellow band" }, "day_mask": day_mask, "reentry": "after_exit" }))
+            .make(
+                &self.path("/passes"),
+                json!({ "name": { "en": name }, "color": "#ffd21f", "color_name": { "en": "yellow band" }, "day_mask": day_mask, "reentry": "after_exit" }),
+            )
             .await;
         pass["pass_id"].as_str().unwrap().to_owned()
     }

@@ -15,6 +15,8 @@ use crate::{
     house::House,
 };
 
+type Body<'a> = Box<dyn Fn(&str) -> Value + 'a>;
+
 /// Who may call an operation.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum May {
@@ -358,9 +360,9 @@ impl World {
             "create_pairing" => Some(json!({ "gate_id": self.festival.gate })),
             "create_pass" => Some(json!({ "name": { "en": "Day" }, "color": "#ffd21f", "color_name": { "en": "yellow" }, "day_mask": 1, "reentry": "never" })),
             "create_recording" => Some(json!({ "upload_id": self.upload, "title": "Low Tide", "artist": "Hull" })),
-            "create_release" => Some(
-                json!({ "terms": { "title": "x", "artist": "y", "kind": "album", "language": "en", "about": { "en": "z" } }, "recording_ids": [] }),
-            ),
+            "create_release" => {
+                Some(json!({ "terms": { "title": "x", "artist": "y", "kind": "album", "language": "en", "about": { "en": "z" } }, "recording_ids": [] }))
+            }
             "create_scan" => Some(json!({ "scan_id": uuid::Uuid::now_v7(), "ticket_code": self.code, "scanned_at": self.house.app.clock.now() })),
             "create_set" => Some(json!({})),
             "create_stage" => Some(json!({ "name": { "en": "Crane" } })),
@@ -454,10 +456,7 @@ async fn what_is_foreign_answers_as_what_is_missing() {
             }
             compared += 1;
             if (foreign.status, &foreign.body) != (missing.status, &missing.body) {
-                breaches.push(format!(
-                    "{operation} by {caller:?}: foreign {} {}, missing {} {}",
-                    foreign.status, foreign.body, missing.status, missing.body
-                ));
+                breaches.push(format!("{operation} by {caller:?}: foreign {} {}, missing {} {}", foreign.status, foreign.body, missing.status, missing.body));
             }
         }
     }
@@ -480,7 +479,6 @@ async fn an_id_in_a_body_that_is_foreign_answers_as_one_that_is_missing() {
     let zone = text(&world.festival.promoter.make(&world.festival.path("/zones"), json!({ "name": { "en": "Dock" } })).await, "zone_id");
     let stage = text(&world.festival.promoter.make(&world.festival.path("/stages"), json!({ "name": { "en": "Crane" } })).await, "stage_id");
     let act = text(&world.festival.promoter.make(&world.festival.path("/acts"), json!({ "name": "Hull" })).await, "act_id");
-    type Body<'a> = Box<dyn Fn(&str) -> Value + 'a>;
     let cases: Vec<(String, &str, Body)> = vec![
         ("/v1/recordings".to_owned(), &world.upload, Box::new(|id| json!({ "upload_id": id, "title": "x", "artist": "y" }))),
         (path("/pairings"), &world.festival.gate, Box::new(|id| json!({ "gate_id": id }))),

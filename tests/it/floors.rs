@@ -6,7 +6,21 @@ const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// The rooms in their order: each may use only rooms above it.
 const ROOMS: [&str; 15] = [
-    "audit", "mail", "webhooks", "accounts", "keys", "festivals", "lineup", "releases", "offers", "orders", "tickets", "library", "payments", "entry", "reports",
+    "audit",
+    "mail",
+    "webhooks",
+    "accounts",
+    "keys",
+    "festivals",
+    "lineup",
+    "releases",
+    "offers",
+    "orders",
+    "tickets",
+    "library",
+    "payments",
+    "entry",
+    "reports",
 ];
 const GROUND: [&str; 13] = ["app", "batcher", "clock", "config", "fault", "files", "id", "mailer", "money", "page", "picture", "secrets", "words"];
 const FACES: [&str; 6] = ["api", "web", "workers", "server", "cli", "demo"];
@@ -136,6 +150,9 @@ fn nothing_is_left_half_done() {
         for word in [".unwrap()", "todo!(", "unimplemented!(", "dbg!("] {
             assert!(!code.contains(word), "{path} has {word}");
         }
-        assert!(!["utils", "helpers", "common", "services", "managers", "models", "dto"].iter().any(|d| path.split('/').any(|p| p == *d)), "{path} is a drawer");
+        assert!(
+            !["utils", "helpers", "common", "services", "managers", "models", "dto"].iter().any(|d| path.split('/').any(|p| p == *d)),
+            "{path} is a drawer"
+        );
     }
 }

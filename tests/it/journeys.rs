@@ -201,7 +201,8 @@ async fn notifications_are_believed_only_with_their_signature_and_have_one_effec
     let body = json!({ "event_id": "evt_1", "payment_id": payment["payment_id"], "status": "succeeded" }).to_string();
     let good = gatefold::payments::simulated::sign(&house.app, body.as_bytes());
     let send = async |signature: Option<&str>, body: &str| {
-        let mut request = house.anybody().request("POST", "/v1/payment-notifications/simulated").header("content-type", "application/octet-stream").body(body.to_owned());
+        let mut request =
+            house.anybody().request("POST", "/v1/payment-notifications/simulated").header("content-type", "application/octet-stream").body(body.to_owned());
         if let Some(signature) = signature {
             request = request.header("gatefold-signature", signature);
         }

@@ -35,7 +35,7 @@ async fn a_published_running_order_goes_in_whole_and_twice_changes_nothing() {
     assert!(sets.iter().all(|s| s["starts_at"].as_str() < s["ends_at"].as_str()));
     assert!(sets.iter().filter(|s| s["act_id"].is_null()).count() > 1, "TBA is no act");
     let acts = promoter.get(&format!("/v1/festivals/{id}/acts")).await.expect(200);
-    assert_eq!(acts["items"].as_array().unwrap().len() as i64, report["acts_created"].as_i64().unwrap());
+    assert_eq!(Some(acts["items"].as_array().unwrap().len() as u64), report["acts_created"].as_u64());
     assert!(acts["items"].as_array().unwrap().len() < 240);
     let again = import().await.expect(201);
     assert_eq!((again["unchanged"].as_i64(), again["created"].as_i64()), (Some(240), Some(0)));
@@ -55,7 +55,8 @@ async fn wrong_lines_are_named_and_the_others_go_in() {
     let report = festival.promoter.send("POST", &festival.path("/lineup-imports"), &lines).await.expect(201);
     let outcomes: Vec<&str> = report["lines"].as_array().unwrap().iter().map(|l| l["outcome"].as_str().unwrap()).collect();
     assert_eq!(outcomes, ["created", "refused", "refused", "refused"]);
-    let no_table = answer(festival.promoter.request("POST", &festival.path("/lineup-imports")).header("content-type", "text/csv").body("band,where\nx,y\n")).await;
+    let no_table =
+        answer(festival.promoter.request("POST", &festival.path("/lineup-imports")).header("content-type", "text/csv").body("band,where\nx,y\n")).await;
     assert_eq!(no_table.problem(), "invalid");
     house.close().await;
 }

@@ -2,6 +2,7 @@
 
 mod actors;
 mod authorization;
+mod browser;
 mod contract;
 mod faults;
 mod floors;
@@ -9,6 +10,7 @@ mod fuzz;
 mod house;
 mod journeys;
 mod lineup;
+mod mail;
 mod races;
 mod releases;
 mod schema;

@@ -127,7 +127,11 @@ async fn buying_cancelling_and_expiring_at_once_lose_no_unit_and_lock_nobody_out
                 assert_eq!(placed.problem(), "sold-out");
                 return;
             }
-            let fan = crate::actors::Fan { http, order: placed.body["order_id"].as_str().unwrap().to_owned(), secret: placed.body["secret"].as_str().unwrap().to_owned() };
+            let fan = crate::actors::Fan {
+                http,
+                order: placed.body["order_id"].as_str().unwrap().to_owned(),
+                secret: placed.body["secret"].as_str().unwrap().to_owned(),
+            };
             match i % 4 {
                 0 => drop(futures_util::future::join_all((0..5).map(|_| fan.cancel())).await),
                 1 => {
@@ -149,5 +153,26 @@ async fn buying_cancelling_and_expiring_at_once_lose_no_unit_and_lock_nobody_out
     sqlx::query("select pg_stat_clear_snapshot()").execute(&mut database).await.unwrap();
     let after: i64 = sqlx::query_scalar(deadlocks).fetch_one(&mut database).await.unwrap();
     assert_eq!(after, before, "deadlocks");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stock_row_that_somebody_holds_sheds_its_buyers_in_time() {
+    let house = House::open().await;
+    let promoter = house.promoter("Night Ferry Foundation").await;
+    let (one, two) = (promoter.festival("night-ferry").await, promoter.festival("low-tide").await);
+    let (pass, other_pass) = (one.pass("Weekend pass", 0b111).await, two.pass("Weekend pass", 0b111).await);
+    let (offer, other) = (one.offer(&pass, 10, 13900).await, two.offer(&other_pass, 10, 13900).await);
+    let mut database = house.database().await;
+    let mut lock = sqlx::Connection::begin(&mut database).await.unwrap();
+    sqlx::query("select * from stocks where festival_id = $1 for update").bind(i32::try_from(one.id).unwrap()).execute(&mut *lock).await.unwrap();
+    let begin = std::time::Instant::now();
+    let shed = house.anybody().place(&key(), "mara@x.example", &[(&offer, 1)]).await;
+    assert_eq!((shed.status, shed.problem()), (503, "unavailable"));
+    assert!(shed.retry_after.is_some() && begin.elapsed().as_secs_f64() < 3.5);
+    // Another festival still sells.
+    house.anybody().order("mara@x.example", &[(&other, 1)]).await;
+    lock.rollback().await.unwrap();
+    house.anybody().order("mara@x.example", &[(&offer, 1)]).await;
     house.close().await;
 }

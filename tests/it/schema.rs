@@ -100,7 +100,7 @@ async fn the_app_role_can_neither_change_the_schema_nor_rewrite_history() {
         let options = house.owner.clone().username(role).password(&secrets().role_password(role));
         let mut conn = PgConnection::connect_with(&options).await.unwrap();
         let outcome = conn.execute(forbidden).await;
-        let code = outcome.err().and_then(|e| e.as_database_error().and_then(|e| e.code().map(|c| c.into_owned())));
+        let code = outcome.err().and_then(|e| e.as_database_error().and_then(|e| e.code().map(std::borrow::Cow::into_owned)));
         assert_eq!(code.as_deref(), Some("42501"), "{role}: {forbidden}");
     }
     house.close().await;

@@ -25,7 +25,8 @@ use crate::{
 /// What the bank asks.
 #[handler]
 pub async fn page(reader: Reader, app: Data<&App>, Path(id): Path<uuid::Uuid>) -> PageResult {
-    let intent = simulated::intent(&app, PaymentId(id)).await.map_err(Problem::from)?.filter(|_| app.settings.simulated_payments).ok_or_else(|| NOT_FOUND.problem())?;
+    let intent =
+        simulated::intent(&app, PaymentId(id)).await.map_err(Problem::from)?.filter(|_| app.settings.simulated_payments).ok_or_else(|| NOT_FOUND.problem())?;
     let shell = Shell { reader: &reader, title: reader.t("bank").into_owned(), festival: None, private: true, refresh: None };
     let open = intent.status == "pending";
     Ok(shell.page(&html! {
@@ -49,7 +50,8 @@ pub async fn page(reader: Reader, app: Data<&App>, Path(id): Path<uuid::Uuid>) -
 pub async fn decide(request: &Request, body: poem::Body, app: Data<&App>, Path(id): Path<uuid::Uuid>) -> PageResult {
     same_origin(request)?;
     let id = PaymentId(id);
-    let payment = payments::payment(&app.pools.web, id).await.map_err(Problem::from)?.filter(|_| app.settings.simulated_payments).ok_or_else(|| NOT_FOUND.problem())?;
+    let payment =
+        payments::payment(&app.pools.web, id).await.map_err(Problem::from)?.filter(|_| app.settings.simulated_payments).ok_or_else(|| NOT_FOUND.problem())?;
     let fields = fields(body).await?;
     // A browser sends the button that was pressed; a disabled one is not sent, so its default is to go back.
     let decision = match field(&fields, "decision") {

@@ -41,7 +41,15 @@ pub fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
 
 /// Places the order of a basket and sends the fan to its page.
 #[handler]
-pub async fn place(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, client: Data<&Client>, arrival: Data<&Arrival>, Path(slug): Path<String>) -> PageResult {
+pub async fn place(
+    request: &Request,
+    body: poem::Body,
+    reader: Reader,
+    app: Data<&App>,
+    client: Data<&Client>,
+    arrival: Data<&Arrival>,
+    Path(slug): Path<String>,
+) -> PageResult {
     same_origin(request)?;
     app.the::<Limits>().count(Limited::Order, &client)?;
     let festival = published(&app, &slug).await?;
@@ -58,9 +66,10 @@ pub async fn place(request: &Request, body: poem::Body, reader: Reader, app: Dat
         }
     }
     if wishes.is_empty() {
-        return Ok(refusal(&reader, &festival, "empty", String::new(), StatusCode::UNPROCESSABLE_ENTITY));
+        return Ok(refusal(&reader, &festival, "empty", "", StatusCode::UNPROCESSABLE_ENTITY));
     }
-    let buyer = Buyer { email: field(&fields, "email").trim().to_owned(), name: field(&fields, "name").trim().chars().take(120).collect(), language: reader.language };
+    let buyer =
+        Buyer { email: field(&fields, "email").trim().to_owned(), name: field(&fields, "name").trim().chars().take(120).collect(), language: reader.language };
     let key = field(&fields, "key");
     if key.len() < 16 {
         return Err(MALFORMED.problem().into());
@@ -75,7 +84,9 @@ pub async fn place(request: &Request, body: poem::Body, reader: Reader, app: Dat
 fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError) -> Response {
     let zone = &festival.terms.time_zone;
     let (key, detail) = match &error {
-        PlaceError::SoldOut(_, Availability::HeldOut) => ("held-out", reader.f("look-again", [("time", reader.language.at(app.clock.now() + orders::HOLD, zone).time())]).into_owned()),
+        PlaceError::SoldOut(_, Availability::HeldOut) => {
+            ("held-out", reader.f("look-again", [("time", reader.language.at(app.clock.now() + orders::HOLD, zone).time())]).into_owned())
+        }
         PlaceError::SoldOut(..) => ("sold-out", String::new()),
         PlaceError::NotYet(_, opens) => ("not-yet", reader.f("opens-at", [("moment", reader.language.at(*opens, zone).long())]).into_owned()),
         PlaceError::Over(_) => ("over", String::new()),
@@ -91,7 +102,7 @@ fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError) -
     };
     let problem = Problem::from(error);
     let status = StatusCode::from_u16(problem.kind.status).unwrap_or(StatusCode::CONFLICT);
-    let mut response = refusal(reader, festival, key, detail, status);
+    let mut response = refusal(reader, festival, key, &detail, status);
     if let Some(seconds) = problem.retry_after
         && let Ok(value) = seconds.to_string().parse()
     {
@@ -100,7 +111,7 @@ fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError) -
     response
 }
 
-fn refusal(reader: &Reader, festival: &Festival, key: &str, detail: String, status: StatusCode) -> Response {
+fn refusal(reader: &Reader, festival: &Festival, key: &str, detail: &str, status: StatusCode) -> Response {
     let title = reader.t(&format!("refusal-{key}")).into_owned();
     let shell = Shell { reader, title: title.clone(), festival: Some(festival), private: true, refresh: None };
     let lead = format!("{} {detail}", reader.t(&format!("refusal-{key}-lead")));

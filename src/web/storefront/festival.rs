@@ -130,7 +130,13 @@ pub async fn page(reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> 
     let sticker = cheapest.map(|price| {
         html! { p class="sticker" { span { (reader.t("from")) } b { (price.print_short()) } span { (reader.f("acts-count", [("count", acts.to_string())])) } } }
     });
-    let shell = Shell { reader: &reader, title: format!("{}: {}", f.terms.name.read(reader.language), reader.t("festival-title")), festival: Some(f), private: false, refresh: None };
+    let shell = Shell {
+        reader: &reader,
+        title: format!("{}: {}", f.terms.name.read(reader.language), reader.t("festival-title")),
+        festival: Some(f),
+        private: false,
+        refresh: None,
+    };
     Ok(shell.page(&html! {
         main class="gatefold" id="content" {
             (poster(&reader, f, &content.days, sticker.as_ref()))

@@ -34,7 +34,13 @@ pub async fn page(reader: Reader, app: Data<&App>, Path(slug): Path<String>, Que
     let now = app.clock.now();
     let day = chosen.day.and_then(|i| days.iter().find(|d| d.day_index == i)).or_else(|| days.iter().find(|d| d.covers(now))).or(days.first());
     let zone = &festival.terms.time_zone;
-    let shell = Shell { reader: &reader, title: format!("{}: {}", reader.t("line-up"), festival.terms.name.read(reader.language)), festival: Some(&festival), private: false, refresh: None };
+    let shell = Shell {
+        reader: &reader,
+        title: format!("{}: {}", reader.t("line-up"), festival.terms.name.read(reader.language)),
+        festival: Some(&festival),
+        private: false,
+        refresh: None,
+    };
     Ok(shell.page(&html! {
         main class="panel" id="content" {
             (index(&reader, &festival, "line-up"))

@@ -42,7 +42,10 @@ struct Opened {
 
 /// Opens an order by its secret; a wrong one and a missing one are the same.
 async fn open(app: &App, id: OrderId, secret: &str) -> Result<Opened, Problem> {
-    let order = orders::order(&app.pools.web, id).await?.filter(|o| app.secrets.is_link(Purpose::OrderLink, id.0, o.link_generation, secret)).ok_or_else(|| NOT_FOUND.problem())?;
+    let order = orders::order(&app.pools.web, id)
+        .await?
+        .filter(|o| app.secrets.is_link(Purpose::OrderLink, id.0, o.link_generation, secret))
+        .ok_or_else(|| NOT_FOUND.problem())?;
     let festival = festivals::one(&app.pools.web, id.festival()).await?.ok_or_else(|| NOT_FOUND.problem())?;
     let offers = offers::offers(&app.pools.web, id.festival()).await?;
     Ok(Opened { order, festival, offers })
@@ -264,7 +267,14 @@ pub async fn albums_of(reader: &Reader, app: &App, albums: &[library::Album]) ->
 
 /// Pays an order from its page.
 #[handler]
-pub async fn pay(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, arrival: Data<&Arrival>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+pub async fn pay(
+    request: &Request,
+    body: poem::Body,
+    reader: Reader,
+    app: Data<&App>,
+    arrival: Data<&Arrival>,
+    Path((id, secret)): Path<(uuid::Uuid, String)>,
+) -> PageResult {
     same_origin(request)?;
     let opened = open(&app, OrderId(id), &secret).await?;
     let url = order_url(&app, opened.order.order_id, opened.order.link_generation);

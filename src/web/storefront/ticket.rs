@@ -30,7 +30,12 @@ use crate::{
 /// What the database said.
 pub async fn stubs(reader: &Reader, app: &App, festival: &Festival, issued: &[Ticket]) -> Result<Markup, Problem> {
     let (pool, id) = (&app.pools.web, festival.festival_id);
-    let site = Site { days: festivals::days(pool, id).await?, zones: festivals::zones(pool, id).await?, passes: offers::passes(pool, id).await?, add_ons: offers::add_ons(pool, id).await? };
+    let site = Site {
+        days: festivals::days(pool, id).await?,
+        zones: festivals::zones(pool, id).await?,
+        passes: offers::passes(pool, id).await?,
+        add_ons: offers::add_ons(pool, id).await?,
+    };
     let mut all = Vec::with_capacity(issued.len());
     for (i, ticket) in issued.iter().enumerate() {
         let code = ticket.code_text(app).await?.ok_or_else(|| Problem::internal("the signing key cannot be opened"))?;
@@ -101,7 +106,13 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
     let stub = stubs(&reader, &app, &festival, std::slice::from_ref(&ticket)).await?;
     let albums = library::of_line(&app.pools.web, ticket.order_id, ticket.line_no).await.map_err(Problem::from)?;
     let music = albums_of(&reader, &app, &albums).await?;
-    let shell = Shell { reader: &reader, title: format!("{}: {}", reader.t("your-ticket"), festival.terms.name.read(reader.language)), festival: Some(&festival), private: true, refresh: None };
+    let shell = Shell {
+        reader: &reader,
+        title: format!("{}: {}", reader.t("your-ticket"), festival.terms.name.read(reader.language)),
+        festival: Some(&festival),
+        private: true,
+        refresh: None,
+    };
     Ok(shell.page(&html! {
         main class="gatefold" id="content" {
             section class="panel cover board" aria-label=(reader.t("your-ticket")) { (stub) }

@@ -1,0 +1,112 @@
+//! What the framework does not hold to in the document that it prints: its `String` reads numbers and booleans, too, and its
+//! 405 names no methods. Mended once, here, from the document itself.
+
+use std::collections::BTreeMap;
+
+use poem::{Body, Endpoint, IntoResponse, Middleware, Request, Response, http::HeaderValue};
+use serde_json::Value;
+
+use super::problem::{METHOD, Problem, Wrong, answer};
+
+/// The document as a middleware of the API.
+pub struct Contract {
+    document: std::sync::Arc<Value>,
+}
+
+impl Contract {
+    /// Holds the API to its document.
+    #[must_use]
+    pub fn new(document: Value) -> Self {
+        Self { document: std::sync::Arc::new(document) }
+    }
+}
+
+impl<E: Endpoint> Middleware<E> for Contract {
+    type Output = Held<E>;
+
+    fn transform(&self, inner: E) -> Held<E> {
+        let mut paths = BTreeMap::new();
+        for (path, item) in self.document["paths"].as_object().into_iter().flatten() {
+            let methods: BTreeMap<String, Option<Value>> = item
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(method, operation)| {
+                    let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+                    (method.to_uppercase(), (!schema.is_null()).then(|| schema.clone()))
+                })
+                .collect();
+            paths.insert(path.split('/').map(str::to_owned).collect(), methods);
+        }
+        Held { inner, document: self.document.clone(), paths }
+    }
+}
+
+/// The API behind its document.
+pub struct Held<E> {
+    inner: E,
+    document: std::sync::Arc<Value>,
+    paths: BTreeMap<Vec<String>, BTreeMap<String, Option<Value>>>,
+}
+
+impl<E: Endpoint> Endpoint for Held<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let Some(methods) = self.methods(request.uri().path()) else { return self.inner.call(request).await.map(IntoResponse::into_response) };
+        match methods.get(request.method().as_str()) {
+            None => {
+                let mut response = answer(&METHOD.problem(), None);
+                if let Ok(allow) = HeaderValue::from_str(&methods.keys().map(String::as_str).collect::<Vec<_>>().join(", ")) {
+                    response.headers_mut().insert("allow", allow);
+                }
+                return Ok(response);
+            }
+            Some(Some(schema)) => {
+                // The door read the body with a count.
+                let bytes = request.take_body().into_bytes().await.unwrap_or_default();
+                let wrong = serde_json::from_slice(&bytes).ok().and_then(|body: Value| self.no_text(schema, &body, String::new(), 0));
+                if let Some(pointer) = wrong {
+                    return Err(Problem::invalid(vec![Wrong::new(pointer, "a text is expected here")]).into());
+                }
+                request.set_body(Body::from(bytes));
+            }
+            Some(None) => {}
+        }
+        self.inner.call(request).await.map(IntoResponse::into_response)
+    }
+}
+
+impl<E> Held<E> {
+    /// The methods of an address: literal parts before parameters.
+    fn methods(&self, path: &str) -> Option<&BTreeMap<String, Option<Value>>> {
+        let parts: Vec<&str> = path.split('/').collect();
+        let fits = |template: &Vec<String>| template.len() == parts.len() && template.iter().zip(&parts).all(|(t, p)| t.starts_with('{') || t == p);
+        self.paths
+            .iter()
+            .filter(|(template, _)| fits(template))
+            .min_by_key(|(template, _)| template.iter().filter(|t| t.starts_with('{')).count())
+            .map(|(_, m)| m)
+    }
+
+    /// The first place where the document wants a text and the body has a number or a boolean.
+    fn no_text(&self, schema: &Value, body: &Value, pointer: String, depth: usize) -> Option<String> {
+        if depth > 16 {
+            return None;
+        }
+        if let Some(name) = schema["$ref"].as_str().and_then(|r| r.rsplit('/').next()) {
+            return self.no_text(&self.document["components"]["schemas"][name], body, pointer, depth + 1);
+        }
+        if let Some(all) = schema["allOf"].as_array() {
+            return all.iter().find_map(|part| self.no_text(part, body, pointer.clone(), depth + 1));
+        }
+        match body {
+            Value::Bool(_) | Value::Number(_) if schema["type"] == "string" => Some(pointer),
+            Value::Object(members) => {
+                members.iter().find_map(|(name, member)| self.no_text(&schema["properties"][name], member, format!("{pointer}/{name}"), depth + 1))
+            }
+            Value::Array(items) => items.iter().enumerate().find_map(|(i, item)| self.no_text(&schema["items"], item, format!("{pointer}/{i}"), depth + 1)),
+            _ => None,
+        }
+    }
+}

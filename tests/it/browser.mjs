@@ -1,0 +1,141 @@
+// Scenes in headless Chromium, by playwright-core: `node browser.mjs <scene> <json>`; the last line is what was seen.
+import { createRequire } from "node:module";
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync, existsSync } from "node:fs";
+import { inflateSync } from "node:zlib";
+import path from "node:path";
+
+const [, , name, json] = process.argv;
+const { modules, pictures, input } = JSON.parse(json);
+const { chromium } = createRequire(path.join(modules, "x.js"))("playwright-core");
+const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync) ?? execFileSync("which", ["chromium"]).toString().trim();
+const quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"];
+
+const errors = [];
+const watch = (page) => {
+  page.on("pageerror", (error) => errors.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+};
+const sideways = [];
+const look = async (page, what) => {
+  if (await page.evaluate(() => document.documentElement.scrollWidth > innerWidth + 1)) sideways.push(what);
+  await page.screenshot({ path: path.join(pictures, `${what}.png`), fullPage: true });
+};
+
+const scenes = {
+  /** From the page of the festival to the ticket, on a screen of 390 pixels; then a look at 320 and 1440. */
+  async buy() {
+    const browser = await chromium.launch({ executablePath, args: quiet });
+    const context = await browser.newContext({ viewport: { width: 390, height: 844 }, locale: "en-GB" });
+    const page = await context.newPage();
+    watch(page);
+    await page.goto(`${input.url}/f/${input.slug}`);
+    await look(page, "festival-390");
+    await page.selectOption(`select[name="offer-${input.offer}"]`, "2");
+    await page.fill("#email", input.email);
+    await page.fill("#name", "Mara Lindqvist");
+    await page.click("button:has-text('Hold for 10 minutes')");
+    await page.waitForSelector("[data-until]");
+    const held = /until \d\d:\d\d:\d\d/.test(await page.textContent("[role=timer]"));
+    await look(page, "held-390");
+    await page.check("input[value=simulated]");
+    await page.check("input[name=terms]");
+    await page.click("button.broad");
+    await page.waitForSelector("button[value=pay]");
+    await look(page, "bank-390");
+    await page.click("button[value=pay]");
+    await page.waitForSelector(".ticket");
+    await look(page, "order-390");
+    const tickets = await page.locator(".ticket").count();
+    const picture = path.join(pictures, "ticket-code.png");
+    await page.locator(".ticket .code").first().screenshot({ path: picture });
+    await page.locator("[data-track] .play").first().click();
+    const plays = await page.waitForFunction(() => document.querySelector("audio").currentTime > 0, null, { timeout: 15000 }).then(() => true, () => false);
+    const address = page.url();
+    for (const width of [320, 1440]) {
+      await page.setViewportSize({ width, height: 900 });
+      for (const [what, url] of [["order", address], ["festival", `${input.url}/f/${input.slug}`], ["chinese", `${input.url}/f/${input.slug}?lang=zh`], ["wall", `${input.url}/?lang=en`], ["nothing", `${input.url}/nothing`]]) {
+        if (what === "nothing") errors.length = 0;
+        await page.goto(url);
+        await look(page, `${what}-${width}`);
+      }
+    }
+    await browser.close();
+    // A missing page is said as 404, which the console repeats.
+    return { tickets, held, plays, picture, sideways, errors: errors.filter((e) => !e.includes("404")) };
+  },
+
+  /** A phone is paired; its camera, fed with the picture of the ticket, is read; the same ticket again is refused. */
+  async gate() {
+    const video = path.join(pictures, "camera.y4m");
+    writeFileSync(video, y4m(input.picture));
+    const browser = await chromium.launch({ executablePath, args: [...quiet, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", `--use-file-for-fake-video-capture=${video}`] });
+    const context = await browser.newContext({ viewport: { width: 390, height: 844 }, permissions: ["camera"] });
+    const page = await context.newPage();
+    watch(page);
+    await page.goto(`${input.url}/gate`);
+    await look(page, "gate-pair-390");
+    await page.fill("#code", input.pairing_code);
+    await page.fill("#name", "lane 1");
+    await page.click("button.broad");
+    const verdicts = [];
+    for (let n = 0; n < 2; n++) {
+      await page.waitForSelector("[data-verdict]", { timeout: 60000 });
+      verdicts.push(await page.getAttribute("[data-verdict]", "data-verdict"));
+      await look(page, `gate-${verdicts[n]}-390`);
+      // The code stays in front of the camera: it is presented again after it was looked at for the first time.
+      await page.evaluate(() => { const now = Date.now; Date.now = () => now() + 10000 * (window.later = (window.later ?? 0) + 1); });
+      await page.click("[data-next]");
+    }
+    await browser.close();
+    return { verdicts, errors };
+  },
+};
+
+/** A grey picture (PNG without interlace, as Chromium writes it) as a still video of 640 x 640, uncompressed. */
+function y4m(file) {
+  const { width, height, grey } = png(readFileSync(file));
+  const side = 640;
+  const luma = Buffer.alloc(side * side, 235);
+  const scale = 480 / width;
+  for (let y = 0; y < 480; y++) for (let x = 0; x < 480; x++) {
+    const value = grey[Math.min(height - 1, Math.floor(y / scale)) * width + Math.min(width - 1, Math.floor(x / scale))];
+    luma[(y + 80) * side + x + 80] = 16 + (value * 219) / 255;
+  }
+  const chroma = Buffer.alloc((side * side) / 2, 128);
+  const frames = Array.from({ length: 10 }, () => [Buffer.from("FRAME\n"), luma, chroma]).flat();
+  return Buffer.concat([Buffer.from(`YUV4MPEG2 W${side} H${side} F10:1 Ip A1:1 C420jpeg\n`), ...frames]);
+}
+
+/** The pixels of a PNG of 8 bits, RGB or RGBA, in grey. */
+function png(bytes) {
+  const width = bytes.readUInt32BE(16);
+  const height = bytes.readUInt32BE(20);
+  const channels = bytes[25] === 6 ? 4 : 3;
+  const data = [];
+  for (let at = 8; at < bytes.length; ) {
+    const length = bytes.readUInt32BE(at);
+    if (bytes.toString("latin1", at + 4, at + 8) === "IDAT") data.push(bytes.subarray(at + 8, at + 8 + length));
+    at += length + 12;
+  }
+  const raw = inflateSync(Buffer.concat(data));
+  const stride = width * channels;
+  const pixels = Buffer.alloc(stride * height);
+  for (let y = 0; y < height; y++) {
+    const filter = raw[y * (stride + 1)];
+    for (let x = 0; x < stride; x++) {
+      const left = x >= channels ? pixels[y * stride + x - channels] : 0;
+      const up = y ? pixels[(y - 1) * stride + x] : 0;
+      const corner = y && x >= channels ? pixels[(y - 1) * stride + x - channels] : 0;
+      const p = left + up - corner;
+      const near = [left, up, corner].reduce((a, b) => (Math.abs(p - b) < Math.abs(p - a) ? b : a));
+      pixels[y * stride + x] = raw[y * (stride + 1) + 1 + x] + [0, left, up, (left + up) >> 1, near][filter];
+    }
+  }
+  const grey = Buffer.alloc(width * height);
+  for (let i = 0; i < grey.length; i++) grey[i] = (pixels[i * channels] * 3 + pixels[i * channels + 1] * 6 + pixels[i * channels + 2]) / 10;
+  return { width, height, grey };
+}
+
+const seen = await scenes[name]();
+console.log(JSON.stringify(seen));

@@ -1,0 +1,51 @@
+//! What people see, in headless Chromium: a fan buys on a phone, a gate with a camera lets in once and then refuses.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::{
+    house::{House, folder},
+    releases::bundle,
+};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/browser.mjs");
+
+/// Runs a scene of `browser.mjs` and returns what it saw.
+async fn scene(name: &str, input: &Value) -> Value {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/node/node_modules");
+    let modules = PathBuf::from(std::env::var_os("GATEFOLD_NODE_MODULES").unwrap_or_else(|| own.into()));
+    assert!(modules.join("playwright-core").exists(), "playwright-core is missing; run tests/run");
+    let pictures = folder().join("pictures");
+    std::fs::create_dir_all(&pictures).unwrap();
+    let input = json!({ "modules": modules, "pictures": pictures, "input": input });
+    let run = Command::new("node").arg(SCRIPT).arg(name).arg(input.to_string()).kill_on_drop(true).output();
+    let done = tokio::time::timeout(std::time::Duration::from_secs(180), run).await.expect("the browser took too long").unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success(), "{name}: {said}\n{}", String::from_utf8_lossy(&done.stderr));
+    serde_json::from_str(said.lines().last().unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fan_buys_on_a_phone_and_the_gate_reads_the_ticket_from_its_camera() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let offer = bundle(&festival, &pass, 10).await;
+    let bought = scene("buy", &json!({ "url": house.url, "slug": "night-ferry", "offer": offer, "email": "mara@lindqvist.example" })).await;
+    assert_eq!(bought["tickets"], 2);
+    assert_eq!(bought["held"], true, "the hold is shown with its moment");
+    assert_eq!(bought["plays"], true, "the album plays");
+    assert!(bought["sideways"].as_array().unwrap().is_empty(), "pages that scroll sideways: {}", bought["sideways"]);
+    assert!(bought["errors"].as_array().unwrap().is_empty(), "errors of the browser: {}", bought["errors"]);
+    assert_eq!(festival.stock(&offer).await, (0, 2));
+
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    let pairing = festival.promoter.make(&festival.path("/pairings"), json!({ "gate_id": festival.gate })).await;
+    let gate = scene("gate", &json!({ "url": house.url, "pairing_code": pairing["pairing_code"], "picture": bought["picture"] })).await;
+    assert_eq!(gate["verdicts"], json!(["admitted", "refused"]), "{gate}");
+    assert!(gate["errors"].as_array().unwrap().is_empty(), "errors of the browser: {}", gate["errors"]);
+    house.run_workers().await;
+    house.close().await;
+}

@@ -60,7 +60,7 @@ pub fn document() -> Value {
 /// What may be left out may be null, too: the framework reads both alike and does not print it.
 fn optional_may_be_null(schema: &mut Value) {
     let required: Vec<String> = schema["required"].as_array().into_iter().flatten().filter_map(|n| n.as_str().map(str::to_owned)).collect();
-    for (name, property) in schema["properties"].as_object_mut().into_iter().flatten() {
+    for (name, property) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
         if required.contains(name) {
             continue;
         }

@@ -48,17 +48,17 @@ pub mod mail;
 pub mod webhooks;
 
 pub mod accounts;
-pub mod entry;
-pub mod festivals;
 pub mod keys;
-pub mod library;
+pub mod festivals;
 pub mod lineup;
+pub mod releases;
 pub mod offers;
 pub mod orders;
-pub mod payments;
-pub mod releases;
-pub mod reports;
 pub mod tickets;
+pub mod library;
+pub mod payments;
+pub mod entry;
+pub mod reports;
 
 // - the faces -
 pub mod api;

@@ -248,7 +248,11 @@ fn socket_folder(cluster: &Path, user: Option<&Unprivileged>) -> anyhow::Result<
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             let meta = std::fs::symlink_metadata(&folder)?;
-            ensure!(meta.is_dir() && meta.uid() == owner && meta.permissions().mode() & 0o777 == 0o700, "the folder {} is not ours; remove it", folder.display());
+            ensure!(
+                meta.is_dir() && meta.uid() == owner && meta.permissions().mode() & 0o777 == 0o700,
+                "the folder {} is not ours; remove it",
+                folder.display()
+            );
         }
         Err(error) => return Err(error).with_context(|| format!("the folder {} could not be made", folder.display())),
     }

@@ -209,11 +209,14 @@ async fn read_body(request: &mut Request, limit: usize) -> Result<(), Problem> {
         return Ok(());
     }
     let declared = request.header(header::CONTENT_LENGTH).and_then(|l| l.parse::<usize>().ok()).unwrap_or(0);
+    let reader = request.take_body().into_async_read();
     if declared > limit {
+        // A client that is still sending hears the answer only when somebody listens: for a while, to a bound.
+        let (mut rest, mut nowhere) = (reader.take(16 << 20), tokio::io::sink());
+        let _ = tokio::time::timeout(Duration::from_secs(5), tokio::io::copy(&mut rest, &mut nowhere)).await;
         return Err(problem::TOO_LARGE.because(format!("more than {limit} bytes")));
     }
     let mut bytes = Vec::with_capacity(declared);
-    let reader = request.take_body().into_async_read();
     let read = tokio::time::timeout(Duration::from_secs(15), reader.take(limit as u64 + 1).read_to_end(&mut bytes)).await;
     match read {
         Err(_) => Err(problem::MALFORMED.because("the body came too slowly")),

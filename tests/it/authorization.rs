@@ -342,7 +342,7 @@ impl World {
                 return answer(request.header("content-type", "application/octet-stream").header("gatefold-signature", signature).body(body)).await;
             }
             "cancel_order" | "publish_festival" | "revoke_device" | "complete_upload" => None,
-            "change_festival" | "change_offer" => Some(json!({})),
+            "change_festival" | "change_offer" | "create_set" => Some(json!({})),
             "change_tier" => Some(json!({ "name": { "en": "Now" }, "price": { "minor": 13900, "currency": "EUR" } })),
             "create_act" => Some(json!({ "name": format!("Act {fresh}") })),
             "create_add_on" => Some(json!({ "name": { "en": "Parking" } })),
@@ -364,7 +364,6 @@ impl World {
                 Some(json!({ "terms": { "title": "x", "artist": "y", "kind": "album", "language": "en", "about": { "en": "z" } }, "recording_ids": [] }))
             }
             "create_scan" => Some(json!({ "scan_id": uuid::Uuid::now_v7(), "ticket_code": self.code, "scanned_at": self.house.app.clock.now() })),
-            "create_set" => Some(json!({})),
             "create_stage" => Some(json!({ "name": { "en": "Crane" } })),
             "create_stock" => Some(json!({ "name": "beds", "capacity": 10 })),
             "create_upload" => Some(json!({ "purpose": "audio", "bytes": 10 })),

@@ -25,7 +25,7 @@ async fn a_published_running_order_goes_in_whole_and_twice_changes_nothing() {
     let import = || answer(promoter.request("POST", &format!("/v1/festivals/{id}/lineup-imports")).header("content-type", "text/csv").body(GLASTONBURY));
     let report = import().await.expect(201);
     assert_eq!((report["created"].as_i64(), report["refused"].as_i64(), report["stages_created"].as_i64()), (Some(240), Some(0), Some(10)), "{report}");
-    let after_midnight = report["lines"].as_array().unwrap().iter().filter(|l| l["remark"].as_str().is_some_and(|r| r.contains("after midnight"))).count();
+    let after_midnight = report["lines"].as_array().unwrap().iter().filter(|l| l["remark"].as_str().is_some_and(|r| r.contains("ends after midnight"))).count();
     assert_eq!(after_midnight, 11);
     // Every remark is about midnight: no line's day contradicts its times.
     assert!(report["lines"].as_array().unwrap().iter().filter_map(|l| l["remark"].as_str()).all(|r| r.contains("after midnight")), "{report}");

@@ -16,7 +16,7 @@ use crate::{
 
 /// aiosmtpd: keeps what it gets, refuses one recipient for good and another for now.
 const SERVER: &str = r#"
-import asyncio, os, sys
+import os, socket, sys
 from aiosmtpd.controller import Controller
 class Keep:
     async def handle_RCPT(self, server, session, envelope, address, options):
@@ -28,9 +28,10 @@ class Keep:
         n = len(os.listdir(sys.argv[1]))
         with open(os.path.join(sys.argv[1], f"{n:04}.eml"), "wb") as f: f.write(envelope.original_content)
         return "250 kept"
-controller = Controller(Keep(), hostname="127.0.0.1", port=0)
+free = socket.socket(); free.bind(("127.0.0.1", 0)); port = free.getsockname()[1]; free.close()
+controller = Controller(Keep(), hostname="127.0.0.1", port=port)
 controller.start()
-print(controller.server.sockets[0].getsockname()[1], flush=True)
+print(port, flush=True)
 sys.stdin.read()
 "#;
 

@@ -107,6 +107,7 @@ async fn one_ticket_at_32_gates_is_admitted_once() {
     assert!(repeats.iter().all(|r| r == &repeats[0]));
     let scans = festival.promoter.get(&festival.path("/scans?limit=200")).await.expect(200);
     assert_eq!(scans["items"].as_array().unwrap().len(), 33);
+    house.run_workers().await;
     house.close().await;
 }
 

@@ -25,6 +25,10 @@ use crate::{app::App, id::FestivalId};
 
 /// How many requests of a lane may wait before the next is turned away.
 const QUEUE: usize = 4_096;
+/// How long an idle lane stays.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long one attempt may take although the database has time-outs of its own: a network that swallows packets has none.
+const ATTEMPT: Duration = Duration::from_secs(8);
 /// How long a request may be on its way from the door to its batch.
 pub const DEADLINE: Duration = Duration::from_secs(3);
 
@@ -132,7 +136,16 @@ impl<K: Kind> Lanes<K> {
 /// The worker of one lane.
 async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver<Waiting<K>>) {
     let mut batch = Vec::with_capacity(K::MOST);
-    while queue.recv_many(&mut batch, K::MOST).await > 0 {
+    loop {
+        match tokio::time::timeout(IDLE, queue.recv_many(&mut batch, K::MOST)).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(_) => {
+                // Nobody came for a while: what slipped in meanwhile is worked off, then the lane ends and the next request makes a new one.
+                queue.close();
+                continue;
+            }
+        }
         metrics::gauge!("gatefold_batch_queue", "kind" => K::NAME).set(count(queue.len()));
         let now = Instant::now();
         let (alive, late): (Vec<_>, Vec<_>) = batch.drain(..).partition(|w| w.deadline > now && !w.answer.is_closed());
@@ -204,24 +217,33 @@ async fn settle<K: Kind>(app: &App, festival: FestivalId, requests: &[K::Request
 async fn attempt<K: Kind>(app: &App, festival: FestivalId, part: &[K::Request]) -> Result<Vec<K::Answer>, Trouble> {
     let mut again = 0;
     loop {
-        let mut conn = K::pool(app).acquire().await?;
-        let mut tx = conn.begin().await?;
-        let (at_commit, outcome) = match K::run(app, &mut tx, festival, part).await {
-            Ok(answers) => {
-                debug_assert_eq!(answers.len(), part.len(), "one answer for each request");
-                (true, tx.commit().await.map(|()| answers).map_err(Trouble::Database))
-            }
-            Err(trouble) => {
-                let _ = tx.rollback().await;
-                (false, Err(trouble))
-            }
-        };
+        let mut at_commit = false;
+        let outcome = tokio::time::timeout(ATTEMPT, once::<K>(app, festival, part, &mut at_commit)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(Trouble::Database(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))));
         match outcome {
             Err(trouble) if again < 2 && (is_conflict(&trouble) || (at_commit && again < 1 && !is_answer(&trouble))) => {
                 again += 1;
                 metrics::counter!("gatefold_batch_again_total", "kind" => K::NAME).increment(1);
             }
             outcome => return outcome,
+        }
+    }
+}
+
+/// Begin, decide, commit. Dropped half way, the connection rolls back or is thrown away by its pool.
+async fn once<K: Kind>(app: &App, festival: FestivalId, part: &[K::Request], at_commit: &mut bool) -> Result<Vec<K::Answer>, Trouble> {
+    let mut conn = K::pool(app).acquire().await?;
+    let mut tx = conn.begin().await?;
+    match K::run(app, &mut tx, festival, part).await {
+        Ok(answers) => {
+            debug_assert_eq!(answers.len(), part.len(), "one answer for each request");
+            *at_commit = true;
+            tx.commit().await?;
+            Ok(answers)
+        }
+        Err(trouble) => {
+            let _ = tx.rollback().await;
+            Err(trouble)
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     app::{App, Pools, Registry},
     clock::Clock,
     config::Settings,
-    entry,
+    entry, festivals,
     files::Files,
     http::{
         contract::Contract,
@@ -38,6 +38,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(Limits::default())
         .with(accounts::DeviceCache::default())
         .with(accounts::LastUsed::default())
+        .with(festivals::Published::default())
         .with(keys::Rings::default())
         .with(entry::Catalogs::default())
         .with(entry::Forgeries::default())

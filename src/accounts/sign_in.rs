@@ -32,8 +32,9 @@ pub async fn ask(app: &App, address: &str, language: Language) -> Result<SignInI
         return Ok(id);
     }
     let mut tx = app.pools.web.begin().await?;
-    if store::insert_sign_in(&mut tx, id, &email_key(address), now, AN_HOUR).await? {
-        let draft = Draft { thing: id.0, kind: "sign_in", lane: Lane::SignIn, language, recipient: address.to_owned() };
+    if let Some(known) = store::insert_sign_in(&mut tx, id, &email_key(address), now, AN_HOUR).await? {
+        let recipient = known.unwrap_or_else(|| address.to_owned());
+        let draft = Draft { thing: id.0, kind: "sign_in", lane: Lane::SignIn, language, recipient };
         mail::queue(&mut tx, FestivalId::HOUSE, &[draft], now).await?;
     }
     tx.commit().await?;

@@ -141,7 +141,16 @@ pub async fn promoter_name(app: &App, promoter: PromoterId) -> Result<Option<Str
 
 // - signing in -
 
-pub(super) async fn insert_sign_in(conn: &mut PgConnection, id: SignInId, key: &str, now: DateTime<Utc>, most: i64) -> Result<bool, sqlx::Error> {
+/// Writes a sign-in; answers where its email goes: to the address that the member has, never to another spelling of its key.
+pub(super) async fn insert_sign_in(
+    conn: &mut PgConnection,
+    id: SignInId,
+    key: &str,
+    now: DateTime<Utc>,
+    most: i64,
+) -> Result<Option<Option<String>>, sqlx::Error> {
+    // Parallel asks for one address are counted one after the other.
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))").bind(key).execute(&mut *conn).await?;
     let done = sqlx::query(
         "insert into sign_ins (sign_in_id, member_id, email_key, asked_at, tries) \
          select $1, (select m.member_id from members m where m.email_key = $2 and m.removed_at is null order by m.created_at limit 1), $2, $3, 0 \
@@ -152,9 +161,13 @@ pub(super) async fn insert_sign_in(conn: &mut PgConnection, id: SignInId, key: &
     .bind(now)
     .bind(now - TimeDelta::hours(1))
     .bind(most)
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(done.rows_affected() == 1)
+    let email: Option<String> = sqlx::query_scalar("select m.email from sign_ins s join members m on m.member_id = s.member_id where s.sign_in_id = $1")
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    Ok((done.rows_affected() == 1).then_some(email))
 }
 
 /// Begins the life of a sign-in; `None` when its address belongs to nobody.

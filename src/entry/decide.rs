@@ -90,6 +90,23 @@ fn admitted(day_index: Option<i16>, effect: Effect) -> Decision {
 
 /// Decides a presentation of a well signed code of a ticket on the list.
 pub(super) fn decide(known: &Known, rules: Option<&Rules>, days: &[Day], presented: &Presented) -> Decision {
+    let living = |day: i16| known.entries.iter().filter(move |e| e.day_index == day && e.undone_at.is_none());
+    // Whoever wants to leave may leave, and a mistake may be taken back, whatever became of the ticket or the day.
+    let last_open = known.entries.iter().rev().find(|e| e.undone_at.is_none() && e.left_at.is_none());
+    match presented.kind {
+        ScanKind::Exit => {
+            let effect = last_open.filter(|_| known.kind == TicketKind::Pass).map_or(Effect::None, |e| Effect::Leave(e.day_index, e.entry_no));
+            return admitted(last_open.map(|e| e.day_index), effect);
+        }
+        ScanKind::Undo => {
+            let own = last_open.filter(|e| e.device_id.is_none_or(|d| d == presented.device_id) && presented.at - e.entered_at <= UNDO);
+            return match own {
+                Some(entry) => admitted(Some(entry.day_index), Effect::Undo(entry.day_index, entry.entry_no)),
+                None => refused(Reason::Unknown, last_open.map(|e| e.day_index)),
+            };
+        }
+        ScanKind::Entry | ScanKind::Look => {}
+    }
     if i16::from(presented.generation) != known.generation {
         return refused(Reason::Revoked, None);
     }
@@ -99,7 +116,6 @@ pub(super) fn decide(known: &Known, rules: Option<&Rules>, days: &[Day], present
         TicketStatus::Exchanged => return refused(Reason::Exchanged, None),
         TicketStatus::Void => return refused(Reason::Revoked, None),
     }
-    let living = |day: i16| known.entries.iter().filter(move |e| e.day_index == day && e.undone_at.is_none());
     if known.kind == TicketKind::AddOn {
         // An add-on is collected once; day 0 stands for "whenever".
         return match living(0).next() {
@@ -114,18 +130,6 @@ pub(super) fn decide(known: &Known, rules: Option<&Rules>, days: &[Day], present
     };
     let index = day.day_index;
     let open = living(index).find(|e| e.left_at.is_none());
-    match presented.kind {
-        // An exit never fails: whoever wants to leave may leave.
-        ScanKind::Exit => return admitted(Some(index), open.map_or(Effect::None, |e| Effect::Leave(index, e.entry_no))),
-        ScanKind::Undo => {
-            let own = open.filter(|e| e.device_id.is_none_or(|d| d == presented.device_id) && presented.at - e.entered_at <= UNDO);
-            return match own {
-                Some(entry) => admitted(Some(index), Effect::Undo(index, entry.entry_no)),
-                None => refused(Reason::Unknown, Some(index)),
-            };
-        }
-        ScanKind::Entry | ScanKind::Look => {}
-    }
     if known.day_mask >> index & 1 == 0 {
         return refused(Reason::WrongDay, Some(index));
     }
@@ -247,6 +251,8 @@ mod tests {
         let exit = Presented { kind: ScanKind::Exit, ..presented() };
         assert_eq!(decide(&inside, Some(&rules()), &days(), &exit).effect, Effect::Leave(0, 1));
         assert_eq!(verdict(&known(), &rules(), &exit), (Verdict::Admitted, None));
+        let after_the_day = Presented { at: at("2026-06-20T03:00:01Z"), generation: 9, ..exit.clone() };
+        assert_eq!(decide(&inside, Some(&rules()), &days(), &after_the_day).effect, Effect::Leave(0, 1));
         let left = Known { entries: vec![entered(1, Some("2026-06-19T17:55:00Z"))], ..known() };
         assert_eq!(decide(&left, Some(&rules()), &days(), &presented()).effect, Effect::Enter(0, 2));
     }
@@ -279,5 +285,11 @@ mod tests {
         assert_eq!(decide(&locker, None, &[], &presented()).effect, Effect::Enter(0, 1));
         let collected = Known { entries: vec![entered(1, None)], ..locker };
         assert_eq!(decide(&collected, None, &[], &presented()).reason, Some(Reason::Exchanged));
+        // What was handed over by mistake is taken back; an exit or an undo never collects.
+        let undo = Presented { kind: ScanKind::Undo, ..presented() };
+        assert_eq!(decide(&collected, None, &[], &undo).effect, Effect::Undo(0, 1));
+        let waiting = Known { entries: Vec::new(), ..collected };
+        assert_eq!(decide(&waiting, None, &[], &undo).verdict, Verdict::Refused);
+        assert_eq!(decide(&waiting, None, &[], &Presented { kind: ScanKind::Exit, ..presented() }).effect, Effect::None);
     }
 }

@@ -76,8 +76,11 @@ pub struct NewGate {
 /// Festivals.
 pub struct FestivalsApi;
 
-/// A festival that the caller may see: published, or their own.
-async fn visible(app: &App, festival: FestivalId, staff: Option<&crate::accounts::Staff>) -> Result<Festival, Problem> {
+/// A festival that the caller may see: published, or their own with the scope `catalog:read`.
+///
+/// # Errors
+/// A problem `not-found`.
+pub async fn visible(app: &App, festival: FestivalId, staff: Option<&crate::accounts::Staff>) -> Result<Festival, Problem> {
     let found = super::one(&app.pools.web, festival).await?.ok_or_else(|| NOT_FOUND.problem())?;
     let own = staff.is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival) && s.may(Scope::CatalogRead).is_ok());
     if found.published_at.is_some() || own { Ok(found) } else { Err(NOT_FOUND.problem()) }

@@ -5,6 +5,12 @@
 pub mod api;
 mod store;
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
 use chrono::{DateTime, Utc};
 use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
@@ -326,4 +332,28 @@ pub async fn add(app: &App, staff: &Staff, festival: FestivalId, site: &Site) ->
 /// What the database said.
 pub async fn insert_imported(conn: &mut PgConnection, festival: FestivalId, site: &Site) -> Result<(), sqlx::Error> {
     store::insert_site(conn, festival, site).await
+}
+
+/// Which festivals were published when it was last looked, at most a second ago; made-up numbers too, to a bound.
+#[derive(Default)]
+pub struct Published(Mutex<HashMap<FestivalId, (bool, Instant)>>);
+
+/// Whether fans may buy from a festival, at most a second old.
+///
+/// # Errors
+/// What the database said.
+pub async fn is_published(app: &App, festival: FestivalId) -> Result<bool, sqlx::Error> {
+    let known = &app.the::<Published>().0;
+    if let Some((published, looked)) = known.lock().unwrap_or_else(PoisonError::into_inner).get(&festival)
+        && looked.elapsed() < Duration::from_secs(1)
+    {
+        return Ok(*published);
+    }
+    let published = store::one(&app.pools.web, festival).await?.is_some_and(|f| f.published_at.is_some());
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() > 4_096 {
+        known.clear();
+    }
+    known.insert(festival, (published, Instant::now()));
+    Ok(published)
 }

@@ -1,5 +1,5 @@
 //! What the framework does not hold to in the document that it prints: its `String` reads numbers and booleans, too, and its
-//! 405 names no methods. Mended once, here, from the document itself.
+//! 405 names no methods. A text with NUL, which Postgres cannot keep, is refused before it meets a batch. Mended once, here, from the document itself.
 
 use std::collections::BTreeMap;
 
@@ -65,9 +65,12 @@ impl<E: Endpoint> Endpoint for Held<E> {
             Some(Some(schema)) => {
                 // The door read the body with a count.
                 let bytes = request.take_body().into_bytes().await.unwrap_or_default();
-                let wrong = serde_json::from_slice(&bytes).ok().and_then(|body: Value| self.no_text(schema, &body, String::new(), 0));
-                if let Some(pointer) = wrong {
-                    return Err(Problem::invalid(vec![Wrong::new(pointer, "a text is expected here")]).into());
+                if let Ok(body) = serde_json::from_slice::<Value>(&bytes) {
+                    let wrong = self.no_text(schema, &body, String::new(), 0).map(|pointer| Wrong::new(pointer, "a text is expected here"));
+                    let nul = || nul_in(&body, String::new()).map(|pointer| Wrong::new(pointer, "the character NUL cannot be kept"));
+                    if let Some(wrong) = wrong.or_else(nul) {
+                        return Err(Problem::invalid(vec![wrong]).into());
+                    }
                 }
                 request.set_body(Body::from(bytes));
             }
@@ -108,5 +111,17 @@ impl<E> Held<E> {
             Value::Array(items) => items.iter().enumerate().find_map(|(i, item)| self.no_text(&schema["items"], item, format!("{pointer}/{i}"), depth + 1)),
             _ => None,
         }
+    }
+}
+
+/// The first text with a NUL, in values and in names.
+fn nul_in(body: &Value, pointer: String) -> Option<String> {
+    match body {
+        Value::String(text) => text.contains('\0').then_some(pointer),
+        Value::Object(members) => {
+            members.iter().find_map(|(name, member)| if name.contains('\0') { Some(pointer.clone()) } else { nul_in(member, format!("{pointer}/{name}")) })
+        }
+        Value::Array(items) => items.iter().enumerate().find_map(|(i, item)| nul_in(item, format!("{pointer}/{i}"))),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
     }
 }

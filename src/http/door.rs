@@ -3,7 +3,15 @@
 //! poem's own server has no header timer and no `TCP_NODELAY`; its body limit believes Content-Length (3-contract, 12).
 //! Hence this loop on hyper-util, a byte counter and a deadline of our own.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -31,6 +39,8 @@ use crate::app::App;
 const CONNECTIONS: usize = 20_000;
 /// How long a request may take, reading its body included. Downloads stream after it.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// How long a connection may be open without a request.
+const SILENCE: Duration = Duration::from_secs(10);
 /// How long a drain may take before connections are cut.
 const DRAIN: Duration = Duration::from_secs(25);
 
@@ -58,8 +68,11 @@ pub async fn serve(listener: TcpListener, endpoint: Arc<BoxEndpoint<'static>>, m
         };
         let _ = socket.set_nodelay(true);
         let endpoint = endpoint.clone();
+        let spoke = Arc::new(AtomicBool::new(false));
+        let heard = spoke.clone();
         let service = hyper::service::service_fn(move |request| {
             let endpoint = endpoint.clone();
+            heard.store(true, Ordering::Relaxed);
             async move {
                 let request: Request =
                     (request, LocalAddr(Addr::SocketAddr(local)), RemoteAddr(Addr::SocketAddr(remote)), poem::http::uri::Scheme::HTTP).into();
@@ -68,7 +81,16 @@ pub async fn serve(listener: TcpListener, endpoint: Arc<BoxEndpoint<'static>>, m
         });
         let connection = graceful.watch(builder.serve_connection(TokioIo::new(socket), service).into_owned());
         tokio::spawn(async move {
-            let _ = connection.await;
+            // Who says nothing, or only half a preface, is not kept: no timer of hyper runs before it knows the version.
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                _ = &mut connection => {}
+                () = tokio::time::sleep(SILENCE) => {
+                    if spoke.load(Ordering::Relaxed) {
+                        let _ = connection.await;
+                    }
+                }
+            }
             drop(permit);
         });
     }
@@ -106,7 +128,7 @@ fn body_limit(path: &str) -> usize {
 
 /// What every request passes: id, arrival, address, counted body, deadline, problems with their id, headers, log line.
 pub struct Door<E> {
-    inner: E,
+    inner: Arc<E>,
     app: App,
     error_page: fn(&App, &Asked, &Problem) -> Option<Response>,
 }
@@ -127,11 +149,11 @@ pub struct Asked {
 impl<E: Endpoint> Door<E> {
     /// Puts the door in front of an endpoint. `error_page` makes the page of a problem for readers of pages.
     pub fn new(app: App, inner: E, error_page: fn(&App, &Asked, &Problem) -> Option<Response>) -> Self {
-        Self { inner, app, error_page }
+        Self { inner: Arc::new(inner), app, error_page }
     }
 }
 
-impl<E: Endpoint> Endpoint for Door<E> {
+impl<E: Endpoint + 'static> Endpoint for Door<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
@@ -192,14 +214,12 @@ impl<E: Endpoint> Door<E> {
 }
 
 /// Runs the endpoint in a task of its own: a client that hangs up does not cut a mutation in half; a panic is our mistake.
-async fn guarded<E: Endpoint>(inner: &E, request: Request) -> poem::Result<Response> {
-    use futures_util::FutureExt;
-    match std::panic::AssertUnwindSafe(inner.call(request)).catch_unwind().await {
-        Ok(outcome) => outcome.map(IntoResponse::into_response),
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(Problem::internal(text.unwrap_or_else(|| "a panic".to_owned())).into())
-        }
+async fn guarded<E: Endpoint + 'static>(inner: &Arc<E>, request: Request) -> poem::Result<Response> {
+    let inner = inner.clone();
+    let running = tokio::spawn(async move { inner.call(request).await.map(IntoResponse::into_response) });
+    match running.await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(Problem::internal(error).into()),
     }
 }
 

@@ -14,9 +14,9 @@ use crate::{
         guard::{Anyone, AsStaff, reach},
     },
     app::App,
-    festivals,
+    festivals::{self, api::visible},
     http::{
-        problem::{Changing, Created, NOT_FOUND, Or, Problem, Usual},
+        problem::{Changing, Created, NOT_FOUND, Or, Usual},
         tags::Chapter,
     },
     id::FestivalId,
@@ -36,12 +36,6 @@ pub enum RunningOrder {
 /// Acts, sets and imports.
 pub struct LineupApi;
 
-async fn visible(app: &App, festival: FestivalId, who: &Anyone) -> Result<(), Problem> {
-    let found = festivals::one(&app.pools.web, festival).await?.ok_or_else(|| NOT_FOUND.problem())?;
-    let own = who.0.as_ref().is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival) && s.may(Scope::CatalogRead).is_ok());
-    if found.published_at.is_some() || own { Ok(()) } else { Err(NOT_FOUND.problem()) }
-}
-
 #[OpenApi(prefix_path = "/v1", tag = "Chapter::LineUp")]
 impl LineupApi {
     /// List the acts of a festival
@@ -49,7 +43,7 @@ impl LineupApi {
     /// By their row on the poster, at most 5,000.
     #[oai(path = "/festivals/:festival_id/acts", method = "get", operation_id = "list_acts")]
     async fn list_acts(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<PerformingAct>>, Or<Usual>> {
-        visible(&app, *festival_id, &who).await?;
+        visible(&app, *festival_id, who.0.as_ref()).await?;
         Ok(Json(Page { items: super::acts(&app.pools.web, *festival_id).await?, next: None }))
     }
 
@@ -75,7 +69,7 @@ impl LineupApi {
     /// By time, at most 5,000; sets without a time come last.
     #[oai(path = "/festivals/:festival_id/sets", method = "get", operation_id = "list_sets")]
     async fn list_sets(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Set>>, Or<Usual>> {
-        visible(&app, *festival_id, &who).await?;
+        visible(&app, *festival_id, who.0.as_ref()).await?;
         Ok(Json(Page { items: super::sets(&app.pools.web, *festival_id).await?, next: None }))
     }
 

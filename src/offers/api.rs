@@ -17,10 +17,10 @@ use crate::{
     },
     app::App,
     fault::Fault,
-    festivals,
+    festivals::{self, api::visible},
     http::{
         patch::{merge_patch, version_of},
-        problem::{Changing, Created, NOT_FOUND, Or, Problem, Usual},
+        problem::{Changing, Created, NOT_FOUND, Or, Usual},
         tags::Chapter,
     },
     id::{FestivalId, OfferId, StockId},
@@ -60,12 +60,6 @@ pub struct Resize {
 /// Passes, add-ons, offers and stock.
 pub struct OffersApi;
 
-async fn visible(app: &App, festival: FestivalId, who: &Anyone) -> Result<(), Problem> {
-    let found = festivals::one(&app.pools.web, festival).await?.ok_or_else(|| NOT_FOUND.problem())?;
-    let own = who.0.as_ref().is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival) && s.may(Scope::CatalogRead).is_ok());
-    if found.published_at.is_some() || own { Ok(()) } else { Err(NOT_FOUND.problem()) }
-}
-
 #[OpenApi(prefix_path = "/v1", tag = "Chapter::Offers")]
 impl OffersApi {
     /// List the passes of a festival
@@ -73,7 +67,7 @@ impl OffersApi {
     /// By their number.
     #[oai(path = "/festivals/:festival_id/passes", method = "get", operation_id = "list_passes")]
     async fn list_passes(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Pass>>, Or<Usual>> {
-        visible(&app, *festival_id, &who).await?;
+        visible(&app, *festival_id, who.0.as_ref()).await?;
         Ok(Json(Page { items: super::passes(&app.pools.web, *festival_id).await?, next: None }))
     }
 
@@ -99,7 +93,7 @@ impl OffersApi {
     /// By their number.
     #[oai(path = "/festivals/:festival_id/add-ons", method = "get", operation_id = "list_add_ons")]
     async fn list_add_ons(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<AddOn>>, Or<Usual>> {
-        visible(&app, *festival_id, &who).await?;
+        visible(&app, *festival_id, who.0.as_ref()).await?;
         Ok(Json(Page { items: super::add_ons(&app.pools.web, *festival_id).await?, next: None }))
     }
 
@@ -125,7 +119,7 @@ impl OffersApi {
     /// As fans see them: with the price of the moment and availability in coarse words. Placing decides, this list does not.
     #[oai(path = "/festivals/:festival_id/offers", method = "get", operation_id = "list_offers")]
     async fn list_offers(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<OnSale>>, Or<Usual>> {
-        visible(&app, *festival_id, &who).await?;
+        visible(&app, *festival_id, who.0.as_ref()).await?;
         let stocks = super::stocks_of(&app.pools.web, *festival_id).await?;
         let now = app.clock.now();
         let offers = super::offers(&app.pools.web, *festival_id).await?;

@@ -9,7 +9,8 @@ use super::{Buyer, HOLD, LINES, PlaceError, Placed, Wish, allot::allot, festival
 use crate::{
     accounts::{email_key, is_address},
     app::App,
-    batcher::{Kind, Trouble},
+    batcher::{Busy, Kind, Trouble},
+    festivals,
     id::{FestivalId, OfferId, OrderId},
     offers::{self, Taken},
     secrets,
@@ -60,6 +61,10 @@ pub async fn place(
     }
     if !is_address(&buyer.email) {
         return Err(PlaceError::Invalid("/email".to_owned(), "not an email address".to_owned()));
+    }
+    // Ids are not signed: a made-up festival number must not open a lane.
+    if !festivals::is_published(app, festival).await.map_err(|_| Busy::jittered())? {
+        return Err(PlaceError::Invalid("/lines/0/offer_id".to_owned(), "there is no such offer".to_owned()));
     }
     let email_key = email_key(&buyer.email);
     let asked = serde_json::to_vec(&(&email_key, &buyer.name, &basket, expected_minor)).unwrap_or_default();

@@ -318,11 +318,12 @@ pub(super) async fn end(
     Ok(done.rows_affected())
 }
 
-pub(super) async fn has_open_payment(conn: &mut PgConnection, festival: FestivalId, order: OrderId) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select from payments where festival_id = $1 and order_id = $2 and status in ('created', 'submitted', 'unknown'))")
+/// Which of some orders have a payment that is still to be decided.
+pub(super) async fn with_open_payment(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<Vec<OrderId>, sqlx::Error> {
+    sqlx::query_scalar("select order_id from payments where festival_id = $1 and order_id = any($2) and status in ('created', 'submitted', 'unknown')")
         .bind(festival)
-        .bind(order)
-        .fetch_one(conn)
+        .bind(orders)
+        .fetch_all(conn)
         .await
 }
 

@@ -155,6 +155,8 @@ async fn fulfil(app: &App, conn: &mut PgConnection, festival: FestivalId, paid: 
         return Ok(());
     }
     let ids: Vec<OrderId> = paid.iter().map(|o| o.order_id).collect();
+    // Read before stock is locked: another pool may have to be waited for.
+    let stamp = tickets::stamp(app, conn, festival, now).await?;
     if orders::finish(conn, festival, &ids, now).await? != ids.len() as u64 {
         return Err(Trouble::Again);
     }
@@ -180,7 +182,7 @@ async fn fulfil(app: &App, conn: &mut PgConnection, festival: FestivalId, paid: 
     mail::queue(conn, festival, &letters, now).await?;
     webhooks::record(conn, festival, "order.paid", &ids.iter().map(|id| id.0).collect::<Vec<_>>(), now).await?;
     offers::move_to_sold(conn, festival, &units).await?;
-    tickets::issue(app, conn, festival, &issues, now).await
+    tickets::issue(conn, festival, &issues, stamp, now).await
 }
 
 /// What lines bring: tickets and entitlements; pure.

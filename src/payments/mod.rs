@@ -164,7 +164,7 @@ pub async fn pay(app: &App, order: &Held, key: &str, way: Way, arrived_at: DateT
         key_hash: key_hash.to_vec(),
     };
     let payment = app.pass::<Completing>(festival, Settle::New(new)).await??;
-    if payment.status == PaymentStatus::Created { submit(app, payment).await } else { Ok(payment) }
+    if matches!(payment.status, PaymentStatus::Created | PaymentStatus::Unknown) { submit(app, payment).await } else { Ok(payment) }
 }
 
 /// Tells the provider of a payment that was committed as created. A provider that does not answer leaves it unknown: it is

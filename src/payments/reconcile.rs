@@ -56,10 +56,10 @@ pub async fn refund_due(app: &App) -> Result<usize, sqlx::Error> {
     for refund in store::open_refunds(&app.pools.work, BATCH).await? {
         let Some(provider) = app.the::<Providers>().find(&refund.provider) else { continue };
         match provider.refund(app, refund.payment_id, refund.amount).await {
-            Ok(()) => {
-                store::refunded(&app.pools.work, &refund, app.clock.now()).await?;
-                done += 1;
-            }
+            Ok(()) => match store::refunded(&app.pools.work, &refund, app.clock.now()).await {
+                Ok(()) => done += 1,
+                Err(error) => tracing::warn!(%error, payment = %refund.payment_id, "a refund could not be noted; it is asked for again"),
+            },
             Err(error) => tracing::warn!(%error, payment = %refund.payment_id, "a refund was not taken; it is tried again"),
         }
     }

@@ -80,7 +80,7 @@ pub(super) async fn settle(conn: &mut PgConnection, festival: FestivalId, paymen
 }
 
 pub(super) async fn submitted(pool: &PgPool, payment: &Payment, status: PaymentStatus, redirect_url: Option<&str>) -> Result<(), sqlx::Error> {
-    sqlx::query("update payments set status = $3, redirect_url = $4 where festival_id = $1 and payment_id = $2 and status = 'created'")
+    sqlx::query("update payments set status = $3, redirect_url = $4 where festival_id = $1 and payment_id = $2 and status in ('created', 'unknown')")
         .bind(payment.payment_id.festival())
         .bind(payment.payment_id)
         .bind(status)

@@ -162,20 +162,34 @@ pub struct Issue {
     pub holder_name: String,
 }
 
+/// What new tickets of a festival share: the key that signs them and the backstop of their codes.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    key_id: u8,
+    not_after: DateTime<Utc>,
+}
+
+/// Reads what new tickets share.
+///
+/// # Errors
+/// What the database said; a festival without a signing key.
+pub async fn stamp(app: &App, conn: &mut PgConnection, festival: FestivalId, now: DateTime<Utc>) -> Result<Stamp, Trouble> {
+    let key_id =
+        keys::ring(app, festival).await?.active().ok_or_else(|| sqlx::Error::Protocol(format!("festival {} has no active signing key", festival.0)))?;
+    // The last festival day plus two years; without days, two years from now.
+    let last_day = festivals::last_day(conn, festival).await?;
+    Ok(Stamp { key_id, not_after: last_day.unwrap_or(now).checked_add_months(Months::new(24)).unwrap_or(now) })
+}
+
 /// Issues tickets: takes their positions in the feed as the last lock, then writes them all by one statement.
 ///
 /// # Errors
 /// [`Trouble::Again`] when a random number was taken.
-pub async fn issue(app: &App, conn: &mut PgConnection, festival: FestivalId, issues: &[Issue], now: DateTime<Utc>) -> Result<(), Trouble> {
+pub async fn issue(conn: &mut PgConnection, festival: FestivalId, issues: &[Issue], stamp: Stamp, now: DateTime<Utc>) -> Result<(), Trouble> {
     if issues.is_empty() {
         return Ok(());
     }
-    let key_id =
-        keys::ring(app, festival).await?.active().ok_or_else(|| sqlx::Error::Protocol(format!("festival {} has no active signing key", festival.0)))?;
-    // The last festival day plus two years; without days, three years from now.
-    let last_day = festivals::last_day(conn, festival).await?;
-    let not_after = last_day.unwrap_or(now).checked_add_months(Months::new(24)).unwrap_or(now);
     let first = festivals::take_positions(conn, festival, "tickets", i64::try_from(issues.len()).unwrap_or(i64::MAX)).await?;
-    let written = store::insert(conn, festival, issues, i16::from(key_id), not_after, first, now).await?;
+    let written = store::insert(conn, festival, issues, i16::from(stamp.key_id), stamp.not_after, first, now).await?;
     if written == issues.len() as u64 { Ok(()) } else { Err(Trouble::Again) }
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::{
     layout::{PageResult, Reader, mark, see_other, text},
-    session::{DEVICE, cookie, same_origin, secret_cookie},
+    session::{DEVICE, same_origin, secret, secret_cookie},
     storefront::buy::{field, fields},
 };
 use crate::{
@@ -32,7 +32,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self' 'w
                       manifest-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'";
 
 async fn device(request: &Request, app: &App) -> Result<Option<Device>, Problem> {
-    match cookie(request, DEVICE) {
+    match secret(request, DEVICE)? {
         Some(token) => Ok(accounts::device_of(app, &token).await?),
         None => Ok(None),
     }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     layout::{Notice, PageResult, Reader, Shell, notice, see_other, text},
-    session::{SESSION, cookie, member, same_origin, secret_cookie},
+    session::{SESSION, member, same_origin, secret, secret_cookie},
     storefront::buy::{field, fields},
 };
 use crate::{
@@ -150,7 +150,7 @@ pub async fn enter_by_code(
 #[handler]
 pub async fn leave(request: &Request, app: Data<&App>) -> PageResult {
     same_origin(request)?;
-    if let Some(session) = cookie(request, SESSION) {
+    if let Some(session) = secret(request, SESSION)? {
         accounts::leave(&app, &session).await.map_err(Problem::from)?;
     }
     let mut response = see_other("/sign-in");

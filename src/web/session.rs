@@ -18,11 +18,19 @@ fn full_name(https: bool, name: &str) -> String {
     if https { format!("__Host-{name}") } else { name.to_owned() }
 }
 
+/// A cookie of a request that holds a secret: only under the name that another host cannot set.
+///
+/// # Errors
+/// Never in a house that was put together.
+pub fn secret(request: &Request, name: &str) -> Result<Option<String>, Problem> {
+    Ok(cookie(request, &full_name(app(request)?.settings.is_https(), name)))
+}
+
 /// A cookie of a request.
 #[must_use]
 pub fn cookie(request: &Request, name: &str) -> Option<String> {
     let pairs = request.headers().get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(';'));
-    pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(n, _)| n.strip_prefix("__Host-").unwrap_or(n) == name).map(|(_, v)| v.to_owned())
+    pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(n, _)| *n == name).map(|(_, v)| v.to_owned())
 }
 
 /// A cookie that holds a secret: not for scripts, not for other sites.
@@ -37,7 +45,7 @@ pub fn secret_cookie(https: bool, name: &str, value: &str, seconds: i64) -> Stri
 /// # Errors
 /// What the database said.
 pub async fn member(request: &Request) -> Result<Option<Member>, Problem> {
-    match cookie(request, SESSION) {
+    match secret(request, SESSION)? {
         Some(session) => Ok(accounts::session(app(request)?, &session).await?),
         None => Ok(None),
     }
@@ -54,7 +62,9 @@ pub fn same_origin(request: &Request) -> Result<(), Problem> {
         return if matches!(site, "same-origin" | "none") { Ok(()) } else { Err(foreign()) };
     }
     match request.header("origin") {
-        None => Ok(()),
+        // Pages send no referrer, so browsers without Fetch Metadata send the Origin "null" with their own forms, too (Fetch
+        // 3.2.5); their cookies are SameSite, so a form of another site comes without any.
+        None | Some("null") => Ok(()),
         Some(origin) => {
             let host = request.header("host").unwrap_or_default();
             let own = &app(request)?.settings.public_url;

@@ -90,6 +90,9 @@ async fn what_cannot_be_accepted_gets_a_clear_answer_and_holds_nothing() {
     ] {
         assert_eq!(fan.place(&key(), email, &lines).await.problem(), slug, "{email} {lines:?}");
     }
+    let nul = json!({ "email": "mara@x.example", "name": "Mara\u{0}", "lines": [{ "offer_id": offer, "quantity": 1 }] });
+    let refused = answer(fan.request("POST", "/v1/orders").header("idempotency-key", key()).json(&nul)).await;
+    assert_eq!((refused.problem(), &refused.body["errors"][0]["pointer"]), ("invalid", &json!("/name")));
     let not_json = answer(fan.request("POST", "/v1/orders").header("content-type", "application/json").body("{")).await;
     assert_eq!((not_json.status, not_json.problem()), (400, "malformed"));
     let extra = fan.post("/v1/orders", &json!({ "email": "mara@x.example", "lines": [], "discount": 100 })).await;

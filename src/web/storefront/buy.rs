@@ -30,7 +30,8 @@ use crate::{
 /// A problem `malformed`.
 pub async fn fields(body: poem::Body) -> Result<Vec<(String, String)>, Problem> {
     let bytes = body.into_bytes().await.map_err(|_| MALFORMED.problem())?;
-    Ok(url::form_urlencoded::parse(&bytes).map(|(name, value)| (name.into_owned(), value.into_owned())).take(200).collect())
+    // NUL is no character that a person types, and none that Postgres keeps.
+    Ok(url::form_urlencoded::parse(&bytes).map(|(name, value)| (name.into_owned(), value.replace('\0', ""))).take(200).collect())
 }
 
 /// A field of a form.

@@ -81,11 +81,11 @@ impl Embedded {
         let bin = binaries(say)?;
         let user = unprivileged()?;
         let cluster = folder.join("postgres");
+        if !cluster.exists() {
+            std::fs::DirBuilder::new().mode(0o700).create(&cluster)?;
+        }
         if let Some(user) = &user {
             ensure_reachable(folder)?;
-            if !cluster.exists() {
-                std::fs::DirBuilder::new().mode(0o700).create(&cluster)?;
-            }
             std::os::unix::fs::chown(&cluster, Some(user.uid), Some(user.gid))?;
         }
         if !cluster.join("PG_VERSION").exists() {

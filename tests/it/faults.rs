@@ -125,8 +125,13 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
+/// Removes a folder. A Postgres that is ending may still write its last files: it has ten seconds.
 fn forget(folder: &Path) {
-    std::fs::remove_dir_all(folder).unwrap();
+    let begin = Instant::now();
+    while let Err(error) = std::fs::remove_dir_all(folder) {
+        assert!(begin.elapsed() < Duration::from_secs(10), "{}: {error}", folder.display());
+        std::thread::sleep(Duration::from_millis(50));
+    }
     std::fs::remove_file(log_of(folder)).unwrap();
 }
 
@@ -420,4 +425,36 @@ async fn a_database_with_another_isolation_is_refused() {
     }
     conn.close().await.unwrap();
     house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_opens_for_an_ordinary_user_and_closes_when_it_is_told_to() {
+    use std::os::unix::{fs::chown, process::CommandExt};
+    const NOBODY: u32 = 65_534;
+    let log = crate::house::folder().join("demo.out");
+    let room = crate::house::folder().join("demo");
+    std::fs::create_dir_all(&room).unwrap();
+    let mut demo = std::process::Command::new(env!("CARGO_BIN_EXE_gatefold"));
+    demo.args(["demo", "--listen", "127.0.0.1:0", "--data"]).arg(&room).env("HOME", &room).stdin(Stdio::null());
+    // As root we become nobody: Postgres and everything else then runs as an ordinary user.
+    if chown(&room, Some(NOBODY), Some(NOBODY)).is_ok() {
+        demo.uid(NOBODY).gid(NOBODY);
+    }
+    let out = std::fs::File::create(&log).unwrap();
+    let mut running = tokio::process::Command::from(demo).stdout(out.try_clone().unwrap()).stderr(out).kill_on_drop(true).spawn().unwrap();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    for _ in 0..600 {
+        if said().contains("is open") || running.try_wait().unwrap().is_some() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(said().contains("is open"), "{}", said());
+    let url = said().lines().find_map(|l| l.trim().strip_prefix("buy a pass").map(|l| l.trim().to_owned())).unwrap();
+    let page = reqwest::get(&url).await.unwrap().text().await.unwrap();
+    assert!(page.contains("夜渡") && page.contains("Harbour Tapes"));
+    let check = tokio::process::Command::new(env!("CARGO_BIN_EXE_gatefold")).args(["check", "--data"]).arg(&room).output().await.unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stdout));
+    let told = tokio::process::Command::new("kill").args(["-TERM", &running.id().unwrap().to_string()]).status().await.unwrap();
+    assert!(told.success() && running.wait().await.unwrap().success());
 }

@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     accounts, api,
+    bench::{self, Bench},
     clock::Clock,
     config::{self, Place, Serve, Settings},
     mailer::Mailer,
@@ -69,6 +70,8 @@ enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Measure this machine: sales and scans over HTTP beside what Postgres alone does with the same rows.
+    Bench(Bench),
     /// Print the OpenAPI document of the JSON API.
     Openapi,
 }
@@ -121,6 +124,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { place, json, all: _ } => check(&place, json).await,
+        Command::Bench(what) => bench::run(&what).await,
         Command::Openapi => {
             println!("{}", serde_json::to_string_pretty(&api::document())?);
             Ok(ExitCode::SUCCESS)

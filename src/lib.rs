@@ -37,6 +37,7 @@ pub mod money;
 pub mod page;
 pub mod picture;
 pub mod postgres;
+pub mod sabotage;
 pub mod secrets;
 pub mod words;
 
@@ -66,6 +67,7 @@ pub mod web;
 pub mod workers;
 
 // - the house -
+pub mod bench;
 pub mod cli;
 pub mod demo;
 pub mod server;

@@ -110,6 +110,12 @@ impl Mailer {
         }
     }
 
+    /// Whether emails can leave at all: without a mail server they wait in the outbox, and none is rendered in vain.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !matches!(self, Self::Nowhere)
+    }
+
     /// What the mailbox keeps, newest first; empty for a real mail server.
     #[must_use]
     pub fn kept(&self) -> Vec<Kept> {

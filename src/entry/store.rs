@@ -78,12 +78,6 @@ pub(super) struct Changes {
     pub(super) undone: Vec<(TicketId, i16, i16, DateTime<Utc>)>,
 }
 
-/// Whether the locks of scanning are off: the negative control of the race tests. The shipped binary has no such switch.
-#[must_use]
-pub(super) fn locks_are_off() -> bool {
-    cfg!(feature = "sabotage") && std::env::var_os("GATEFOLD_NO_LOCK").is_some()
-}
-
 pub(super) async fn by_ids(conn: &mut PgConnection, festival: FestivalId, scans: &[ScanId]) -> Result<HashMap<ScanId, Recorded>, sqlx::Error> {
     let rows: Vec<Recorded> =
         sqlx::query_as("select * from scans where festival_id = $1 and scan_id = any($2)").bind(festival).bind(scans).fetch_all(conn).await?;

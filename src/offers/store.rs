@@ -23,6 +23,18 @@ pub(super) async fn lock_stocks_of(conn: &mut PgConnection, festival: FestivalId
     .await
 }
 
+/// The same without a lock: only the negative control of the race tests may use it.
+pub(super) async fn stocks_of_offers(conn: &mut PgConnection, festival: FestivalId, offers: &[OfferId]) -> Result<Vec<Stock>, sqlx::Error> {
+    sqlx::query_as(
+        "select s.stock_id, s.name, s.capacity, s.held, s.sold from stocks s join offers o on o.festival_id = s.festival_id and o.stock_id = s.stock_id \
+         where o.festival_id = $1 and o.offer_id = any($2)",
+    )
+    .bind(festival)
+    .bind(offers)
+    .fetch_all(conn)
+    .await
+}
+
 pub(super) async fn lock_stocks(conn: &mut PgConnection, festival: FestivalId, stocks: &[StockId]) -> Result<(), sqlx::Error> {
     sqlx::query("select stock_id from stocks where festival_id = $1 and stock_id = any($2) order by stock_id for no key update")
         .bind(festival)

@@ -13,7 +13,7 @@ use crate::{
     festivals,
     id::{FestivalId, OfferId, OrderId},
     offers::{self, Taken},
-    secrets,
+    sabotage, secrets,
 };
 
 /// A request to place an order, understood and with everything it needs to be decided again.
@@ -130,6 +130,7 @@ impl Kind for Placing {
             addresses.dedup();
             store::fan_counts(conn, festival, &addresses, &limited).await?
         };
+        sabotage::pause().await;
         let decided = allot(&mut shelf, &mut fans, &fresh);
         let mut rows: Vec<store::NewOrder<'_>> = Vec::with_capacity(fresh.len());
         let mut units: Vec<Taken> = Vec::new();

@@ -30,7 +30,7 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, rows: 
          select $1, o.order_id, 'held', o.email, o.email_key, o.buyer_name, o.language, $2, o.total_minor, o.key_hash, o.fingerprint, 0, o.placed_at, o.held_until \
          from unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bytea[], $10::bytea[], $11::timestamptz[], $12::timestamptz[]) \
               as o (order_id, email, email_key, buyer_name, language, total_minor, key_hash, fingerprint, placed_at, held_until) \
-         on conflict (festival_id, key_hash) do nothing",
+         on conflict do nothing",
     )
     .bind(festival)
     .bind(rows.first().map(|r| r.total.currency))

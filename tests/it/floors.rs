@@ -22,8 +22,8 @@ const ROOMS: [&str; 15] = [
     "entry",
     "reports",
 ];
-const GROUND: [&str; 13] = ["app", "batcher", "clock", "config", "fault", "files", "id", "mailer", "money", "page", "picture", "secrets", "words"];
-const FACES: [&str; 6] = ["api", "web", "workers", "server", "cli", "demo"];
+const GROUND: [&str; 14] = ["app", "batcher", "clock", "config", "fault", "files", "id", "mailer", "money", "page", "picture", "sabotage", "secrets", "words"];
+const FACES: [&str; 7] = ["api", "web", "workers", "server", "bench", "cli", "demo"];
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

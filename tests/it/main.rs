@@ -14,3 +14,4 @@ mod mail;
 mod races;
 mod releases;
 mod schema;
+mod servers;

@@ -1,0 +1,103 @@
+//! Fans and gates of a measurement: keep-alive connections over loopback, one request at a time each, as cheap as a client can
+//! be, because it shares the cores with what it measures.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Method, Request,
+    body::Bytes,
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpSocket;
+
+/// How long a client waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One connection.
+pub struct Client {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+}
+
+/// An answer and how long it took.
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The body as JSON; null where it is none.
+    pub body: Value,
+    /// From the first byte sent to the last one read.
+    pub took: Duration,
+}
+
+impl Client {
+    /// Connects from a loopback address of its own for every 64 clients, as a crowd would: limits are per address.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn connect(to: SocketAddr, number: usize) -> anyhow::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        let last = u8::try_from(1 + number / 64 % 250).unwrap_or(1);
+        // Only Linux gives the whole of 127.0.0.0/8 to the loopback device; elsewhere all come from one address.
+        let _ = socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)));
+        let stream = socket.connect(to).await.with_context(|| format!("the server at {to} cannot be reached"))?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self { sender, host: to.to_string() })
+    }
+
+    /// Sends a request with a JSON body and reads the answer.
+    ///
+    /// # Errors
+    /// When the connection broke or the answer took longer than half a minute.
+    pub async fn send(&mut self, method: Method, path: &str, token: &str, key: &str, body: &Value) -> anyhow::Result<Answer> {
+        let mut request = Request::builder().method(method).uri(path).header("host", &self.host);
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if !key.is_empty() {
+            request = request.header("idempotency-key", key);
+        }
+        let body = if body.is_null() { Bytes::new() } else { Bytes::from(serde_json::to_vec(body)?) };
+        let request = request.header("content-type", "application/json").body(Full::new(body))?;
+        let begin = Instant::now();
+        let exchange = async {
+            let response = self.sender.send_request(request).await?;
+            let status = response.status().as_u16();
+            Ok::<_, hyper::Error>((status, response.into_body().collect().await?.to_bytes()))
+        };
+        let (status, bytes) = tokio::time::timeout(PATIENCE, exchange).await.context("no answer within half a minute")??;
+        Ok(Answer { status, took: begin.elapsed(), body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+    }
+}
+
+/// Latencies of one kind of request.
+#[derive(Clone, Debug, Default)]
+pub struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    /// Notes one.
+    pub fn note(&mut self, took: Duration) {
+        self.0.push(took);
+    }
+
+    /// Takes over those of another client.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// The latency that a share of the requests did not exceed, in milliseconds.
+    pub fn quantile(&mut self, share: f64) -> f64 {
+        self.0.sort_unstable();
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index below a million")]
+        let at = (self.0.len() as f64 * share) as usize;
+        self.0.get(at.min(self.0.len().saturating_sub(1))).map_or(0.0, |d| d.as_secs_f64() * 1_000.0)
+    }
+}

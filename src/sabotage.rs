@@ -1,0 +1,17 @@
+//! Switches that break the house on purpose: the negative controls of the race tests, which have to see a race lost. They
+//! exist with the cargo feature `sabotage` alone; `tests/run` looks for their names in the shipped binary.
+
+use std::time::Duration;
+
+/// Whether rows are read without a lock before they are decided on.
+#[must_use]
+pub fn no_lock() -> bool {
+    cfg!(feature = "sabotage") && std::env::var_os("GATEFOLD_NO_LOCK").is_some()
+}
+
+/// Without locks: holds the door open between the look and the write, so that another server decides on the same rows.
+pub async fn pause() {
+    if no_lock() {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

@@ -20,7 +20,10 @@ create table orders (
     ended_at timestamptz,
     constraint orders_pkey primary key (festival_id, order_id),
     -- A random unique index: it is what makes a repeated request harmless. 16 bytes a row.
-    constraint orders_key unique (festival_id, key_hash),
+    -- The festival stands last in every index beside the primary key of a table that grows: while the table is new and has no
+    -- statistics, two indexes that begin with the festival cost the planner the same, it may take the wrong one, and a plan
+    -- (of a foreign key's check, too) is kept (measured: 725 sales a second fell to 170 within 4,500 orders).
+    constraint orders_key unique (key_hash, festival_id),
     constraint orders_moments check (
         (status in ('paid', 'partly_refunded', 'refunded')) = (paid_at is not null)
         and (status in ('expired', 'cancelled', 'refunded', 'unfulfillable')) = (ended_at is not null)
@@ -31,7 +34,7 @@ create table orders (
 create index orders_due on orders (held_until) where status = 'held';
 
 -- Serves limits per fan, and the search of the dashboard by address. Case-folded addresses: not random within a rush.
-create index orders_by_address on orders (festival_id, email_key);
+create index orders_by_address on orders (email_key, festival_id);
 
 -- One offer at one tier x quantity, with everything that was decided then: price, shares and tax are frozen here.
 create table lines (

@@ -22,14 +22,14 @@ create table tickets (
     claimed_at timestamptz,
     position bigint not null,
     constraint tickets_pkey primary key (festival_id, ticket_id),
-    constraint tickets_number unique (festival_id, ticket_number),
+    constraint tickets_number unique (ticket_number, festival_id),
     constraint tickets_order foreign key (festival_id, order_id) references orders
 );
 
 -- Serves the tickets of an order.
-create index tickets_by_order on tickets (festival_id, order_id);
--- Serves the feed that gates follow.
-create index tickets_by_position on tickets (festival_id, position);
+create index tickets_by_order on tickets (order_id, festival_id);
+-- Serves the feed that gates follow. An expression, so that no look-up by id may take it for the primary key (see orders_key).
+create index tickets_by_position on tickets ((festival_id::bigint), position);
 
 grant select, insert, update on tickets to gatefold_app;
 grant select on tickets to gatefold_promoter;

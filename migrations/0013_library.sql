@@ -14,7 +14,7 @@ create table entitlements (
 );
 
 -- Serves the albums of an order.
-create index entitlements_by_order on entitlements (festival_id, order_id);
+create index entitlements_by_order on entitlements (order_id, festival_id);
 
 grant select, insert, update on entitlements to gatefold_app;
 grant select on entitlements to gatefold_promoter;

@@ -24,9 +24,9 @@ create table payments (
 );
 
 -- Serves the payments of an order, repeated requests, and the limit of five attempts.
-create unique index payments_by_order on payments (festival_id, order_id, key_hash);
+create unique index payments_by_order on payments (order_id, festival_id, key_hash);
 -- At most one open payment an order.
-create unique index payments_one_open on payments (festival_id, order_id) where status in ('created', 'submitted', 'unknown');
+create unique index payments_one_open on payments (order_id, festival_id) where status in ('created', 'submitted', 'unknown');
 -- Serves the reconciliation of undecided payments.
 create index payments_undecided on payments (created_at) where status in ('created', 'submitted', 'unknown');
 

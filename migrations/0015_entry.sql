@@ -21,8 +21,8 @@ create table scans (
     constraint scans_refused_has_reason check ((verdict = 'refused') = (reason is not null))
 );
 
--- Serves the latest scans of the dashboard.
-create index scans_by_time on scans (festival_id, decided_at);
+-- Serves the latest scans of the dashboard; an expression for the reason that stands at orders_key.
+create index scans_by_time on scans ((festival_id::bigint), decided_at);
 
 -- An entry that happened. The number of the entry is given under the lock of the ticket's row.
 create table admissions (
@@ -41,7 +41,7 @@ create table admissions (
 );
 
 -- Serves the feed of admissions that gates follow, and the count of who is in.
-create index admissions_by_position on admissions (festival_id, position);
+create index admissions_by_position on admissions ((festival_id::bigint), position);
 
 grant select, insert on scans to gatefold_app;
 grant select, insert, update on admissions to gatefold_app;

@@ -21,10 +21,12 @@ use std::{
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{app::App, id::FestivalId};
+use crate::{app::App, id::FestivalId, postgres};
 
 /// How many requests of a lane may wait before the next is turned away.
 const QUEUE: usize = 4_096;
+/// How long the plans of statements are kept: see [`postgres::forget_plans`].
+const PLANS: Duration = Duration::from_secs(1);
 /// How long an idle lane stays.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long one attempt may take although the database has time-outs of its own: a network that swallows packets has none.
@@ -136,6 +138,7 @@ impl<K: Kind> Lanes<K> {
 /// The worker of one lane.
 async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver<Waiting<K>>) {
     let mut batch = Vec::with_capacity(K::MOST);
+    let mut planned = Instant::now();
     loop {
         match tokio::time::timeout(IDLE, queue.recv_many(&mut batch, K::MOST)).await {
             Ok(0) => break,
@@ -154,6 +157,10 @@ async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver
         }
         if alive.is_empty() {
             continue;
+        }
+        if planned.elapsed() > PLANS {
+            postgres::forget_plans(K::pool(&app)).await;
+            planned = Instant::now();
         }
         metrics::histogram!("gatefold_batch_size", "kind" => K::NAME).record(count(alive.len()));
         let (requests, answers): (Vec<_>, Vec<_>) = alive.into_iter().map(|w| (w.request, w.answer)).unzip();

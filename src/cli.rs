@@ -18,6 +18,7 @@ use crate::{
     mailer::Mailer,
     postgres::{self, Embedded},
     reports::invariants,
+    scanner,
     secrets::Secrets,
     server, web,
     words::Language,
@@ -69,6 +70,11 @@ enum Command {
         /// Look at everything, not only at what was touched lately. Every check does so at present.
         #[arg(long)]
         all: bool,
+    },
+    /// Fetch the QR reader of the gate page for browsers that have none of their own (needs npm, once). The demo does it by itself.
+    Scanner {
+        #[command(flatten)]
+        place: Place,
     },
     /// Measure this machine: sales and scans over HTTP beside what Postgres alone does with the same rows.
     Bench(Bench),
@@ -124,6 +130,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { place, json, all: _ } => check(&place, json).await,
+        Command::Scanner { place } => {
+            tokio::task::block_in_place(|| scanner::obtain(&place.folder().join("files"), &say))?;
+            println!("the QR reader is in {}", place.folder().join("files/scanner").display());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Bench(what) => bench::run(&what).await,
         Command::Openapi => {
             println!("{}", serde_json::to_string_pretty(&api::document())?);
@@ -205,6 +216,9 @@ async fn serve_house(place: &Place, serve: &Serve, demo: bool) -> anyhow::Result
         demo,
         trusted_proxies: serve.trusted_proxies.clone(),
     };
+    if demo && let Err(error) = tokio::task::block_in_place(|| scanner::obtain(&settings.files, &say)) {
+        say(&format!("without it the server reads what the camera sees ({error:#})"));
+    }
     let app = server::assemble(pools, clock, house.secrets.clone(), mailer, settings)?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let guide = if demo { Some(crate::demo::furnish(&app, &house.owner, &say).await?) } else { None };

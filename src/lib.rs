@@ -38,6 +38,7 @@ pub mod page;
 pub mod picture;
 pub mod postgres;
 pub mod sabotage;
+pub mod scanner;
 pub mod secrets;
 pub mod words;
 

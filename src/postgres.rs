@@ -407,6 +407,17 @@ pub async fn pools(owner: &PgConnectOptions, secrets: &Secrets) -> anyhow::Resul
     })
 }
 
+/// Forgets the plans of one connection of a pool.
+///
+/// Postgres keeps a plan that it made while a table was new, also of a foreign key's check, until statistics come: a minute and
+/// more, in which a table that had ten rows has a hundred thousand and is read from end to end by every batch.
+pub async fn forget_plans(pool: &PgPool) {
+    if let Ok(mut conn) = pool.acquire().await {
+        // A connection that cannot do this cannot do anything: the batch after it says so.
+        let _ = sqlx::raw_sql("discard plans").execute(&mut *conn).await;
+    }
+}
+
 /// One thing that readiness looks at.
 #[derive(Debug)]
 pub struct Readiness {

@@ -23,6 +23,7 @@ use crate::{
     mailer::Mailer,
     orders,
     payments::{self, Providers, simulated::SimulatedBank},
+    scanner,
     secrets::Secrets,
     web, workers,
 };
@@ -35,6 +36,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
     let files = Files::open(&settings.files).with_context(|| format!("the folder {}", settings.files.display()))?;
     let registry = Registry::default()
         .with(files)
+        .with(scanner::Found::default())
         .with(Limits::default())
         .with(accounts::DeviceCache::default())
         .with(accounts::LastUsed::default())

@@ -140,7 +140,7 @@ impl Server {
     /// A line of `/proc/<pid>/status` in megabytes.
     fn memory(&self, line: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        status.lines().find_map(|l| l.strip_prefix(line)?.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0) / 1024
+        status.lines().find_map(|l| l.strip_prefix(line)?.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
     }
 }
 
@@ -193,7 +193,7 @@ async fn measure(bench: &Bench, folder: &Path) -> anyhow::Result<Figures> {
         say(&format!("round {round} of {}: selling {} over HTTP", bench.rounds, bench.orders));
         let (used, begin) = (processor_time(), Instant::now());
         let mut sold = sell(&server, &world, bench, round).await?;
-        generator += processor_time() - used;
+        generator += processor_time().saturating_sub(used);
         while_driving += begin.elapsed();
         unexpected += sold.unexpected;
         say(&format!("round {round} of {}: the same rows, Postgres alone", bench.rounds));
@@ -348,9 +348,8 @@ fn print(bench: &Bench, figures: &Figures) {
     println!("  selling {} orders, place and pay, {} connections, closed loop", bench.orders, bench.connections);
     println!("  {:>10} {:>10} {:>7}   {:>22}   {:>22}", "sales/s", "floor/s", "ratio", "place ms p50 p95 p99", "pay ms p50 p95 p99");
     for s in &figures.sale {
-        let [a, b, c] = s.place_ms;
-        let [d, e, f] = s.pay_ms;
-        println!("  {:>10.0} {:>10.0} {:>7.2}   {a:>8.1} {b:>6.1} {c:>6.1}   {d:>8.1} {e:>6.1} {f:>6.1}", s.sales_per_second, s.floor_per_second, s.ratio);
+        let three = |ms: [f64; 3]| format!("{:>8.1} {:>6.1} {:>6.1}", ms[0], ms[1], ms[2]);
+        println!("  {:>10.0} {:>10.0} {:>7.2}   {}   {}", s.sales_per_second, s.floor_per_second, s.ratio, three(s.place_ms), three(s.pay_ms));
     }
     println!("  the floor is the same statements in full batches without HTTP; median ratio {:.2}\n", figures.ratio_median);
     for s in &figures.scans {

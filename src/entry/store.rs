@@ -259,7 +259,7 @@ pub async fn latest(conn: &mut PgConnection, festival: FestivalId, most: i64) ->
     sqlx::query_as(
         "select s.decided_at, s.gate_id, t.pass_number, s.verdict, s.reason \
          from scans s left join tickets t on t.festival_id = s.festival_id and t.ticket_id = s.ticket_id \
-         where s.festival_id = $1 order by s.decided_at desc limit $2",
+         where s.festival_id::bigint = $1 order by s.decided_at desc limit $2",
     )
     .bind(festival)
     .bind(most)
@@ -290,7 +290,7 @@ pub async fn inside(conn: &mut PgConnection, festival: FestivalId, day: i16) -> 
 pub async fn arrivals(conn: &mut PgConnection, festival: FestivalId, since: DateTime<Utc>) -> Result<Vec<(DateTime<Utc>, i64, i64)>, sqlx::Error> {
     sqlx::query_as(
         "select date_trunc('minute', decided_at), count(*) filter (where verdict = 'admitted' and kind = 'entry'), count(*) filter (where verdict = 'refused') \
-         from scans where festival_id = $1 and decided_at >= $2 group by 1 order by 1",
+         from scans where festival_id::bigint = $1 and decided_at >= $2 group by 1 order by 1",
     )
     .bind(festival)
     .bind(since)

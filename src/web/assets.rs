@@ -3,7 +3,12 @@
 use std::{fmt::Write, sync::OnceLock};
 
 use async_compression::tokio::bufread::GzipEncoder;
-use poem::{Request, Response, handler, http::StatusCode, web::Data, web::Path};
+use poem::{
+    Request, Response, handler,
+    http::{HeaderValue, StatusCode},
+    web::Data,
+    web::Path,
+};
 use tokio::io::AsyncReadExt;
 
 use crate::{
@@ -12,16 +17,17 @@ use crate::{
     files::Files,
     http::problem::{NOT_FOUND, Problem},
     id::FestivalId,
-    releases, secrets,
-    web::art,
+    releases, scanner, secrets,
+    web::{art, gate},
 };
 
 const MARK: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 -6 24 24\"><path fill-rule=\"evenodd\" d=\"M0 0h11.4v12H0zM12.6 0H24v12H12.6zM12 1.8a4.2 4.2 0 1 0 .01 0zM12 5a1 1 0 1 1-.01 0z\"/></svg>";
 
-const FILES: [(&str, &str, &str); 4] = [
+const FILES: [(&str, &str, &str); 5] = [
     ("gatefold.css", "text/css; charset=utf-8", include_str!("assets/gatefold.css")),
     ("gatefold.js", "text/javascript; charset=utf-8", include_str!("assets/gatefold.js")),
     ("gate.js", "text/javascript; charset=utf-8", include_str!("assets/gate.js")),
+    ("gate-reader.js", "text/javascript; charset=utf-8", include_str!("assets/gate-reader.js")),
     ("mark.svg", "image/svg+xml", MARK),
 ];
 
@@ -67,7 +73,29 @@ pub async fn asset(request: &Request, Path(name): Path<String>) -> poem::Result<
             PACKED[place].get_or_init(|| made)
         }
     };
-    Ok(answer(request, media_type, ready))
+    let mut response = answer(request, media_type, ready);
+    if name == "gate-reader.js" {
+        // A worker obeys the policy of its own answer.
+        response.headers_mut().insert("content-security-policy", HeaderValue::from_static(gate::POLICY));
+    }
+    Ok(response)
+}
+
+/// The two files of the QR reader, where it was obtained.
+#[handler]
+pub async fn qr_reader(request: &Request, app: Data<&App>, Path(name): Path<String>) -> poem::Result<Response> {
+    static PACKED: [OnceLock<Asset>; 2] = [const { OnceLock::new() }; 2];
+    let found = app.the::<scanner::Found>().look(&app.settings.files).ok_or_else(|| NOT_FOUND.problem())?;
+    let (media_type, place, bytes) = match name.as_str() {
+        "reader.js" => ("text/javascript; charset=utf-8", &PACKED[0], &found.script),
+        "reader.wasm" => ("application/wasm", &PACKED[1], &found.module),
+        _ => return Err(NOT_FOUND.problem().into()),
+    };
+    if place.get().is_none() {
+        let made = packed(bytes).await;
+        place.get_or_init(|| made);
+    }
+    place.get().map(|ready| answer(request, media_type, ready)).ok_or_else(|| NOT_FOUND.problem().into())
 }
 
 /// The sleeves: one line a festival, its ink and the length of its longest word.

@@ -24,11 +24,11 @@ use crate::{
         problem::{Problem, UNAUTHORIZED},
     },
     id::ScanId,
-    picture,
+    picture, scanner,
 };
 
 /// The camera and WebAssembly are for this page alone.
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; \
+pub(super) const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; \
                       manifest-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'";
 
 async fn device(request: &Request, app: &App) -> Result<Option<Device>, Problem> {
@@ -127,7 +127,7 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
         &html! {
             p class="bar offline" role="status" hidden data-offline="" { span { (reader.t("gate-offline")) } }
             p class="bar" { span { @if let Some(gate) = gates.iter().find(|g| g.gate_id == device.gate_id) { (text(&gate.name, reader.language)) } ", " (device.name) } span data-clock="" { (reader.language.at(now, zone).time()) } }
-            div id="content" data-stage="" {
+            div id="content" data-stage="" data-scanner=[app.the::<scanner::Found>().look(&app.settings.files).map(|_| "")] {
                 section class="finder" data-finder="" { video playsinline muted data-video="" {} p class="unseen" { (reader.t("gate-hold")) } }
             }
             p class="bar" {

@@ -46,6 +46,7 @@ pub fn routes() -> Route {
         .at("/problems/:slug", get(problems::about))
         .at("/docs", get(docs::page))
         .at("/assets/sleeves.css", get(assets::sleeves))
+        .at("/assets/scanner/:name", get(assets::qr_reader))
         .at("/assets/:name", get(assets::asset))
         .at("/pictures/festivals/:festival", get(assets::poster))
         .at("/pictures/releases/:release", get(assets::cover))

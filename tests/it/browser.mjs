@@ -87,8 +87,9 @@ const scenes = {
       await page.evaluate(() => { const now = Date.now; Date.now = () => now() + 10000 * (window.later = (window.later ?? 0) + 1); });
       await page.click("[data-next]");
     }
+    const reader = await page.getAttribute("[data-stage]", "data-reader");
     await browser.close();
-    return { verdicts, errors };
+    return { verdicts, reader, errors };
   },
 };
 

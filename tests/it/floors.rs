@@ -22,7 +22,8 @@ const ROOMS: [&str; 15] = [
     "entry",
     "reports",
 ];
-const GROUND: [&str; 14] = ["app", "batcher", "clock", "config", "fault", "files", "id", "mailer", "money", "page", "picture", "sabotage", "secrets", "words"];
+const GROUND: [&str; 15] =
+    ["app", "batcher", "clock", "config", "fault", "files", "id", "mailer", "money", "page", "picture", "sabotage", "scanner", "secrets", "words"];
 const FACES: [&str; 7] = ["api", "web", "workers", "server", "bench", "cli", "demo"];
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {

@@ -123,18 +123,48 @@ if (stage) {
     scan(code);
   };
 
-  /** Reads on the device where the browser can, else lets the server read small grey frames. */
+  const canvas = document.createElement("canvas");
+  /** Draws what the camera sees, at most 960 pixels wide or high. */
+  const picture = () => {
+    const scale = Math.min(1, 960 / Math.max(video.videoWidth, video.videoHeight));
+    canvas.width = video.videoWidth * scale;
+    canvas.height = video.videoHeight * scale;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(video, 0, 0, canvas.width, canvas.height);
+    return context;
+  };
+
+  /** A worker that reads by zxing-wasm; null where it does not get ready. */
+  const library = () =>
+    new Promise((done) => {
+      if (!("scanner" in stage.dataset)) return done(null);
+      const worker = new Worker("/assets/gate-reader.js");
+      worker.onerror = () => done(null);
+      worker.onmessage = ({ data }) => done(data.ready ? worker : null);
+      setTimeout(() => done(null), 8000);
+    });
+
+  /** Reads on the device, by the browser itself or by the library; else lets the server read small frames. */
   const reader = async () => {
     if ("BarcodeDetector" in window && (await BarcodeDetector.getSupportedFormats()).includes("qr_code")) {
       const detector = new BarcodeDetector({ formats: ["qr_code"] });
+      stage.dataset.reader = "native";
       return [words.cameraOn, 60, async () => (await detector.detect(video))[0]?.rawValue];
     }
-    const canvas = document.createElement("canvas");
+    const worker = await library();
+    if (worker) {
+      stage.dataset.reader = "library";
+      const ask = () =>
+        new Promise((done) => {
+          worker.onmessage = ({ data }) => done(data.code);
+          const frame = picture().getImageData(0, 0, canvas.width, canvas.height);
+          worker.postMessage(frame, [frame.data.buffer]);
+        });
+      return [words.cameraOn, 60, ask];
+    }
+    stage.dataset.reader = "server";
     const read = async () => {
-      const scale = Math.min(1, 960 / Math.max(video.videoWidth, video.videoHeight));
-      canvas.width = video.videoWidth * scale;
-      canvas.height = video.videoHeight * scale;
-      canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
+      picture();
       const frame = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.8));
       const answer = await fetch("/gate/frames", { method: "POST", headers: { "content-type": "application/octet-stream" }, body: frame });
       return answer.ok ? (await answer.json()).code : null;

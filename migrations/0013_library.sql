@@ -18,3 +18,16 @@ create index entitlements_by_order on entitlements (order_id, festival_id);
 
 grant select, insert, update on entitlements to gatefold_app;
 grant select on entitlements to gatefold_promoter;
+
+-- One copy that a holder took with their ticket. Unclaimed copies travel with a transfer, claimed ones stay.
+create table claims (
+    festival_id integer not null,
+    entitlement_id uuid not null,
+    ticket_id uuid not null,
+    claimed_at timestamptz not null,
+    constraint claims_pkey primary key (festival_id, entitlement_id, ticket_id),
+    constraint claims_entitlement foreign key (festival_id, entitlement_id) references entitlements
+);
+
+grant select, insert on claims to gatefold_app;
+grant select on claims to gatefold_promoter;

@@ -3,19 +3,22 @@
 use poem::{Response, web::Data};
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 
-use super::{FileLinkError, Take, file_link, open_link};
+use super::{ClaimError, Claimant, FileLinkError, Take, file_link, open_link};
 use crate::{
     accounts::guard::AsFan,
     app::App,
     files::Files,
     http::{
-        problem::{NOT_FOUND, Or, Problem, Usual},
+        problem::{CONFLICT, NOT_FOUND, Or, Problem, Usual, Wrong},
         tags::Chapter,
     },
-    id::{EntitlementId, OrderId, ReleaseId},
+    id::{EntitlementId, OrderId, ReleaseId, TicketId},
     orders,
     page::Page,
+    refusals,
     releases::{self, ending},
+    secrets::Purpose,
+    tickets::{self, Ticket},
 };
 
 impl From<FileLinkError> for Problem {
@@ -26,6 +29,44 @@ impl From<FileLinkError> for Problem {
             FileLinkError::Database(error) => error.into(),
         }
     }
+}
+
+impl From<ClaimError> for Problem {
+    fn from(error: ClaimError) -> Self {
+        match error {
+            ClaimError::NotFound => NOT_FOUND.problem(),
+            ClaimError::Invalid(pointer, reason) => Self::invalid(vec![Wrong::new(pointer, reason)]),
+            ClaimError::Claimed => CONFLICT.because("somebody claimed this ticket; the buyer of the order knows whom it was meant for"),
+            ClaimError::NotValid => CONFLICT.because("the ticket is suspended, exchanged or void, or its order is not paid"),
+            ClaimError::Database(error) => error.into(),
+        }
+    }
+}
+
+refusals! {
+    /// What claiming and recalling refuse.
+    Claiming: NOT_FOUND, CONFLICT, INVALID;
+}
+
+/// Who takes a ticket.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewClaim {
+    /// The name that is printed on the ticket.
+    #[oai(validator(min_length = 1, max_length = 120))]
+    pub name: String,
+    /// Where emails about the festival go; without one they go to the buyer.
+    #[oai(validator(max_length = 254))]
+    pub email: Option<String>,
+}
+
+/// A ticket, its link and its order, for whoever holds the secret of the ticket or of the order.
+async fn of_holder(app: &App, secret: &str, id: TicketId) -> Result<Ticket, Problem> {
+    let ticket = tickets::ticket(&app.pools.web, id).await?.ok_or_else(|| NOT_FOUND.problem())?;
+    if !app.secrets.is_link(Purpose::HolderLink, id.0, ticket.link_generation, secret) {
+        orders::api::of_fan(app, secret, ticket.order_id).await?;
+    }
+    Ok(ticket)
 }
 
 /// An album of an order.
@@ -114,6 +155,27 @@ impl LibraryApi {
     async fn list_albums(&self, AsFan(secret): AsFan, app: Data<&App>, order_id: Path<OrderId>) -> Result<Json<Page<OwnedAlbum>>, Or<Usual>> {
         orders::api::of_fan(&app, &secret, *order_id).await?;
         Ok(Json(Page { items: owned(&app, *order_id).await?, next: None }))
+    }
+
+    /// Claim a ticket and its album
+    ///
+    /// By the secret of the ticket's own link (`gf_order_` and the last part of the link), or by the secret of the order. A claimed ticket keeps its
+    /// holder, and one copy of each album of its line is theirs. The same name again answers the same; another name is refused with 409.
+    #[oai(path = "/tickets/:ticket_id/claims", method = "post", operation_id = "claim_ticket")]
+    async fn claim_ticket(&self, AsFan(secret): AsFan, app: Data<&App>, ticket_id: Path<TicketId>, body: Json<NewClaim>) -> Result<Json<Ticket>, Or<Claiming>> {
+        of_holder(&app, &secret, *ticket_id).await?;
+        let NewClaim { name, email } = body.0;
+        Ok(Json(super::claim(&app, *ticket_id, &Claimant { name, email }).await?))
+    }
+
+    /// Recall the link of a ticket
+    ///
+    /// By the secret of the order: the ticket's link dies and gets a successor, as long as nobody claimed the ticket (409). Asking again recalls again.
+    #[oai(path = "/tickets/:ticket_id/recalls", method = "post", operation_id = "recall_ticket")]
+    async fn recall_ticket(&self, AsFan(secret): AsFan, app: Data<&App>, ticket_id: Path<TicketId>) -> Result<Json<Ticket>, Or<Claiming>> {
+        let ticket = tickets::ticket(&app.pools.web, *ticket_id).await?.ok_or_else(|| NOT_FOUND.problem())?;
+        orders::api::of_fan(&app, &secret, ticket.order_id).await?;
+        Ok(Json(super::recall(&app, *ticket_id).await?))
     }
 }
 

@@ -3,6 +3,7 @@
 //! **Invariant:** the address of a file is bound to its entitlement; it dies with it.
 
 pub mod api;
+mod claim;
 mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,6 +17,7 @@ use crate::{
     secrets::{Purpose, same},
 };
 
+pub use claim::{ClaimError, Claimant, claim, recall};
 pub use store::{Album, albums, of_line};
 
 /// How long the address of a file is good.

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgPool};
 
 use super::Entitle;
-use crate::id::{EntitlementId, FestivalId, OrderId, ReleaseId};
+use crate::{
+    id::{EntitlementId, FestivalId, OrderId, ReleaseId},
+    tickets::Ticket,
+};
 
 pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, grants: &[Entitle], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query(
@@ -20,6 +23,26 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, grants
     .bind(grants.iter().map(|g| g.copies).collect::<Vec<_>>())
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// Takes one copy of every album that came with a ticket's line, as long as there is one.
+pub(super) async fn claim(conn: &mut PgConnection, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let taken: Vec<EntitlementId> = sqlx::query_scalar(
+        "update entitlements set claimed = claimed + 1 where festival_id = $1 and order_id = $2 and line_no = $3 and claimed < copies returning entitlement_id",
+    )
+    .bind(ticket.ticket_id.festival())
+    .bind(ticket.order_id)
+    .bind(ticket.line_no)
+    .fetch_all(&mut *conn)
+    .await?;
+    sqlx::query("insert into claims (festival_id, entitlement_id, ticket_id, claimed_at) select $1, e, $3, $4 from unnest($2::uuid[]) as e")
+        .bind(ticket.ticket_id.festival())
+        .bind(taken)
+        .bind(ticket.ticket_id)
+        .bind(now)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 

@@ -136,6 +136,13 @@ pub static INVARIANTS: &[Invariant] = &[
         query: "select count(*) from entitlements e join orders o on o.festival_id = e.festival_id and o.order_id = e.order_id where $1::timestamptz is not null and o.paid_at is null",
     },
     Invariant {
+        name: "claims-add-up",
+        claim: "the claimed copies of an entitlement are its claims, and their tickets were claimed",
+        query: "select (select count(*) from entitlements e where $1::timestamptz is not null \
+                    and e.claimed <> (select count(*) from claims c where c.festival_id = e.festival_id and c.entitlement_id = e.entitlement_id)) \
+                  + (select count(*) from claims c where not exists (select from tickets t where t.festival_id = c.festival_id and t.ticket_id = c.ticket_id and t.claimed_at is not null))",
+    },
+    Invariant {
         name: "no-orphans",
         claim: "what orders and tickets name is in the catalog",
         query: "select (select count(*) from lines l where $1::timestamptz is not null and not exists (select from offers o where o.festival_id = l.festival_id and o.offer_id = l.offer_id)) \

@@ -27,7 +27,7 @@ use crate::{
 };
 use code::TicketCode;
 
-pub use store::{Scanned, by_numbers, lock, name_holders, of_festival, of_order, ticket};
+pub use store::{Scanned, by_numbers, lock, lock_one, mark_claimed, name_holders, of_festival, of_order, renew_link, ticket};
 
 /// The state of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]
@@ -79,6 +79,9 @@ pub struct Ticket {
     pub day_mask: i32,
     /// Who it is for.
     pub holder_name: String,
+    /// When its holder took it; absent while nobody did.
+    #[oai(skip_serializing_if_is_none)]
+    pub claimed_at: Option<DateTime<Utc>>,
     /// The number itself.
     #[oai(skip)]
     pub ticket_number: i64,

@@ -101,6 +101,52 @@ pub async fn ticket(pool: &PgPool, id: TicketId) -> Result<Option<Ticket>, sqlx:
     Ok(found.map(Ticket::numbered))
 }
 
+/// Locks a ticket.
+///
+/// # Errors
+/// What the database said.
+pub async fn lock_one(conn: &mut PgConnection, id: TicketId) -> Result<Option<Ticket>, sqlx::Error> {
+    let found: Option<Ticket> = sqlx::query_as("select * from tickets where festival_id = $1 and ticket_id = $2 for no key update")
+        .bind(id.festival())
+        .bind(id)
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.map(Ticket::numbered))
+}
+
+/// Writes down who took a ticket; `None` when somebody did already.
+///
+/// # Errors
+/// What the database said.
+pub async fn mark_claimed(conn: &mut PgConnection, id: TicketId, name: &str, email: Option<&str>, now: DateTime<Utc>) -> Result<Option<Ticket>, sqlx::Error> {
+    let claimed: Option<Ticket> = sqlx::query_as(
+        "update tickets set holder_name = $3, holder_email = $4, claimed_at = $5 \
+         where festival_id = $1 and ticket_id = $2 and claimed_at is null and status = 'valid' returning *",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .bind(name)
+    .bind(email)
+    .bind(now)
+    .fetch_optional(conn)
+    .await?;
+    Ok(claimed.map(Ticket::numbered))
+}
+
+/// Gives a ticket that nobody took another link; `None` when somebody took it.
+///
+/// # Errors
+/// What the database said.
+pub async fn renew_link(conn: &mut PgConnection, id: TicketId) -> Result<Option<Ticket>, sqlx::Error> {
+    let renewed: Option<Ticket> =
+        sqlx::query_as("update tickets set link_generation = link_generation + 1 where festival_id = $1 and ticket_id = $2 and claimed_at is null returning *")
+            .bind(id.festival())
+            .bind(id)
+            .fetch_optional(conn)
+            .await?;
+    Ok(renewed.map(Ticket::numbered))
+}
+
 /// The tickets of an order.
 ///
 /// # Errors
@@ -136,7 +182,7 @@ pub async fn of_festival(conn: &mut PgConnection, festival: FestivalId, before: 
 pub async fn name_holders(pool: &PgPool, festival: FestivalId, order: OrderId, names: &[(TicketId, String)]) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update tickets t set holder_name = n.name from unnest($3::uuid[], $4::text[]) as n (ticket_id, name) \
-         where t.festival_id = $1 and t.order_id = $2 and t.ticket_id = n.ticket_id and n.name <> ''",
+         where t.festival_id = $1 and t.order_id = $2 and t.ticket_id = n.ticket_id and n.name <> '' and t.claimed_at is null",
     )
     .bind(festival)
     .bind(order)

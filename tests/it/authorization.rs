@@ -50,6 +50,7 @@ const TABLE: &[(&str, May)] = &[
     ("change_festival", Of(FestivalsWrite)),
     ("change_offer", Of(OffersWrite)),
     ("change_tier", Of(OffersWrite)),
+    ("claim_ticket", May::Fan),
     ("complete_upload", Music(ReleasesWrite)),
     ("create_act", Of(LineupWrite)),
     ("create_add_on", Of(OffersWrite)),
@@ -93,6 +94,7 @@ const TABLE: &[(&str, May)] = &[
     ("place_order", Anyone),
     ("publish_festival", Of(FestivalsWrite)),
     ("put_part", Music(ReleasesWrite)),
+    ("recall_ticket", May::Fan),
     ("resize_stock", Of(OffersWrite)),
     ("revoke_device", Of(GatesWrite)),
     ("set_cover", Music(ReleasesWrite)),
@@ -341,7 +343,7 @@ impl World {
                 let signature = simulated::sign(&self.house.app, body.as_bytes());
                 return answer(request.header("content-type", "application/octet-stream").header("gatefold-signature", signature).body(body)).await;
             }
-            "cancel_order" | "publish_festival" | "revoke_device" | "complete_upload" => None,
+            "cancel_order" | "recall_ticket" | "publish_festival" | "revoke_device" | "complete_upload" => None,
             "change_festival" | "change_offer" | "create_set" => Some(json!({})),
             "change_tier" => Some(json!({ "name": { "en": "Now" }, "price": { "minor": 13900, "currency": "EUR" } })),
             "create_act" => Some(json!({ "name": format!("Act {fresh}") })),
@@ -350,6 +352,7 @@ impl World {
                 let pairing = self.festival.promoter.make(&self.festival.path("/pairings"), json!({ "gate_id": self.festival.gate })).await;
                 Some(json!({ "pairing_code": pairing["pairing_code"], "name": "lane 1" }))
             }
+            "claim_ticket" => Some(json!({ "name": "Mara Lindqvist" })),
             "create_festival" => Some(festival_terms(&format!("f-{fresh}"))),
             "create_gate" => Some(json!({ "name": { "en": "South Quay" } })),
             "create_offer" => Some(json!({

@@ -3,6 +3,7 @@
 mod actors;
 mod authorization;
 mod browser;
+mod claims;
 mod contract;
 mod faults;
 mod floors;

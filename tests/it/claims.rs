@@ -1,0 +1,105 @@
+//! The holder's own link: who takes a ticket takes its album with it, once; a link that nobody took can be taken back.
+
+use serde_json::{Value, json};
+
+use crate::{
+    actors::{Anybody, Fan, answer, key},
+    house::House,
+    races::at_once,
+    releases::bundle,
+};
+
+/// A holder with the link of a ticket.
+#[derive(Clone)]
+struct Holder {
+    http: Anybody,
+    ticket: String,
+    secret: String,
+}
+
+impl Holder {
+    fn of(http: &Anybody, ticket: &Value) -> Self {
+        let secret = ticket["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        Self { http: http.clone(), ticket: ticket["ticket_id"].as_str().unwrap().to_owned(), secret }
+    }
+
+    async fn claim(&self, name: &str) -> crate::actors::Answer {
+        let request = self.http.request("POST", &format!("/v1/tickets/{}/claims", self.ticket)).bearer_auth(format!("gf_order_{}", self.secret));
+        answer(request.json(&json!({ "name": name, "email": "noor@x.example" }))).await
+    }
+}
+
+async fn recall(fan: &Fan, ticket: &str) -> crate::actors::Answer {
+    let request = fan.http.request("POST", &format!("/v1/tickets/{ticket}/recalls"));
+    answer(request.bearer_auth(format!("gf_order_{}", fan.secret))).await
+}
+
+/// Three bundles of one order, paid.
+async fn three(house: &House) -> (Fan, Vec<Holder>) {
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let offer = bundle(&festival, &pass, 10).await;
+    let fan = house.anybody().order("mara@lindqvist.example", &[(&offer, 3)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    let holders = fan.tickets().await.iter().map(|ticket| Holder::of(&house.anybody(), ticket)).collect();
+    (fan, holders)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_takes_a_ticket_and_one_copy_of_its_album_once() {
+    let house = House::open().await;
+    let (_, holders) = three(&house).await;
+    let first = holders[0].claim("Noor Haddad").await.expect(200);
+    assert_eq!((&first["holder_name"], first["claimed_at"].is_string()), (&json!("Noor Haddad"), true));
+    assert_eq!(holders[0].claim("Noor Haddad").await.expect(200), first, "the same again");
+    let other = holders[0].claim("Somebody Else").await;
+    assert_eq!((other.status, other.problem()), (409, "conflict"));
+    for (holder, name) in holders[1..].iter().zip(["Lin Zhang", "Bo Chen"]) {
+        let names = at_once(20, |_| {
+            let (holder, name) = (holder.clone(), name.to_owned());
+            async move { holder.claim(&name).await.expect(200)["holder_name"].clone() }
+        })
+        .await;
+        assert!(names.iter().all(|n| n == name));
+    }
+    let mut database = house.database().await;
+    let copies: (i32, i32, i64) =
+        sqlx::query_as("select copies, claimed, (select count(*) from claims) from entitlements").fetch_one(&mut database).await.unwrap();
+    assert_eq!(copies, (3, 3, 3));
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_taken_back_is_dead_and_a_claimed_one_stays() {
+    let house = House::open().await;
+    let (fan, holders) = three(&house).await;
+    recall(&fan, &holders[0].ticket).await.expect(200);
+    let dead = holders[0].claim("Noor Haddad").await;
+    let missing = Holder { ticket: like(&holders[0].ticket), ..holders[0].clone() }.claim("Noor Haddad").await;
+    let strip = |mut body: Value| {
+        body.as_object_mut().unwrap().remove("request_id");
+        body
+    };
+    assert_eq!((dead.status, strip(dead.body)), (404, strip(missing.body)));
+    assert_eq!(house.anybody().get(&format!("/t/{}/{}", holders[0].ticket, holders[0].secret)).await.status, 404);
+    let again = fan.tickets().await.iter().map(|ticket| Holder::of(&house.anybody(), ticket)).find(|h| h.ticket == holders[0].ticket).unwrap();
+    assert_ne!(again.secret, holders[0].secret);
+    again.claim("Noor Haddad").await.expect(200);
+    assert_eq!(recall(&fan, &again.ticket).await.problem(), "conflict");
+    // The link of one ticket opens neither another one nor the order.
+    let other = Holder { ticket: holders[1].ticket.clone(), ..again.clone() };
+    assert_eq!(other.claim("Noor Haddad").await.status, 404);
+    let page = house.anybody().get(&format!("/t/{}/{}", again.ticket, again.secret)).await;
+    let text = page.body.as_str().unwrap().to_owned();
+    assert!(page.status == 200 && text.contains("Noor Haddad") && !text.contains("mara@lindqvist.example") && !text.contains(&holders[1].ticket));
+    house.run_workers().await;
+    house.close().await;
+}
+
+/// An id of the same festival that nothing has.
+pub fn like(id: &str) -> String {
+    let mut bytes = *id.parse::<uuid::Uuid>().unwrap().as_bytes();
+    bytes[10] ^= 0xff;
+    uuid::Uuid::from_bytes(bytes).to_string()
+}

@@ -342,3 +342,12 @@ mail-sign-in-lead = Open this link, or type these six digits where you asked for
 mail-sign-in-why = Somebody asked to sign in with this address. If it was not you, do nothing.
 mail-money-back-subject = Your money for { $festival } goes back
 mail-money-back-lead = Your payment of { $amount } came after the hold had ended, and nothing was left. All of it goes back the way it came.
+
+# The claim of a ticket by its holder
+claim = This ticket is mine
+claim-lead = Put your name on it. Its album is yours then, and stays with you if the ticket ever goes to somebody else.
+claim-email = Your email, for news about the festival (you may leave it empty)
+claim-take = Take this ticket
+claimed-by = { $name } took this ticket on { $moment }.
+claimed = taken { $moment }
+recall = Take the link back

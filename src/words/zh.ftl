@@ -328,3 +328,12 @@ mail-sign-in-lead = 打开链接，或在登录页输入这六位数字。15 分
 mail-sign-in-why = 有人用这个邮箱请求登录。如果不是你，不用理会。
 mail-money-back-subject = { $festival }：退款通知
 mail-money-back-lead = 你支付的 { $amount } 到账时保留已结束，票也没有了。全部款项会原路退回。
+
+# 持票人领票
+claim = 这张票是我的
+claim-lead = 写上你的名字。唱片从此归你，以后就算把票转给别人，唱片也还是你的。
+claim-email = 你的邮箱，用来接收音乐节的消息（可以不填）
+claim-take = 领走这张票
+claimed-by = { $name } 已在 { $moment } 领走这张票。
+claimed = { $moment } 已领走
+recall = 收回链接

@@ -207,8 +207,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
                     p class="faded" { (reader.f("order-paid", [("number", order.number()), ("moment", paid_at)])) }
                     h1 { (reader.f("you-are-in", [("count", issued.len().to_string())])) }
                     p { (reader.t("you-are-in-lead")) }
-                    @if issued.len() > 1 { p { (reader.t("own-links")) } }
-                    ul { @for t in issued.iter().filter(|_| issued.len() > 1) { li { a href=(t.url(app)) { (reader.f("link-of", [("name", if t.holder_name.is_empty() { t.number[12..].to_uppercase() } else { t.holder_name.clone() })])) } } } }
+                    @if issued.len() > 1 { p { (reader.t("own-links")) } (links(reader, app, opened, &issued)) }
                 }
                 (music)
                 @if !issued.is_empty() {
@@ -227,6 +226,25 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
             }
         }
     }))
+}
+
+/// The links of the tickets: who took theirs, and the others to be sent or taken back.
+fn links(reader: &Reader, app: &App, opened: &Opened, issued: &[tickets::Ticket]) -> Markup {
+    let url = order_url(app, opened.order.order_id, opened.order.link_generation);
+    html! {
+        ul class="links" {
+            @for t in issued {
+                li {
+                    a href=(t.url(app)) { (reader.f("link-of", [("name", if t.holder_name.is_empty() { t.number[12..].to_uppercase() } else { t.holder_name.clone() })])) }
+                    @if let Some(at) = t.claimed_at {
+                        " " span class="faded" { (reader.f("claimed", [("moment", reader.language.at(at, &opened.festival.terms.time_zone).long())])) }
+                    } @else {
+                        form method="post" action=(format!("{url}/recalls")) { button class="button plain" name="ticket" value=(t.ticket_id) { (reader.t("recall")) } }
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The albums with their players: links good for ten minutes, made anew with every look at the page.
@@ -306,6 +324,18 @@ pub async fn cancel(request: &Request, app: Data<&App>, Path((id, secret)): Path
         Ok(()) | Err(orders::CancelError::NotHeld(_) | orders::CancelError::PaymentOpen) => Ok(see_other(&url)),
         Err(error) => Err(Problem::from(error).into()),
     }
+}
+
+/// Takes back the link of a ticket that nobody took.
+#[handler]
+pub async fn recall(request: &Request, body: poem::Body, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let wanted = field(&fields(body).await?, "ticket").parse().ok();
+    let own = tickets::of_order(&app.pools.web, opened.order.order_id).await.map_err(Problem::from)?;
+    let ticket = own.iter().map(|t| t.ticket_id).find(|t| Some(*t) == wanted).ok_or_else(|| NOT_FOUND.problem())?;
+    library::recall(&app, ticket).await.map_err(Problem::from)?;
+    Ok(see_other(&order_url(&app, opened.order.order_id, opened.order.link_generation)))
 }
 
 /// Names the holders of the tickets of an order.

@@ -3,24 +3,30 @@
 
 use maud::{Markup, PreEscaped, html};
 use poem::{
-    handler,
+    Request, handler,
     web::{Data, Path},
 };
 
-use super::order::albums_of;
+use super::{
+    buy::{field, fields},
+    order::albums_of,
+};
 use crate::{
     app::App,
     festivals::{self, Day, Festival, Zone},
     http::problem::{NOT_FOUND, Problem},
     id::TicketId,
-    library,
+    library::{self, Claimant},
     offers::{self, AddOn, Pass, Reentry},
     secrets::Purpose,
     tickets::{
         self, Ticket, TicketKind, TicketStatus,
         picture::{self, Surface},
     },
-    web::layout::{PageResult, Reader, Shell, both, text},
+    web::{
+        layout::{PageResult, Reader, Shell, both, see_other, text},
+        session::same_origin,
+    },
     words::date_range,
 };
 
@@ -96,12 +102,44 @@ fn stub(reader: &Reader, app: &App, festival: &Festival, site: &Site, ticket: &T
     }
 }
 
+/// The ticket of a holder's link.
+async fn open(app: &App, id: TicketId, secret: &str) -> Result<Ticket, Problem> {
+    let found = tickets::ticket(&app.pools.web, id).await?;
+    found.filter(|t| app.secrets.is_link(Purpose::HolderLink, id.0, t.link_generation, secret)).ok_or_else(|| NOT_FOUND.problem())
+}
+
+/// Takes the ticket of a holder's link, and its album.
+#[handler]
+pub async fn claim(request: &Request, body: poem::Body, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let ticket = open(&app, TicketId(id), &secret).await?;
+    let fields = fields(body).await?;
+    let who = Claimant { name: field(&fields, "name").to_owned(), email: Some(field(&fields, "email").to_owned()) };
+    let claimed = library::claim(&app, ticket.ticket_id, &who).await.map_err(Problem::from)?;
+    Ok(see_other(&claimed.url(&app)))
+}
+
+/// Whether somebody took the ticket, else the form that takes it.
+fn claiming(reader: &Reader, app: &App, festival: &Festival, ticket: &Ticket) -> Markup {
+    html! {
+        @if let Some(at) = ticket.claimed_at {
+            p { (reader.f("claimed-by", [("name", ticket.holder_name.clone()), ("moment", reader.language.at(at, &festival.terms.time_zone).long())])) }
+        } @else if ticket.status == TicketStatus::Valid {
+            form class="stack" method="post" action=(format!("{}/claims", ticket.url(app))) data-once="" {
+                header class="head" { h2 { (reader.t("claim")) } p { (reader.t("claim-lead")) } }
+                div class="field" { label for="name" { (reader.t("your-name")) } input id="name" name="name" required maxlength="120" autocomplete="name"; }
+                div class="field" { label for="email" { (reader.t("claim-email")) } input id="email" name="email" type="email" maxlength="254" autocomplete="email"; }
+                div { button class="button" { (reader.t("claim-take")) } }
+            }
+        }
+    }
+}
+
 /// The holder's own page.
 #[handler]
 pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
     let id = TicketId(id);
-    let found = tickets::ticket(&app.pools.web, id).await.map_err(Problem::from)?;
-    let ticket = found.filter(|t| app.secrets.is_link(Purpose::HolderLink, id.0, t.link_generation, &secret)).ok_or_else(|| NOT_FOUND.problem())?;
+    let ticket = open(&app, id, &secret).await?;
     let festival = festivals::one(&app.pools.web, id.festival()).await.map_err(Problem::from)?.ok_or_else(|| NOT_FOUND.problem())?;
     let stub = stubs(&reader, &app, &festival, std::slice::from_ref(&ticket)).await?;
     let albums = library::of_line(&app.pools.web, ticket.order_id, ticket.line_no).await.map_err(Problem::from)?;
@@ -118,6 +156,7 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
             section class="panel cover board" aria-label=(reader.t("your-ticket")) { (stub) }
             div class="panel" {
                 section class="stack" { h1 { (reader.t("see-you")) } p { (reader.t("you-are-in-lead")) } }
+                (claiming(&reader, &app, &festival, &ticket))
                 (music)
             }
         }

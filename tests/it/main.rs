@@ -8,6 +8,7 @@ mod faults;
 mod floors;
 mod fuzz;
 mod house;
+mod invariants;
 mod journeys;
 mod lineup;
 mod mail;

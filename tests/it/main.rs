@@ -15,3 +15,4 @@ mod mail;
 mod races;
 mod releases;
 mod schema;
+mod secrecy;

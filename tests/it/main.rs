@@ -16,3 +16,4 @@ mod races;
 mod releases;
 mod schema;
 mod secrecy;
+mod statements;

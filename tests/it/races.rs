@@ -8,7 +8,7 @@ use tokio::sync::Barrier;
 use crate::{actors::key, house::House};
 
 /// Runs `n` times at a barrier.
-async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(n: usize, make: impl Fn(usize) -> F) -> Vec<T> {
+pub async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(n: usize, make: impl Fn(usize) -> F) -> Vec<T> {
     let barrier = Arc::new(Barrier::new(n));
     let tasks: Vec<_> = (0..n)
         .map(|i| {

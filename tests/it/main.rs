@@ -11,6 +11,7 @@ mod house;
 mod invariants;
 mod journeys;
 mod lineup;
+mod look;
 mod mail;
 mod races;
 mod releases;

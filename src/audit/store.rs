@@ -39,7 +39,8 @@ pub(super) async fn unsealed(pool: &PgPool, until: DateTime<Utc>) -> Result<Vec<
     .await
 }
 
-/// The rows between two ids as the text that a seal hashes.
+/// The rows between two ids as the text that a seal hashes: the moment as a number, because how a session prints a moment
+/// depends on its time zone, and whoever checks the seals has another than whoever made them.
 async fn chained(
     conn: &mut PgConnection,
     festival: FestivalId,
@@ -48,7 +49,7 @@ async fn chained(
     until: DateTime<Utc>,
 ) -> Result<Vec<(Uuid, String)>, sqlx::Error> {
     sqlx::query_as(
-        "select audit_id, row(festival_id, audit_id, at, actor_kind, actor_id, action, object_kind, object_id, before, after, request_id)::text \
+        "select audit_id, row(festival_id, audit_id, extract(epoch from at), actor_kind, actor_id, action, object_kind, object_id, before, after, request_id)::text \
          from audit where festival_id = $1 and audit_id > $2 and ($3::uuid is null or audit_id <= $3) and at < $4 order by audit_id limit 10000",
     )
     .bind(festival)

@@ -91,6 +91,59 @@ const scenes = {
     await browser.close();
     return { verdicts, reader, errors };
   },
+
+  /** Every pair of colors for every spot of 18 levels a channel, as it is rendered: the least contrast (WCAG 2.2), by day and by night. */
+  async sweep() {
+    const browser = await chromium.launch({ executablePath, args: quiet });
+    const page = await browser.newPage();
+    watch(page);
+    await page.goto(input.url);
+    const least = {};
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme });
+      least[colorScheme] = await page.evaluate(({ pairs, levels }) => {
+        const names = [...new Set(pairs.flat())];
+        const sleeve = document.body.appendChild(document.createElement("div"));
+        sleeve.dataset.sleeve = "sweep";
+        const probes = names.map((name) => {
+          const probe = sleeve.appendChild(document.createElement("i"));
+          probe.style.backgroundColor = `var(${name})`;
+          return getComputedStyle(probe);
+        });
+        const spots = [];
+        const level = (n) => Math.round((n * 255) / (levels - 1)).toString(16).padStart(2, "0");
+        for (let r = 0; r < levels; r++) for (let g = 0; g < levels; g++) for (let b = 0; b < levels; b++) spots.push(`#${level(r)}${level(g)}${level(b)}`);
+        const canvas = Object.assign(document.createElement("canvas"), { width: names.length, height: spots.length });
+        const pen = canvas.getContext("2d", { willReadFrequently: true });
+        spots.forEach((spot, y) => {
+          sleeve.style.setProperty("--spot", spot);
+          probes.forEach((probe, x) => {
+            // A color that the canvas cannot read leaves this one, which no pair survives.
+            pen.fillStyle = "#808080";
+            pen.fillStyle = probe.backgroundColor;
+            pen.fillRect(x, y, 1, 1);
+          });
+        });
+        const { data } = pen.getImageData(0, 0, names.length, spots.length);
+        const linear = (byte) => (byte / 255 <= 0.04045 ? byte / 255 / 12.92 : ((byte / 255 + 0.055) / 1.055) ** 2.4);
+        const light = (name, y) => {
+          const at = (y * names.length + names.indexOf(name)) * 4;
+          return 0.2126 * linear(data[at]) + 0.7152 * linear(data[at + 1]) + 0.0722 * linear(data[at + 2]);
+        };
+        return pairs.map(([over, under]) => {
+          let worst = { contrast: 22 };
+          spots.forEach((spot, y) => {
+            const [a, b] = [light(over, y), light(under, y)];
+            const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+            if (contrast < worst.contrast) worst = { contrast, spot };
+          });
+          return { over, under, spots: spots.length, shades: new Set(spots.map((_, y) => light(over, y))).size, ...worst };
+        });
+      }, input);
+    }
+    await browser.close();
+    return { ...least, errors };
+  },
 };
 
 /** A grey picture (PNG without interlace, as Chromium writes it) as a still video of 640 x 640, uncompressed. */

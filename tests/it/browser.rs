@@ -13,7 +13,7 @@ use crate::{
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/browser.mjs");
 
 /// Runs a scene of `browser.mjs` and returns what it saw.
-async fn scene(name: &str, input: &Value) -> Value {
+pub async fn scene(name: &str, input: &Value) -> Value {
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/node/node_modules");
     let modules = PathBuf::from(std::env::var_os("GATEFOLD_NODE_MODULES").unwrap_or_else(|| own.into()));
     assert!(modules.join("playwright-core").exists(), "playwright-core is missing; run tests/run");

@@ -105,13 +105,22 @@ impl House {
     }
 
     pub async fn with_mailer(mailer: Mailer) -> Self {
+        Self::build(mailer, PgConnectOptions::clone).await
+    }
+
+    /// Opens a house whose server reaches its database another way than the tests do.
+    pub async fn by_way_of(way: impl FnOnce(&PgConnectOptions) -> PgConnectOptions) -> Self {
+        Self::build(Mailer::mailbox(), way).await
+    }
+
+    async fn build(mailer: Mailer, way: impl FnOnce(&PgConnectOptions) -> PgConnectOptions) -> Self {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let owner = fresh_database(&format!("house_{number}")).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let metrics = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let pools = postgres::pools(&owner, &secrets()).await.unwrap();
+        let pools = postgres::pools(&way(&owner), &secrets()).await.unwrap();
         let settings = Settings {
             public_url: url.clone(),
             mail_from: "Gatefold <tickets@gatefold.example>".to_owned(),

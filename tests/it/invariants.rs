@@ -1,0 +1,209 @@
+//! Every invariant finds the row that breaks it: a world that was made through the public face is broken by the owner, one
+//! row at a time, in a transaction that is rolled back.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use gatefold::{
+    payments::{self, Outcome},
+    reports::invariants::{self, Finding, INVARIANTS},
+};
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+
+use crate::{
+    actors::{Festival, key},
+    house::{House, opening},
+    releases::bundle,
+};
+
+/// What is broken: the invariant that has to find it, and the statements, the last of which changes at least one row. A
+/// constraint that would refuse the row is dropped first: the invariant stands behind the constraint.
+const BREAKS: &[(&str, &[&str])] = &[
+    ("stock-in-bounds", &["alter table stocks drop constraint stocks_never_oversold", "update stocks set sold = capacity + 1 where capacity = 7"]),
+    ("stock-in-bounds", &["alter table stocks drop constraint stocks_never_oversold", "update stocks set held = -1 where capacity = 7"]),
+    ("stock-in-bounds", &["alter table stocks drop constraint stocks_never_oversold", "update stocks set sold = -1 where capacity = 7"]),
+    ("stock-equals-allocations", &["update stocks set held = held + 1 where capacity = 7"]),
+    ("stock-equals-allocations", &["update stocks set sold = sold - 1 where capacity = 7"]),
+    ("stock-equals-allocations", &["update allocations set quantity = quantity + 1 where order_id in (select order_id from orders where status = 'held')"]),
+    ("stock-equals-allocations", &["delete from allocations where order_id in (select order_id from orders where status = 'paid')"]),
+    // An order that ended and still holds its stock.
+    ("stock-equals-allocations", &["update orders set status = 'expired', ended_at = held_until where status = 'held'"]),
+    ("tickets-of-paid-orders", &["delete from tickets t where not exists (select from admissions a where a.ticket_id = t.ticket_id)"]),
+    ("tickets-of-paid-orders", &["update tickets set status = 'void' where unit_no = 1"]),
+    (
+        "tickets-of-paid-orders",
+        &[
+            "update orders o set status = 'partly_refunded' where status = 'paid' and exists (select from tickets t where t.order_id = o.order_id)",
+            "update lines set shares = '[]' where order_id in (select order_id from orders where status = 'partly_refunded')",
+        ],
+    ),
+    // All money went back and the tickets still open the gate.
+    ("tickets-of-paid-orders", &["update orders set status = 'refunded', ended_at = paid_at where status = 'paid'"]),
+    ("captures-equal-total", &["update payments set amount_minor = amount_minor - 1 where order_id in (select order_id from orders where status = 'paid')"]),
+    ("captures-equal-total", &["update payments set currency = 'CNY' where order_id in (select order_id from orders where status = 'paid')"]),
+    ("captures-equal-total", &["update payments set status = 'failed' where order_id in (select order_id from orders where status = 'paid')"]),
+    ("captures-equal-total", &["delete from payments where order_id in (select order_id from orders where status = 'paid')"]),
+    // Charged twice, and the money that was to go back did not.
+    (
+        "captures-equal-total",
+        &[
+            "insert into payments (festival_id, payment_id, order_id, provider, status, currency, amount_minor, key_hash, created_at, decide_by, ended_at) \
+             select p.festival_id, gen_random_uuid(), p.order_id, p.provider, p.status, p.currency, p.amount_minor, '\\x00', p.created_at, p.decide_by, p.ended_at \
+             from payments p join orders o on o.order_id = p.order_id and o.status = 'paid'",
+            "insert into refunds (festival_id, refund_id, payment_id, order_id, status, currency, amount_minor, reason, requested_at) \
+             select festival_id, gen_random_uuid(), payment_id, order_id, 'failed', currency, amount_minor, 'late_money', created_at \
+             from payments where key_hash = '\\x00'",
+        ],
+    ),
+    // A part went back, it is said, and all of it is still here.
+    ("captures-equal-total", &["update orders set status = 'partly_refunded' where status = 'paid'"]),
+    ("late-money-goes-back", &["delete from refunds"]),
+    ("late-money-goes-back", &["update refunds set status = 'failed'"]),
+    ("late-money-goes-back", &["update refunds set payment_id = (select payment_id from payments where status = 'submitted')"]),
+    ("refunds-within-payment", &["update refunds set amount_minor = amount_minor + 1"]),
+    ("shares-add-up", &["update lines set shares = jsonb_set(shares, '{0,minor}', '1')"]),
+    ("shares-add-up", &["update lines set quantity = quantity + 1"]),
+    ("shares-add-up", &["update orders set total_minor = total_minor + 1"]),
+    ("holds-end", &["update orders set held_until = held_until - interval '1 hour' where status = 'held'"]),
+    ("payments-are-decided", &["update payments set decide_by = decide_by - interval '1 hour' where status = 'submitted'"]),
+    ("one-confirmation", &["delete from emails where kind = 'confirmation'"]),
+    (
+        "one-confirmation",
+        &["update emails set thing_id = (select order_id from orders where status = 'expired') where kind = 'confirmation' and status = 'queued'"],
+    ),
+    ("outbox-moves", &["update emails set due_at = due_at - interval '1 hour' where status = 'queued'"]),
+    ("outbox-moves", &["update emails set leased_until = due_at + interval '1 hour' where status = 'queued'"]),
+    ("fan-limits-hold", &["update offers set max_per_fan = 1 where max_per_fan = 2"]),
+    ("fan-limits-hold", &["update orders set email_key = 'one@x.example'"]),
+    ("placed-after-opening", &["update offers set opens_at = opens_at + interval '1 year' where opens_at is not null"]),
+    ("placed-after-opening", &["update orders set placed_at = placed_at - interval '1 year'"]),
+    (
+        "one-open-entry",
+        &["insert into admissions (festival_id, ticket_id, day_index, entry_no, scan_id, gate_id, entered_at, position) \
+             select festival_id, ticket_id, day_index, 2, scan_id, gate_id, entered_at, position + 1 from admissions"],
+    ),
+    ("admissions-have-scans", &["delete from scans where verdict = 'admitted'"]),
+    ("admissions-have-scans", &["update scans set verdict = 'check' where verdict = 'admitted'"]),
+    ("entitlements-of-paid-lines", &["update orders set status = 'held', paid_at = null where order_id in (select order_id from entitlements)"]),
+    ("claims-add-up", &["update entitlements set claimed = 1"]),
+    (
+        "claims-add-up",
+        &[
+            "update entitlements set claimed = 1",
+            "insert into claims (festival_id, entitlement_id, ticket_id, claimed_at) select distinct on (e.entitlement_id) e.festival_id, e.entitlement_id, \
+             t.ticket_id, t.not_after from entitlements e join tickets t on t.order_id = e.order_id and t.line_no = e.line_no order by e.entitlement_id",
+        ],
+    ),
+    ("no-orphans", &["update lines set offer_id = gen_random_uuid()"]),
+    ("no-orphans", &["update allocations set stock_id = gen_random_uuid()"]),
+    ("no-orphans", &["update tickets set pass_number = 4242"]),
+    ("no-orphans", &["update entitlements set release_id = gen_random_uuid()"]),
+    ("audit-unbroken", &["update audit set actor_id = '' where audit_id = (select audit_id from audit where festival_id > 0 order by audit_id limit 1)"]),
+    ("audit-unbroken", &["delete from audit where audit_id = (select audit_id from audit where festival_id > 0 order by audit_id limit 1)"]),
+    (
+        "audit-unbroken",
+        &["insert into audit (festival_id, audit_id, at, actor_kind, actor_id, action, object_kind, object_id) \
+             select festival_id, '00000000-0000-8000-8000-000000000001', at, actor_kind, actor_id, action, object_kind, object_id \
+             from audit where festival_id > 0 order by audit_id limit 1"],
+    ),
+    ("audit-unbroken", &["update audit_seals set hash = sha256(hash)"]),
+];
+
+/// A festival whose life left a row of every kind: paid, held, expired and unfulfillable orders, an open payment, a refund,
+/// an album, a limit, an entry, sealed acts, emails that were sent and one that waits.
+async fn world(house: &House) -> Festival {
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let rare = festival.offer(&pass, 1, 13900).await;
+    let limited = festival
+        .offer_of(json!({
+            "terms": { "name": { "en": "Weekend pass" }, "opens_at": opening(), "max_per_fan": 2 },
+            "capacity": 7,
+            "tiers": [{ "name": { "en": "Now" }, "price": { "minor": 13900, "currency": "EUR" } }],
+            "components": [{ "pass_id": pass, "weight": 1, "tax_kind": "fixed", "tax_ppm": 90000 }]
+        }))
+        .await;
+    let bundle = bundle(&festival, &pass, 10).await;
+
+    // Late money: the hold ended, somebody else took the last one, and then the bank says that it captured.
+    let late = house.anybody().order("late@x.example", &[(&rare, 1)]).await;
+    let payment = late.pay(&key(), "simulated").await.expect(201);
+    house.advance(TimeDelta::minutes(16));
+    house.run_workers().await;
+    house.anybody().order("early@x.example", &[(&rare, 1)]).await.pay(&key(), "simulated_instant").await.expect(201);
+    payments::decided(&house.app, payment["payment_id"].as_str().unwrap().parse().unwrap(), Outcome::Captured).await.unwrap();
+    assert_eq!(late.status().await, "unfulfillable");
+    let forgotten = house.anybody().order("forgetful@x.example", &[(&limited, 1)]).await;
+
+    // An album with two passes, one of which enters.
+    let fan = house.anybody().order("mara@x.example", &[(&bundle, 2)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    house.run_workers().await;
+    house.advance("2026-06-19T18:00:00Z".parse::<DateTime<Utc>>().unwrap() - house.app.clock.now());
+    house.run_workers().await;
+    assert_eq!(forgotten.status().await, "expired");
+    let code = fan.tickets().await[0]["ticket_code"].as_str().unwrap().to_owned();
+    let device = festival.device().await;
+    assert_eq!(device.scan(&code, house.app.clock.now()).await.expect(201)["verdict"], "admitted");
+    // What happened so far is old enough to be sealed.
+    house.advance(TimeDelta::minutes(2));
+    house.run_workers().await;
+
+    house.anybody().order("jonas@x.example", &[(&limited, 2)]).await.pay(&key(), "simulated_instant").await.expect(201);
+    house.anybody().order("held@x.example", &[(&limited, 1)]).await;
+    let paying = house.anybody().order("paying@x.example", &[(&limited, 1)]).await;
+    assert_eq!(paying.pay(&key(), "simulated").await.expect(201)["status"], "submitted");
+    festival
+}
+
+async fn breaches(conn: &mut PgConnection, now: DateTime<Utc>) -> Vec<Finding> {
+    invariants::check(conn, now).await.unwrap().into_iter().filter(|finding| finding.breaches != 0).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_invariant_finds_the_row_that_breaks_it() {
+    let broken: BTreeSet<&str> = BREAKS.iter().map(|(name, _)| *name).collect();
+    let all: BTreeSet<&str> = INVARIANTS.iter().map(|invariant| invariant.name).chain(["audit-unbroken"]).collect();
+    assert_eq!(broken, all, "every invariant has a row that breaks it");
+
+    let house = House::open().await;
+    world(&house).await;
+    let now = house.app.clock.now();
+    let mut conn = house.database().await;
+    let found = breaches(&mut conn, now).await;
+    assert!(found.is_empty(), "before anything was broken: {found:#?}");
+    for (name, statements) in BREAKS {
+        let mut tx = conn.begin().await.unwrap();
+        let mut changed = 0;
+        for statement in *statements {
+            changed = sqlx::query(*statement).execute(&mut *tx).await.unwrap_or_else(|error| panic!("{name}: {statement}: {error}")).rows_affected();
+        }
+        assert!(changed > 0, "{name}: nothing was broken by {statements:?}");
+        let found = breaches(&mut tx, now).await;
+        assert!(found.iter().any(|finding| finding.name == *name), "{name} did not find {statements:?}, only {found:#?}");
+        tx.rollback().await.unwrap();
+    }
+    let found = breaches(&mut conn, now).await;
+    assert!(found.is_empty(), "after everything was rolled back: {found:#?}");
+    conn.close().await.unwrap();
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_sets_for_their_session_breaks_no_seal() {
+    let house = House::open().await;
+    house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    house.advance(TimeDelta::minutes(2));
+    house.run_workers().await;
+    let mut conn = house.database().await;
+    let seals: i64 = sqlx::query_scalar("select count(*) from audit_seals").fetch_one(&mut conn).await.unwrap();
+    assert!(seals > 0);
+    for setting in ["set timezone = 'Asia/Shanghai'", "set datestyle = 'German'"] {
+        sqlx::query(setting).execute(&mut conn).await.unwrap();
+        let found = breaches(&mut conn, house.app.clock.now()).await;
+        assert!(found.is_empty(), "{setting}: {found:#?}");
+    }
+    conn.close().await.unwrap();
+    house.close().await;
+}

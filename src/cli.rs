@@ -67,9 +67,6 @@ enum Command {
         /// The findings as JSON.
         #[arg(long)]
         json: bool,
-        /// Look at everything, not only at what was touched lately. Every check does so at present.
-        #[arg(long)]
-        all: bool,
     },
     /// Fetch the QR reader of the gate page for browsers that have none of their own (needs npm, once). The demo does it by itself.
     Scanner {
@@ -129,7 +126,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             println!("the database is up to date");
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check { place, json, all: _ } => check(&place, json).await,
+        Command::Check { place, json } => check(&place, json).await,
         Command::Scanner { place } => {
             tokio::task::block_in_place(|| scanner::obtain(&place.folder().join("files"), &say))?;
             println!("the QR reader is in {}", place.folder().join("files/scanner").display());

@@ -117,7 +117,7 @@ impl Shell<'_> {
                     (main)
                     footer class="runout" {
                         p {
-                            @if let Some(f) = festival { (text(&f.terms.place, language)) ". " }
+                            @if let Some(f) = festival { (text(&f.terms.place, language)) " · " }
                             a href=(format!("{}?lang={}", self.reader.path, if language == Language::En { "zh" } else { "en" })) lang=(language.other().tag()) hreflang=(language.other().tag()) {
                                 (language.other().t("language-name"))
                             }

@@ -76,8 +76,8 @@ fn button(href: &str, words: &str) -> Markup {
 fn title(festival: &Festival, language: Language, dates: &str) -> Markup {
     let f = &festival.terms;
     html! {
-        div style="font-size:64px;line-height:60px;letter-spacing:-1px" { (f.name.read(f.language)) }
-        div style={ "margin-top:14px;font-size:16px;line-height:22px;font-weight:bold;" (TEXT) } { (dates) @if !dates.is_empty() { ", " } (f.place.read(language)) }
+        h1 style="margin:0;font-size:64px;line-height:60px;font-weight:bold;letter-spacing:-1px" lang=(f.language.tag()) { (f.name.read(f.language)) }
+        div style={ "margin-top:14px;font-size:16px;line-height:22px;font-weight:bold;" (TEXT) } { (dates) @if !dates.is_empty() { br; } (f.place.read(language)) }
     }
 }
 
@@ -95,6 +95,7 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let albums = library::albums(pool, id).await?;
         let offers = offers::offers(pool, id.festival()).await?;
         let passes = offers::passes(pool, id.festival()).await?;
+        let add_ons = offers::add_ons(pool, id.festival()).await?;
         let days = festivals::days(pool, id.festival()).await?;
         let dates = match (days.first(), days.last()) {
             (Some(first), Some(last)) => date_range(w, first.opens_at, last.opens_at, &f.time_zone),
@@ -118,7 +119,11 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let (mut codes, mut pictures) = (Vec::new(), Vec::new());
         for (i, ticket) in issued.iter().enumerate() {
             let code = ticket.code_text(app).await?.ok_or_else(|| sqlx::Error::Protocol("a signing key cannot be opened".to_owned()))?;
-            let name = passes.iter().find(|p| p.pass_number == ticket.pass_number).map(|p| p.terms.name.read(w).to_owned()).unwrap_or_default();
+            let pass = passes.iter().find(|p| p.pass_number == ticket.pass_number).map(|p| &p.terms.name);
+            let name = pass
+                .or_else(|| add_ons.iter().find(|a| a.add_on_number == ticket.pass_number).map(|a| &a.name))
+                .map(|n| n.read(w).to_owned())
+                .unwrap_or_default();
             if let Some(png) = picture::png(&code, Surface::Print, 6) {
                 pictures.push((format!("ticket-{}", i + 1), png));
             }
@@ -126,14 +131,15 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         }
         let row = "padding:12px 0;border-top:1px solid #c4c4be;font-size:16px;line-height:22px;color:#131315;";
         let body = html! {
-            p style="margin:0" { (hello) br; br; (lead) @if !albums.is_empty() { " " (w.t("mail-and-record")) } }
+            p style="margin:0" { (hello) br; br; (lead) @if !albums.is_empty() { (w.t("gap")) (w.t("mail-and-record")) } }
             (button(&url, &w.t("mail-open-tickets")))
             @for album in &albums { (button(&url, &w.f("mail-play", [("title", album.title.clone())]))) }
             @for (i, (name, ticket)) in codes.iter().enumerate() {
                 table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" style="margin:28px 0 0" bgcolor="#ffffff" { tr { td align="center" style={ "padding:16px;color:#131315;" (TEXT) } {
-                    div style={ "font-size:24px;line-height:30px;" (POSTER) } { (name) @if codes.len() > 1 { " " (w.f("n-of-m", [("n", (i + 1).to_string()), ("m", codes.len().to_string())])) } }
+                    h2 style={ "margin:0;font-size:24px;line-height:30px;" (POSTER) } { (name) @if codes.len() > 1 { " " (w.f("n-of-m", [("n", (i + 1).to_string()), ("m", codes.len().to_string())])) } }
                     img src=(format!("cid:ticket-{}", i + 1)) width="342" height="342" alt=(w.f("qr-of", [("n", (i + 1).to_string()), ("m", codes.len().to_string())])) style="display:block;margin:8px auto;width:342px;max-width:100%;height:auto";
                     div style="font-size:16px" { (ticket.holder_name) " " span style="font-family:monospace;font-weight:bold" { (ticket.short_code(app)) } }
+                    @if codes.len() > 1 { div style="margin-top:12px;font-size:16px;line-height:28px" { a href=(ticket.url(app)) style="color:#131315" { (w.t("mail-own-link")) } } }
                 } } }
             }
             table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" style="margin:28px 0 0" {
@@ -183,7 +189,7 @@ pub fn sign_in<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let code = app.secrets.digits(Purpose::SignInCode, email.thing_id);
         let spaced = format!("{} {}", &code[..3], &code[3..]);
         let subject = w.f("mail-sign-in-subject", [("code", spaced.clone())]).into_owned();
-        let flood = html! { div style="font-size:64px;line-height:64px" { (spaced) } };
+        let flood = html! { h1 style="margin:0;font-size:64px;line-height:64px;font-weight:bold" { (spaced) } };
         let body =
             html! { p style="margin:0" { (w.f("mail-hello", [("name", name.clone())])) br; br; (w.t("mail-sign-in-lead")) } (button(&link, &w.t("sign-in"))) };
         let text = format!("{}\n\n{}\n\n{link}\n\n{spaced}\n\n{}\n", w.f("mail-hello", [("name", name)]), w.t("mail-sign-in-lead"), w.t("mail-sign-in-why"));

@@ -6,7 +6,7 @@ use poem::{
     web::{Data, Path},
 };
 
-use super::layout::{PageResult, Reader, Shell};
+use super::layout::{PageResult, Reader, Shell, name};
 use crate::{app::App, http::problem::NOT_FOUND};
 
 /// The emails, newest first.
@@ -21,7 +21,7 @@ pub async fn list(reader: Reader, app: Data<&App>) -> PageResult {
         main class="panel" id="content" {
             header class="masthead" { h1 { (reader.t("mailbox")) } p { (reader.t("mailbox-lead")) } }
             @if kept.is_empty() { p class="faded" { (reader.t("mailbox-empty")) } }
-            ol class="tracks" { @for kept in &kept { li { span class="no" { (kept.number) } a href=(format!("/mailbox/{}", kept.number)) { b { (kept.subject) } } span class="small" { (kept.recipient) } } } }
+            ol class="tracks" { @for kept in &kept { li { span class="no" { (kept.number) } span { a href=(format!("/mailbox/{}", kept.number)) { b { (name(&kept.subject)) } } small { (kept.recipient) } } } } }
         }
     }))
 }

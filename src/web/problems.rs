@@ -23,6 +23,12 @@ fn words(language: Language, kind: &Kind) -> (String, String) {
     (say("title", kind.title), say("lead", kind.help))
 }
 
+/// Whether the catalog has words for a kind: what programs alone meet is in English only.
+fn is_written(kind: &Kind) -> bool {
+    let key = format!("problem-{}-title", kind.slug);
+    Language::En.t(&key) != key
+}
+
 /// The page of a problem.
 #[must_use]
 pub fn page(_app: &App, asked: &Asked, problem: &Problem) -> Option<Response> {
@@ -56,10 +62,12 @@ pub async fn about(reader: Reader, Path(slug): Path<String>) -> PageResult {
     let (title, lead) = words(reader.language, kind);
     let shell = Shell { reader: &reader, title: title.clone(), festival: None, private: false, refresh: None };
     Ok(shell.page(&html! {
+        @let written = is_written(kind);
         main class="panel problem" id="content" {
-            h1 { (title) }
-            p class="lead" { (lead) }
-            p lang="en" { (kind.title) ". " (kind.help) }
+            h1 lang=[(!written).then_some("en")] { (title) }
+            p class="lead" lang=[(!written).then_some("en")] { (lead) }
+            // What programs are told, where readers of pages are told something else.
+            @if lead != kind.help { p lang="en" { (kind.title) ". " (kind.help) } }
             p class="small faded" { "/problems/" (kind.slug) " · " (kind.status) }
         }
     }))

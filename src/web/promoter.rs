@@ -175,14 +175,14 @@ pub async fn desk(request: &Request, reader: Reader, app: Data<&App>) -> PageRes
     Ok(shell.page(&html! {
         main class="panel" id="content" {
             header class="masthead" { h1 { (reader.t("desk")) } (who_am_i(&reader, &who)) }
-            @if own.is_empty() { div class="sheet" { section { h2 { (reader.t("no-festival")) } p { (reader.t("no-festival-lead")) " " a href="/docs" { "/docs" } } } } }
+            @if own.is_empty() { div class="sheet" { section { h2 { (reader.t("no-festival")) } p { (reader.t("no-festival-lead")) (reader.t("gap")) a href="/docs" { "/docs" } } } } }
             ul class="tracks" { @for f in &own { li { span class="no" { (f.festival_id.0) } a href=(format!("/desk/{}", f.terms.slug)) { (text(&f.terms.name, reader.language)) } span { (reader.t(if f.published_at.is_some() { "published" } else { "draft" })) } } } }
         }
     }))
 }
 
 fn who_am_i(reader: &Reader, who: &Member) -> Markup {
-    html! { form method="post" action="/sign-out" { p class="small" { (reader.f("signed-in-as", [("name", who.name.clone()), ("roles", who.roles.join(", "))])) " " button class="link" { (reader.t("sign-out")) } } } }
+    html! { form method="post" action="/sign-out" { p class="small" { (reader.f("signed-in-as", [("name", who.name.clone()), ("roles", who.roles.iter().map(|r| reader.t(&format!("role-{r}"))).collect::<Vec<_>>().join(&reader.t("comma")))])) (reader.t("gap")) button class="link" { (reader.t("sign-out")) } } } }
 }
 
 /// What is searched for.
@@ -239,7 +239,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
         main id="content" {
             div class="panel cover flood" {
                 nav class="index" aria-label=(reader.t("desk")) { a href="/desk" aria-current="page" { (reader.t("desk")) } a href=(format!("/f/{}", f.terms.slug)) { (reader.t("storefront")) } a href="/gate" { (reader.t("gate")) } a href="/docs" { (reader.t("api-docs")) } }
-                h1 { (reader.language.at(now, zone).weekday()) ", " (reader.language.at(now, zone).time()) }
+                h1 { (reader.f("day-and-time", [("day", reader.language.at(now, zone).weekday()), ("time", reader.language.at(now, zone).time())])) }
                 dl class="figures" {
                     div { dt { (reader.t("inside-now")) } dd { (group(total_inside)) small { @if let Some(day) = day { (text(&day.name, reader.language)) } @else { (reader.t("no-day-now")) } } } }
                     div { dt { (reader.t("arrivals-a-minute")) } dd { (per_minute) small { @if let Some((at, n, _)) = highest { (reader.f("highest-at", [("count", n.to_string()), ("time", reader.language.at(*at, zone).time())])) } } } }
@@ -252,7 +252,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
                     section aria-labelledby="sold" { header class="head" { h2 id="sold" { (reader.t("sold")) } p { (reader.t("sold-lead")) } } (sold_chart(&reader, &f, &sales)) }
                     section aria-labelledby="off" {
                         header class="head" { h2 id="off" { (reader.t("offers")) } p { (reader.t("offers-lead")) } }
-                        div class="scroll" { table class="log" {
+                        div class="scroll" role="region" tabindex="0" aria-labelledby="off" { table class="log" {
                             thead { tr { th scope="col" { (reader.t("offer")) } th scope="col" class="n" { (reader.t("col-sold")) } th scope="col" class="n" { (reader.t("col-held")) } th scope="col" class="n" { (reader.t("col-left")) } @if sees_orders { th scope="col" class="n" { (reader.t("money")) } } } }
                             tbody { @for (i, o) in sales.offers.iter().enumerate() {
                                 tr {
@@ -278,7 +278,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
                     @if sees_scans { section aria-labelledby="scans" {
                         header class="head" { h2 id="scans" { (reader.t("latest-scans")) } }
                         @if latest.is_empty() { p class="faded" { (reader.t("no-scans")) } } @else {
-                            div class="scroll" { table class="log" {
+                            div class="scroll" role="region" tabindex="0" aria-labelledby="scans" { table class="log" {
                                 thead { tr { th scope="col" { (reader.t("time")) } th scope="col" { (reader.t("gate")) } th scope="col" { (reader.t("pass")) } th scope="col" { (reader.t("verdict")) } th scope="col" { (reader.t("reason")) } } }
                                 tbody { @for s in &latest {
                                     tr {
@@ -317,15 +317,15 @@ fn orders_table(reader: &Reader, f: &Festival, who: &Member, q: &str, found: &[o
             header class="head" { h2 id="orders" { (reader.t("orders")) } p { (reader.t("orders-lead")) } }
             form class="take" method="get" action="#orders" { label { (reader.t("search-address")) input name="q" value=(q) type="search" maxlength="254"; } button class="button plain" { (reader.t("search")) } }
             @if found.is_empty() { p class="faded" { (reader.t(if q.is_empty() { "no-orders" } else { "none-found" })) } } @else {
-                div class="scroll" { table class="log" {
-                    thead { tr { th scope="col" { (reader.t("order")) } th scope="col" { (reader.t("email")) } th scope="col" { (reader.t("status")) } th scope="col" class="n" { (reader.t("money")) } th scope="col" { (reader.t("placed")) } } }
+                div class="scroll" role="region" tabindex="0" aria-labelledby="orders" { table class="log" {
+                    thead { tr { th scope="col" { (reader.t("order")) } th scope="col" { (reader.t("email")) } th scope="col" { (reader.t("status")) } th scope="col" class="n" { (reader.t("money")) } th scope="col" class="n" { (reader.t("placed")) } } }
                     tbody { @for o in found {
                         tr {
-                            th scope="row" { (o.number()) }
+                            th scope="row" class="whole" { (o.number()) }
                             td { @if who.staff.masked { (masked(&o.email)) } @else { (o.email) } }
                             td { (reader.t(o.status.word())) }
                             td class="n" { (o.total.print()) }
-                            td { (reader.language.at(o.placed_at, &f.terms.time_zone).long()) }
+                            td class="n" { @let placed = reader.language.at(o.placed_at, &f.terms.time_zone); (reader.f("day-and-time", [("day", placed.date()), ("time", placed.time())])) }
                         }
                     } }
                 } }
@@ -352,14 +352,14 @@ fn sold_chart(reader: &Reader, f: &Festival, sales: &Sales) -> Markup {
     let line = if line.len() == 1 { format!("0 230 L{}", line[0]) } else { line.join(" L") };
     let date = |at: i64| chrono::DateTime::from_timestamp(at, 0).map(|at| reader.language.at(at, &f.terms.time_zone).date()).unwrap_or_default();
     html! {
-        svg class="chart" viewBox="0 0 640 260" role="img" aria-label=(reader.f("chart-sold", [("count", group(*total)), ("date", date(*first))])) {
+        svg class="chart" viewBox="0 0 640 266" role="img" aria-label=(reader.f("chart-sold", [("count", group(*total)), ("date", date(*first))])) {
             path class="area" d=(format!("M{line} L640 230 L0 230z")) {}
             path class="line" d=(format!("M{line}")) {}
             path class="axis" d="M0 230h640" {}
             circle cx="640" cy=(y(*total)) r="5" {}
             text x="630" y=(y(*total) - 10) text-anchor="end" { (group(*total)) }
-            text x="0" y="250" { (date(*first)) }
-            text x="640" y="250" text-anchor="end" { (date(*last)) }
+            text class="under" x="0" y="238" { (date(*first)) }
+            text class="under" x="640" y="238" text-anchor="end" { (date(*last)) }
         }
     }
 }
@@ -372,7 +372,7 @@ fn arrivals_chart(reader: &Reader, f: &Festival, arrivals: &[(chrono::DateTime<c
     }
     let begin = now - TimeDelta::minutes(90);
     html! {
-        svg class="chart" viewBox="0 0 640 196" role="img" aria-label=(reader.f("chart-arrivals", [("count", most.to_string())])) {
+        svg class="chart" viewBox="0 -16 640 222" role="img" aria-label=(reader.f("chart-arrivals", [("count", most.to_string())])) {
             @for (at, admitted, refused) in arrivals {
                 @let x = (*at - begin).num_minutes().clamp(0, 90) * 7;
                 @let (high, low) = (admitted * 150 / most, refused * 150 / most);
@@ -380,8 +380,9 @@ fn arrivals_chart(reader: &Reader, f: &Festival, arrivals: &[(chrono::DateTime<c
                 @if *refused > 0 { rect class="wrong" x=(x) y=(170 - high - low.max(2)) width="5" height=(low.max(2)) {} }
             }
             path class="axis" d="M0 170.5h640" {}
-            text x="0" y="190" { (reader.language.at(begin, &f.terms.time_zone).time()) }
-            text x="640" y="190" text-anchor="end" { (reader.language.at(now, &f.terms.time_zone).time()) }
+            @if let Some((at, n, _)) = arrivals.iter().max_by_key(|(_, n, _)| n) { text x="0" y="6" { (reader.f("highest-at", [("count", n.to_string()), ("time", reader.language.at(*at, &f.terms.time_zone).time())])) } }
+            text class="under" x="0" y="178" { (reader.language.at(begin, &f.terms.time_zone).time()) }
+            text class="under" x="640" y="178" text-anchor="end" { (reader.language.at(now, &f.terms.time_zone).time()) }
         }
     }
 }
@@ -392,9 +393,9 @@ fn zone_bar(reader: &Reader, zone: &festivals::Zone, inside: i64) -> Markup {
     let lit = capacity.map_or(0, |c| (inside * 40 + c - 1) / c.max(1)).clamp(0, 40);
     html! {
         div class="zone" {
-            p { b { (text(&zone.name, reader.language)) } span { (group(inside)) @if let Some(c) = capacity { " " (reader.f("of-n", [("n", group(c))])) } } }
+            p { b { (text(&zone.name, reader.language)) } span { @match capacity { Some(c) => (reader.f("n-of-m", [("n", group(inside)), ("m", group(c))])), None => (group(inside)) } } }
             @if let Some(c) = capacity {
-                svg class="chart" viewBox="0 0 640 34" role="img" aria-label=(format!("{}: {} / {}", zone.name.read(reader.language), inside, c)) {
+                svg class="chart" viewBox="0 0 640 34" role="img" aria-label=(reader.f("chart-zone", [("zone", zone.name.read(reader.language).to_owned()), ("count", group(inside)), ("capacity", group(c))])) {
                     @for i in 0..40_i64 { rect class=(if i >= lit { "void" } else if i >= 36 { "wrong" } else { "lit" }) x=(i * 16) y="4" width="12" height="26" {} }
                 }
             }

@@ -6,6 +6,9 @@ to-content = To the content
 to-start = To the festivals
 by-gatefold = Tickets and records by Gatefold, free software
 comma = {", "}
+clause = {", "}
+gap = {" "}
+day-and-time = { $day }, { $time }
 
 # festival
 wall-title = Festivals
@@ -36,7 +39,7 @@ sides = { $count ->
 sides-lead = A day begins when the gates open and ends after the last set.
 side = Side { $letter }
 from-to = { $from } to { $to }
-and-more = and { $count } more
+and-more = {" "}and { $count } more
 all-acts = All acts, stages and times
 line-up-grid = Line-up by stage and time
 days = Festival days
@@ -57,7 +60,7 @@ state-sold_out = Sold out
 state-not_yet = Not open yet
 state-paused = Paused for a moment
 state-over = The sale is over
-opens-at = Opens { $moment }
+opens-at = Opens { $moment } local time.
 where-to = Where the tickets go
 where-to-lead = One email with everything in it.
 your-email = Your email address
@@ -107,6 +110,7 @@ held = Held for you
 held-until = until { $time }
 seconds-left = { $count } seconds left
 total = Total
+each = { $price } each
 tax-inside = Of it: { $rate } % tax
 pay = Pay
 how-you-pay = How you pay
@@ -165,7 +169,7 @@ collect-once = Shown once, handed over once.
 copies = { $count } copies
 press-play = Press play
 play-track = Play { $title }
-save-track = Download { $title }
+save-track = Save { $title }
 save = Save
 no-drm = The masters as they were made. As often as you like, for good; no copy protection.
 
@@ -247,6 +251,14 @@ other-address = Another address
 link-over = This link is over
 link-over-lead = It was used, or its 15 minutes have passed.
 sign-out = Sign out
+role-owner = owner
+role-editor = editor
+role-finance = finance
+role-support = support
+role-access = access
+role-stage = stage
+role-box_office = box office
+role-supervisor = supervisor
 signed-in-as = Signed in as { $name }, { $roles }.
 no-festival = No festival yet
 no-festival-lead = Make one through the API:
@@ -273,6 +285,7 @@ arriving-lead = People a minute, the last 90 minutes.
 by-zone = by zone
 whole-site = { $count } through gates to the whole site
 nobody-in = Nobody is in.
+chart-zone = { $zone }: { $count } of { $capacity }
 latest-scans = Latest scans
 no-scans = Nothing was scanned yet.
 time = Time
@@ -312,6 +325,12 @@ problem-not-found-title = Nothing is pressed here
 problem-not-found-lead = The address is wrong, or what was here is not yours to see. For both we say the same.
 problem-internal-title = Our mistake, not yours
 problem-internal-lead = Nothing was charged. If it stays, send us this number.
+problem-malformed-title = That form cannot be read
+problem-malformed-lead = Something is missing in it. Nothing was charged. Go back, load the page anew and send it again.
+problem-unauthorized-title = Sign in first
+problem-unauthorized-lead = This page is for people we know. Sign in, or pair this phone again.
+problem-method-not-allowed-title = Not this way
+problem-method-not-allowed-lead = That address takes a form, and no form came with it. Go back to the page you came from.
 problem-unavailable-title = Too many at once
 problem-unavailable-lead = Wait a moment and ask again; what you asked has one effect.
 problem-forbidden-title = Not with these papers
@@ -324,13 +343,14 @@ mail-confirmation-subject = Your tickets for { $festival }
 mail-hello = Dear { $name },
 mail-hello-nobody = Hello,
 mail-confirmation-lead = { $count ->
-    [0] the record is yours: you can play it now.
-    [one] you are in. One ticket is yours.
-   *[other] you are in. { $count } tickets are yours.
+    [0] The record is yours: you can play it now.
+    [one] You are in. One ticket is yours.
+   *[other] You are in. { $count } tickets are yours.
     }
 mail-and-record = And so is the record: you can play it now, on the way there, and long after.
 mail-open-tickets = Open the tickets
 mail-play = Play { $title }
+mail-own-link = This ticket alone, to give to who comes with you
 mail-before = Before you come
 mail-before-lead = Each code opens the gate once a day until you leave again; the first one through wins. A name can be changed until the first entry.
 mail-paid-inside = In this: { $taxes }. Paid { $moment }. Order { $number }.

@@ -115,12 +115,12 @@ fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError) -
 fn refusal(reader: &Reader, festival: &Festival, key: &str, detail: &str, status: StatusCode) -> Response {
     let title = reader.t(&format!("refusal-{key}")).into_owned();
     let shell = Shell { reader, title: title.clone(), festival: Some(festival), private: true, refresh: None };
-    let lead = format!("{} {detail}", reader.t(&format!("refusal-{key}-lead")));
+    let lead = format!("{}{}{detail}", reader.t(&format!("refusal-{key}-lead")), if detail.is_empty() { "".into() } else { reader.t("gap") });
     let mut response = notice(
         &shell,
         &Notice {
             title,
-            lead: lead.trim().to_owned(),
+            lead,
             ways: vec![(format!("/f/{}#offers", festival.terms.slug), reader.t("choose-again").into_owned())],
             small: reader.t("nothing-held").into_owned(),
             etched: String::new(),

@@ -16,7 +16,7 @@ use crate::{
     releases::{self, Playable, Release},
     web::{
         art,
-        layout::{PageResult, Reader, Shell, both, name, text},
+        layout::{PageResult, Reader, Shell, name, text},
     },
     words::{Language, date_range},
 };
@@ -45,7 +45,7 @@ pub async fn wall(reader: Reader, app: Data<&App>) -> PageResult {
                 @for f in &festivals {
                     a class="cover poster" data-sleeve=(f.terms.slug) href=(format!("/f/{}", f.terms.slug)) {
                         p class="above" { span { (text(&f.terms.place, reader.language)) } }
-                        h1 lang=(f.terms.language.tag()) { (f.terms.name.read(f.terms.language)) }
+                        h2 lang=(f.terms.language.tag()) { (f.terms.name.read(f.terms.language)) }
                         @if f.poster_hash.is_some() { img src=(format!("/pictures/festivals/{}", f.festival_id.0)) alt=""; } @else { (art::poster(f.terms.name.read(f.terms.language))) }
                     }
                 }
@@ -126,7 +126,13 @@ pub async fn page(reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> 
     let content = content(&app, &slug).await?;
     let f = &content.festival;
     let acts = content.bill.iter().filter_map(|b| b.name.as_deref()).collect::<std::collections::BTreeSet<_>>().len();
-    let cheapest = content.offers.iter().filter(|o| o.offer.components.iter().any(|c| c.pass_id.is_some())).filter_map(|o| o.price).min_by_key(|p| p.minor);
+    // What nobody can have for itself is no lowest price: a pass that needs another beside it, or one that is sold out.
+    let buyable = |o: &&OnSale| {
+        o.offer.requirements.is_empty()
+            && !matches!(o.availability, Availability::SoldOut | Availability::Over)
+            && o.offer.components.iter().any(|c| c.pass_id.is_some())
+    };
+    let cheapest = content.offers.iter().filter(buyable).filter_map(|o| o.price).min_by_key(|p| p.minor);
     let sticker = cheapest.map(|price| {
         html! { p class="sticker" { span { (reader.t("from")) } b { (price.print_short()) } span { (reader.f("acts-count", [("count", acts.to_string())])) } } }
     });
@@ -145,7 +151,7 @@ pub async fn page(reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> 
                 section { p class="lead" { (text(&f.terms.lead, reader.language)) } }
                 @if !content.days.is_empty() { (sides(&reader, &content)) }
                 @if !content.bill.is_empty() { (billing(&reader, &content)) }
-                (music(&content))
+                (music(&reader, &content))
                 (form(&reader, &content))
             }
         }
@@ -169,7 +175,7 @@ fn sides(reader: &Reader, content: &Content) -> Markup {
                             p { (reader.f("from-to", [("from", opens.time()), ("to", format!("{} {}", closes.weekday(), closes.time()))])) }
                             p class="faded" {
                                 @for (i, act) in acts.iter().take(3).enumerate() { @if i > 0 { (reader.t("comma")) } (name(act.name.as_deref().unwrap_or_default())) }
-                                @if acts.len() > 3 { " " (reader.f("and-more", [("count", (acts.len() - 3).to_string())])) }
+                                @if acts.len() > 3 { (reader.f("and-more", [("count", (acts.len() - 3).to_string())])) }
                             }
                         }
                     }
@@ -203,11 +209,11 @@ fn billing(reader: &Reader, content: &Content) -> Markup {
     }
 }
 
-fn music(content: &Content) -> Markup {
+fn music(reader: &Reader, content: &Content) -> Markup {
     html! {
         @for (i, (release, tracks)) in content.releases.iter().enumerate() {
             section id=[(i == 0).then_some("music")] aria-label=(release.terms.title) {
-                header class="head" { h2 { (name(&release.terms.title)) } p { (name(&release.terms.artist)) @if let Some(number) = &release.terms.catalog_number { ", " (number) } } }
+                header class="head" { h2 { (name(&release.terms.title)) } p { (name(&release.terms.artist)) @if let Some(number) = &release.terms.catalog_number { (reader.t("clause")) (number) } } }
                 ol class="tracks" {
                     @for track in tracks {
                         li { span class="no" { (track.track_no) } span { (name(&track.title)) small { (name(&track.artist)) } } span { (duration(track.duration_ms)) } }
@@ -269,7 +275,7 @@ fn offer(reader: &Reader, content: &Content, i: usize, on_sale: &OnSale) -> Mark
     html! {
         li class=(class) {
             @if is_bundle && !dead {
-                p class="obi" { b lang="zh-Hans" { "票＋唱片" } span { (reader.t("pass-and-album")) } }
+                p class="obi" { b lang="zh-Hans" { "票＋唱片" } span lang="en" { (reader.t("pass-and-album")) } }
             } @else { span class="no" { (number) } }
             div {
                 @if let Some((release, _)) = release {
@@ -283,7 +289,7 @@ fn offer(reader: &Reader, content: &Content, i: usize, on_sale: &OnSale) -> Mark
                     @if let Some(price) = on_sale.price { p class="price" { (price.print_short()) } }
                     @if open && let Some(price) = on_sale.price {
                         label {
-                            (reader.t("quantity"))
+                            (reader.t("quantity")) span class="unseen" { (reader.t("clause")) (text(&o.name, reader.language)) }
                             select name=(format!("offer-{}", o.offer_id)) data-minor=(price.minor) {
                                 @for n in 0..=o.max_per_order.min(12) { option value=(n) { (n) } }
                             }
@@ -314,7 +320,7 @@ fn shares(reader: &Reader, content: &Content, on_sale: &OnSale, price: Money) ->
                     tr {
                         th scope="row" {
                             @match release {
-                                Some((release, tracks)) => { (name(&release.terms.title)) ", " (reader.f("tracks-count", [("count", tracks.len().to_string())])) }
+                                Some((release, tracks)) => { (name(&release.terms.title)) (reader.t("clause")) (reader.f("tracks-count", [("count", tracks.len().to_string())])) }
                                 None => @if share.pass_id.is_some() { (reader.t("the-pass")) } @else { (reader.t("the-add-on")) }
                             }
                         }
@@ -346,7 +352,6 @@ fn form(reader: &Reader, content: &Content) -> Markup {
                     button class="button" { (reader.t("hold-button")) }
                 }
             }
-            @if !content.offers.is_empty() { p class="unseen" { (both(&f.name)) } }
         }
     }
 }

@@ -49,7 +49,7 @@ pub async fn page(reader: Reader, app: Data<&App>, Path(slug): Path<String>, Que
                 Some(day) => {
                     @let opens = reader.language.at(day.opens_at, zone);
                     header class="masthead" {
-                        h1 { (reader.f("side", [("letter", day.side().to_string())])) br; (opens.weekday()) " " (opens.date()) }
+                        h1 { (reader.f("side", [("letter", day.side().to_string())])) br; (opens.weekday()) " " span class="whole" { (opens.date()) } }
                         nav class="sides" aria-label=(reader.t("days")) {
                             @for d in &days {
                                 a href=(format!("?day={}", d.day_index)) aria-current=[(d.day_index == day.day_index).then_some("page")] {
@@ -122,9 +122,9 @@ fn hours(reader: &Reader, stages: &[Stage], sets: &[&Billed], zone: &str) -> Mar
                     span {
                         b { (act(reader, set)) }
                         small {
-                            @if let Some(latin) = &set.latin_name { (latin) ", " }
+                            @if let Some(latin) = &set.latin_name { (latin) (reader.t("clause")) }
                             @if let Some(stage) = stage { (text(&stage.name, reader.language)) }
-                            @if let Some(ends) = set.ends_at { ", " (reader.f("until", [("date", reader.language.at(ends, zone).time())])) }
+                            @if let Some(ends) = set.ends_at { (reader.t("clause")) (reader.f("until", [("date", reader.language.at(ends, zone).time())])) }
                         }
                     }
                 }

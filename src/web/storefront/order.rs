@@ -79,7 +79,8 @@ fn basket(reader: &Reader, opened: &Opened) -> Markup {
                     span class="no" { (line.quantity) " ×" }
                     span {
                         b { @if let Some(offer) = offer { (text(&offer.name, reader.language)) } }
-                        @if let Some(tier) = offer.and_then(|o| o.tiers.iter().find(|t| t.tier_no == line.tier_no)) { small { (text(&tier.name, reader.language)) } }
+                        @if let Some(tier) = offer.filter(|o| o.tiers.len() > 1).and_then(|o| o.tiers.iter().find(|t| t.tier_no == line.tier_no)) { small { (text(&tier.name, reader.language)) } }
+                        @if line.quantity > 1 { small { (reader.f("each", [("price", line.unit.print())])) } }
                     }
                     span { (line.total.print()) }
                 }
@@ -107,7 +108,7 @@ fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hur
     let left = (order.held_until - now).num_seconds().max(0);
     let until = reader.language.at(order.held_until, &opened.festival.terms.time_zone).second();
     let url = order_url(app, order.order_id, order.link_generation);
-    let declined = last.filter(|p| p.status == payments::PaymentStatus::Failed);
+    let declined = last.is_some_and(|p| p.status == payments::PaymentStatus::Failed);
     shell(reader, opened, &reader.t("pay"), None).page(&html! {
         main class="gatefold" id="content" {
             section class="panel cover flood" aria-labelledby="held" {
@@ -121,10 +122,10 @@ fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hur
                 div class="only-wide" { (art::poster(opened.festival.terms.name.read(opened.festival.terms.language))) }
             }
             div class="panel" {
-                @if let Some(declined) = declined {
-                    p class="notice bad" { b { (reader.t("payment-failed")) } " " (reader.t("payment-failed-lead")) @if let Some(reason) = &declined.reason { " (" (reason) ")" } }
+                @if declined {
+                    p class="notice bad" role="alert" { b { (reader.t("payment-failed")) } (reader.t("gap")) (reader.t("payment-failed-lead")) }
                 }
-                @if let Some(hurt) = hurt { p class="notice bad" role="alert" { (hurt) } }
+                @if let Some(hurt) = hurt { p class="notice bad" id="terms-hurt" role="alert" { (hurt) } }
                 form method="post" action=(format!("{url}/payments")) data-once="" {
                     section class="stack" {
                         header class="head" { h2 { (reader.t("how-you-pay")) } p { (reader.f("tickets-go-to", [("email", order.email.clone())])) } }
@@ -139,12 +140,12 @@ fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hur
                                 label class="choice" { input type="radio" name="way" value="simulated_instant"; span { b { (reader.t("way-instant")) } } small class="faded" { (reader.t("way-at-once")) } }
                             }
                         } @else { p class="notice bad" { (reader.t("no-way")) } }
-                        label class="tick" { input type="checkbox" name="terms" value="yes" required; span { (reader.t("terms")) } }
+                        label class="tick" { input type="checkbox" name="terms" value="yes" required aria-invalid=[hurt.map(|_| "true")] aria-describedby=[hurt.map(|_| "terms-hurt")]; span { (reader.t("terms")) } }
                         div { button class="button broad" { (reader.f("pay-amount", [("amount", order.total.print())])) } }
                         p class="small faded" { (reader.t("never-neither")) }
                     }
                 }
-                form method="post" action=(format!("{url}/cancellations")) { p { button class="link" { (reader.t("give-up")) } " " span class="faded" { (reader.t("give-up-lead")) } } }
+                form method="post" action=(format!("{url}/cancellations")) { p { button class="link" { (reader.t("give-up")) } (reader.t("gap")) span class="faded" { (reader.t("give-up-lead")) } } }
             }
         }
     })
@@ -198,14 +199,15 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let url = order_url(app, order.order_id, order.link_generation);
     Ok(shell(reader, opened, &reader.t("your-tickets"), None).page(&html! {
         main class="gatefold" id="content" {
-            section class="panel cover board" aria-label=(reader.t("your-tickets")) {
+            section class="panel cover board" aria-labelledby="tickets" {
+                h1 class="unseen" id="tickets" { (reader.t("your-tickets")) }
                 (stubs)
                 @if issued.is_empty() { p class="lead" { (reader.t("no-tickets-in-order")) } }
             }
             div class="panel" {
                 section class="stack" {
                     p class="faded" { (reader.f("order-paid", [("number", order.number()), ("moment", paid_at)])) }
-                    h1 { (reader.f("you-are-in", [("count", issued.len().to_string())])) }
+                    h2 { (reader.f("you-are-in", [("count", issued.len().to_string())])) }
                     p { (reader.t("you-are-in-lead")) }
                     @if issued.len() > 1 { p { (reader.t("own-links")) } (links(reader, app, opened, &issued)) }
                 }
@@ -232,12 +234,13 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
 fn links(reader: &Reader, app: &App, opened: &Opened, issued: &[tickets::Ticket]) -> Markup {
     let url = order_url(app, opened.order.order_id, opened.order.link_generation);
     html! {
-        ul class="links" {
-            @for t in issued {
+        ol class="tracks" {
+            @for (i, t) in issued.iter().enumerate() {
                 li {
-                    a href=(t.url(app)) { (reader.f("link-of", [("name", if t.holder_name.is_empty() { t.number[12..].to_uppercase() } else { t.holder_name.clone() })])) }
+                    span class="no" { (i + 1) }
+                    a href=(t.url(app)) { (reader.f("link-of", [("name", if t.holder_name.is_empty() { t.number[12..].to_uppercase() } else { t.holder_name.clone() })])) span class="unseen" { (reader.t("clause")) (reader.f("ticket-n", [("n", (i + 1).to_string())])) } }
                     @if let Some(at) = t.claimed_at {
-                        " " span class="faded" { (reader.f("claimed", [("moment", reader.language.at(at, &opened.festival.terms.time_zone).long())])) }
+                        span class="faded" { (reader.f("claimed", [("moment", reader.language.at(at, &opened.festival.terms.time_zone).long())])) }
                     } @else {
                         form method="post" action=(format!("{url}/recalls")) { button class="button plain" name="ticket" value=(t.ticket_id) { (reader.t("recall")) } }
                     }
@@ -258,7 +261,7 @@ pub async fn albums_of(reader: &Reader, app: &App, albums: &[library::Album]) ->
     Ok(html! {
         @for (i, album) in albums.iter().enumerate() {
             section aria-labelledby=(format!("album-{i}")) data-album=(i) {
-                header class="head" { h2 id=(format!("album-{i}")) { (name(&album.title)) } p { (name(&album.artist)) @if let Some(number) = &album.catalog_number { ", " (number) } @if album.copies > 1 { ", " (reader.f("copies", [("count", album.copies.to_string())])) } } }
+                header class="head" { h2 id=(format!("album-{i}")) { (name(&album.title)) } p { (name(&album.artist)) @if let Some(number) = &album.catalog_number { (reader.t("clause")) (number) } @if album.copies > 1 { (reader.t("clause")) (reader.f("copies", [("count", album.copies.to_string())])) } } }
                 div class="player" data-player="" data-album=(i) {
                     div class="sleeve" {
                         @if album.cover_hash.is_some() { img src=(format!("/pictures/releases/{}", album.release_id)) alt=(album.title) width="600" height="600"; }
@@ -273,7 +276,7 @@ pub async fn albums_of(reader: &Reader, app: &App, albums: &[library::Album]) ->
                         li data-track=(stream) data-name=(track.title) {
                             a class="play" role="button" aria-pressed="false" href=(stream) aria-label=(reader.f("play-track", [("title", track.title.clone())])) {}
                             span { (name(&track.title)) small { (name(&track.artist)) } }
-                            span { (duration(track.duration_ms)) " " a href=(file_link(app, album.entitlement_id, track.track_no, Take::Download, now)) download="" aria-label=(reader.f("save-track", [("title", track.title.clone())])) { (reader.t("save")) } }
+                            span { (duration(track.duration_ms)) " " a class="take-home" href=(file_link(app, album.entitlement_id, track.track_no, Take::Download, now)) download="" aria-label=(reader.f("save-track", [("title", track.title.clone())])) { (reader.t("save")) } }
                         }
                     }
                 }

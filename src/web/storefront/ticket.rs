@@ -153,9 +153,9 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
     };
     Ok(shell.page(&html! {
         main class="gatefold" id="content" {
-            section class="panel cover board" aria-label=(reader.t("your-ticket")) { (stub) }
+            section class="panel cover board" aria-labelledby="ticket" { h1 class="unseen" id="ticket" { (reader.t("your-ticket")) } (stub) }
             div class="panel" {
-                section class="stack" { h1 { (reader.t("see-you")) } p { (reader.t("you-are-in-lead")) } }
+                section class="stack" { h2 { (reader.t("see-you")) } p { (reader.t("you-are-in-lead")) } }
                 (claiming(&reader, &app, &festival, &ticket))
                 (music)
             }

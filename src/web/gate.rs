@@ -78,7 +78,7 @@ fn pairing(reader: &Reader, hurt: Option<&str>) -> Response {
         None,
         &html! {
             p class="bar" { span { (mark()) } span { "Gatefold" } }
-            form class="panel" method="post" action="/gate/pair" id="content" {
+            main class="panel" id="content" { form class="stack" method="post" action="/gate/pair" {
                 h1 { (reader.t("gate-pair")) }
                 p { (reader.t("gate-pair-lead")) }
                 div class="field" {
@@ -88,7 +88,7 @@ fn pairing(reader: &Reader, hurt: Option<&str>) -> Response {
                 }
                 div class="field" { label for="name" { (reader.t("device-name")) } input id="name" name="name" required maxlength="80" placeholder=(reader.t("device-name-example")); }
                 div { button class="button broad" { (reader.t("pair")) } }
-            }
+            } }
         },
     )
 }
@@ -126,9 +126,9 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
         Some(&festival.terms.slug),
         &html! {
             p class="bar offline" role="status" hidden data-offline="" { span { (reader.t("gate-offline")) } }
-            p class="bar" { span { @if let Some(gate) = gates.iter().find(|g| g.gate_id == device.gate_id) { (text(&gate.name, reader.language)) } ", " (device.name) } span data-clock="" { (reader.language.at(now, zone).time()) } }
-            div id="content" data-stage="" data-scanner=[app.the::<scanner::Found>().look(&app.settings.files).map(|_| "")] {
-                section class="finder" data-finder="" { video playsinline muted data-video="" {} p class="unseen" { (reader.t("gate-hold")) } }
+            p class="bar" { span { @if let Some(gate) = gates.iter().find(|g| g.gate_id == device.gate_id) { (text(&gate.name, reader.language)) } (reader.t("clause")) (device.name) } span data-clock="" data-zone=(zone) { (reader.language.at(now, zone).time()) } }
+            main id="content" data-stage="" data-scanner=[app.the::<scanner::Found>().look(&app.settings.files).map(|_| "")] {
+                section class="finder" data-finder="" { video playsinline muted data-video="" {} h1 class="unseen" { (reader.t("gate")) } p class="unseen" { (reader.t("gate-hold")) } }
             }
             p class="bar" {
                 span { @match day { Some(day) => { (text(&day.name, reader.language)) " " (reader.language.at(day.opens_at, zone).time()) "–" (reader.language.at(day.closes_at, zone).time()) } None => (reader.t("no-day-now")) } }
@@ -190,7 +190,7 @@ fn verdict(reader: &Reader, festival: &Festival, answer: &ScanAnswer, undone: bo
     let zone = &festival.terms.time_zone;
     let word = if undone { reader.t("undone") } else { reader.t(&format!("verdict-{}", answer.verdict.name())) };
     html! {
-        main class=(format!("verdict {}", answer.verdict.name())) role=(if answer.verdict == Verdict::Admitted { "status" } else { "alert" }) data-verdict=(answer.verdict.name()) data-scan=(answer.scan_id) {
+        section class=(format!("verdict {}", answer.verdict.name())) role=(if answer.verdict == Verdict::Admitted { "status" } else { "alert" }) data-verdict=(answer.verdict.name()) data-scan=(answer.scan_id) {
             (sign(answer.verdict))
             h1 { (word) }
             @if let Some(reason) = answer.reason { p class="reason" { (reader.t(&format!("reason-{}", reason.name()))) } }

@@ -52,6 +52,16 @@ const scenes = {
     await page.locator("[data-track] .play").first().click();
     const plays = await page.waitForFunction(() => document.querySelector("audio").currentTime > 0, null, { timeout: 15000 }).then(() => true, () => false);
     const address = page.url();
+    // A friend opens the link of the second ticket and takes it.
+    await page.goto(await page.locator("ol.tracks a[href*='/t/']").nth(1).getAttribute("href"));
+    await look(page, "holder-390");
+    await page.fill("#name", "Noor Haddad");
+    await page.click("button:has-text('Take this ticket')");
+    await page.waitForSelector("text=Noor Haddad took this ticket");
+    await look(page, "claimed-390");
+    await page.goto(address);
+    const taken = await page.locator("button:has-text('Take the link back')").count();
+    await look(page, "order-claimed-390");
     for (const width of [320, 1440]) {
       await page.setViewportSize({ width, height: 900 });
       for (const [what, url] of [["order", address], ["festival", `${input.url}/f/${input.slug}`], ["chinese", `${input.url}/f/${input.slug}?lang=zh`], ["wall", `${input.url}/?lang=en`], ["nothing", `${input.url}/nothing`]]) {
@@ -62,7 +72,7 @@ const scenes = {
     }
     await browser.close();
     // A missing page is said as 404, which the console repeats.
-    return { tickets, held, plays, picture, sideways, errors: errors.filter((e) => !e.includes("404")) };
+    return { tickets, held, plays, taken, picture, sideways, errors: errors.filter((e) => !e.includes("404")) };
   },
 
   /** A phone is paired; its camera, fed with the picture of the ticket, is read; the same ticket again is refused. */

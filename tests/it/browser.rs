@@ -36,6 +36,7 @@ async fn a_fan_buys_on_a_phone_and_the_gate_reads_the_ticket_from_its_camera() {
     let bought = scene("buy", &json!({ "url": house.url, "slug": "night-ferry", "offer": offer, "email": "mara@lindqvist.example" })).await;
     assert_eq!(bought["tickets"], 2);
     assert_eq!(bought["held"], true, "the hold is shown with its moment");
+    assert_eq!(bought["taken"], 1, "one of the two links is taken, the other can be taken back");
     assert_eq!(bought["plays"], true, "the album plays");
     assert!(bought["sideways"].as_array().unwrap().is_empty(), "pages that scroll sideways: {}", bought["sideways"]);
     assert!(bought["errors"].as_array().unwrap().is_empty(), "errors of the browser: {}", bought["errors"]);

@@ -196,6 +196,7 @@ if (stage) {
   start();
   setInterval(() => {
     const clock = document.querySelector("[data-clock]");
-    clock.textContent = new Date().toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+    // The time of the festival, whatever zone the phone believes to be in.
+    clock.textContent = new Date().toLocaleTimeString("en-GB", { timeZone: clock.dataset.zone, hour12: false });
   }, 1000);
 }

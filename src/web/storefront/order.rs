@@ -218,7 +218,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
                         @for (i, t) in issued.iter().enumerate() {
                             div class="field" {
                                 label for=(format!("holder-{i}")) { (reader.f("ticket-n", [("n", (i + 1).to_string())])) }
-                                input id=(format!("holder-{i}")) name=(format!("holder-{}", t.ticket_id)) value=(t.holder_name) maxlength="120" autocomplete="off";
+                                input id=(format!("holder-{i}")) name=(format!("holder-{}", t.ticket_id)) value=(t.holder_name) maxlength="120" autocomplete="off" disabled[t.claimed_at.is_some()];
                             }
                         }
                         div { button class="button plain" { (reader.t("save-names")) } }
@@ -242,7 +242,7 @@ fn links(reader: &Reader, app: &App, opened: &Opened, issued: &[tickets::Ticket]
                     @if let Some(at) = t.claimed_at {
                         span class="faded" { (reader.f("claimed", [("moment", reader.language.at(at, &opened.festival.terms.time_zone).long())])) }
                     } @else {
-                        form method="post" action=(format!("{url}/recalls")) { button class="button plain" name="ticket" value=(t.ticket_id) { (reader.t("recall")) } }
+                        form method="post" action=(format!("{url}/recalls")) { button class="link" name="ticket" value=(t.ticket_id) { (reader.t("recall")) } }
                     }
                 }
             }

@@ -26,14 +26,20 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, grants
     Ok(())
 }
 
-/// Takes one copy of every album that came with a ticket's line, as long as there is one.
+/// Takes one copy of every album that came with a ticket's line. The copy hangs on the first ticket of its unit: the pass before
+/// what is collected with it, so that parking that comes with a pass does not take its album away.
 pub(super) async fn claim(conn: &mut PgConnection, ticket: &Ticket, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     let taken: Vec<EntitlementId> = sqlx::query_scalar(
-        "update entitlements set claimed = claimed + 1 where festival_id = $1 and order_id = $2 and line_no = $3 and claimed < copies returning entitlement_id",
+        "update entitlements set claimed = claimed + 1 where festival_id = $1 and order_id = $2 and line_no = $3 and claimed < copies \
+         and $4 = (select t.ticket_id from tickets mine \
+                   join tickets t on t.festival_id = mine.festival_id and t.order_id = mine.order_id and t.line_no = mine.line_no and t.unit_no = mine.unit_no \
+                   where mine.festival_id = $1 and mine.ticket_id = $4 order by t.kind desc, t.component_no limit 1) \
+         returning entitlement_id",
     )
     .bind(ticket.ticket_id.festival())
     .bind(ticket.order_id)
     .bind(ticket.line_no)
+    .bind(ticket.ticket_id)
     .fetch_all(&mut *conn)
     .await?;
     sqlx::query("insert into claims (festival_id, entitlement_id, ticket_id, claimed_at) select $1, e, $3, $4 from unnest($2::uuid[]) as e")

@@ -103,3 +103,33 @@ pub fn like(id: &str) -> String {
     bytes[10] ^= 0xff;
     uuid::Uuid::from_bytes(bytes).to_string()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_album_of_a_unit_hangs_on_its_pass_not_on_its_parking() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let parking = festival.promoter.make(&festival.path("/add-ons"), json!({ "name": { "en": "Parking" } })).await;
+    let terms = json!({ "title": "Low Tide", "artist": "Hull", "kind": "album", "language": "en", "about": { "en": "Live." } });
+    let release = festival.promoter.make("/v1/releases", json!({ "terms": terms, "recording_ids": [] })).await;
+    let component = |member: &str, id: &Value| json!({ member: id, "weight": 1, "tax_kind": "fixed", "tax_ppm": 90000 });
+    let offer = festival
+        .offer_of(json!({
+            "terms": { "name": { "en": "All of it" } }, "capacity": 10,
+            "tiers": [{ "name": { "en": "Now" }, "price": { "minor": 19900, "currency": "EUR" } }],
+            "components": [component("add_on_id", &parking["add_on_id"]), component("pass_id", &json!(pass)), component("release_id", &release["release_id"])]
+        }))
+        .await;
+    let fan = house.anybody().order("mara@lindqvist.example", &[(&offer, 2)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    let mut tickets = fan.tickets().await;
+    tickets.sort_by_key(|ticket| ticket["kind"] == "pass");
+    let mut database = house.database().await;
+    for (ticket, claimed) in tickets.iter().zip([0, 0, 1, 2]) {
+        Holder::of(&house.anybody(), ticket).claim("Noor Haddad").await.expect(200);
+        let (copies, taken): (i32, i32) = sqlx::query_as("select copies, claimed from entitlements").fetch_one(&mut database).await.unwrap();
+        assert_eq!((copies, taken), (2, claimed), "after {}", ticket["kind"]);
+    }
+    house.run_workers().await;
+    house.close().await;
+}

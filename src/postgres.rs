@@ -357,7 +357,13 @@ pub async fn migrate(owner: &PgConnectOptions, secrets: &Secrets, embedded: bool
     }
     let mut conn = PgConnection::connect_with(owner).await.context("the database cannot be reached")?;
     sqlx::query("set lock_timeout = '10s'").execute(&mut conn).await?;
-    MIGRATIONS.run(&mut conn).await.context("the migrations did not run")?;
+    MIGRATIONS.run(&mut conn).await.map_err(|error| match error {
+        // Before the first release founding migrations still change: what was made by an older build is made anew.
+        sqlx::migrate::MigrateError::VersionMismatch(_) | sqlx::migrate::MigrateError::VersionMissing(_) => {
+            anyhow::anyhow!("this database was made by another version of gatefold ({error}); choose another folder with --data, or remove this one")
+        }
+        other => anyhow::Error::new(other).context("the migrations did not run"),
+    })?;
     for role in ["gatefold_app", "gatefold_promoter"] {
         sqlx::query("select set_config('gatefold.role', $1, false), set_config('gatefold.password', $2, false)")
             .bind(role)

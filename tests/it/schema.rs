@@ -139,3 +139,13 @@ async fn a_row_of_a_festival_carries_its_festival_first() {
     assert_eq!(triggers, 0, "rules live in constraints and statements");
     conn.close().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_version_is_refused_in_a_sentence() {
+    let owner = crate::house::fresh_database("of_another_version").await;
+    let mut conn = PgConnection::connect_with(&owner).await.unwrap();
+    conn.execute("update _sqlx_migrations set checksum = '\\x00' where version = 3").await.unwrap();
+    conn.close().await.unwrap();
+    let refused = gatefold::postgres::migrate(&owner, &secrets(), false).await.unwrap_err().to_string();
+    assert!(refused.starts_with("this database was made by another version of gatefold"), "{refused}");
+}

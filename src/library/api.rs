@@ -163,9 +163,9 @@ impl LibraryApi {
     /// holder, and one copy of each album of its line is theirs. The same name again answers the same; another name is refused with 409.
     #[oai(path = "/tickets/:ticket_id/claims", method = "post", operation_id = "claim_ticket")]
     async fn claim_ticket(&self, AsFan(secret): AsFan, app: Data<&App>, ticket_id: Path<TicketId>, body: Json<NewClaim>) -> Result<Json<Ticket>, Or<Claiming>> {
-        of_holder(&app, &secret, *ticket_id).await?;
+        let seen = of_holder(&app, &secret, *ticket_id).await?;
         let NewClaim { name, email } = body.0;
-        Ok(Json(super::claim(&app, *ticket_id, &Claimant { name, email }).await?))
+        Ok(Json(super::claim(&app, &seen, &Claimant { name, email }).await?))
     }
 
     /// Recall the link of a ticket

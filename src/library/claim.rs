@@ -45,11 +45,12 @@ pub enum ClaimError {
     Database(#[from] sqlx::Error),
 }
 
-/// Takes a ticket and the copies of its albums, in one transaction. The same name again gets the same ticket again.
+/// Takes a ticket, as it was seen when its link was looked at, and the copies of its albums, in one transaction. A link that was
+/// recalled meanwhile takes nothing. The same name again gets the same ticket again.
 ///
 /// # Errors
 /// [`ClaimError`].
-pub async fn claim(app: &App, id: TicketId, who: &Claimant) -> Result<Ticket, ClaimError> {
+pub async fn claim(app: &App, seen: &Ticket, who: &Claimant) -> Result<Ticket, ClaimError> {
     let name = who.name.trim();
     let email = who.email.as_deref().map(str::trim).filter(|email| !email.is_empty());
     if name.is_empty() || name.chars().count() > NAME {
@@ -58,11 +59,14 @@ pub async fn claim(app: &App, id: TicketId, who: &Claimant) -> Result<Ticket, Cl
     if email.is_some_and(|email| !is_address(email)) {
         return Err(ClaimError::Invalid("/email", "not an email address"));
     }
-    let (festival, now) = (id.festival(), app.clock.now());
-    let order = tickets::ticket(&app.pools.web, id).await?.ok_or(ClaimError::NotFound)?.order_id;
+    let (id, now) = (seen.ticket_id, app.clock.now());
     let mut tx = app.pools.web.begin().await?;
-    let paid = orders::lock(&mut tx, festival, &[order]).await?.pop().is_some_and(|o| matches!(o.status, OrderStatus::Paid | OrderStatus::PartlyRefunded));
-    let ticket = tickets::lock_one(&mut tx, id).await?.ok_or(ClaimError::NotFound)?;
+    let paid = orders::lock(&mut tx, id.festival(), &[seen.order_id])
+        .await?
+        .pop()
+        .is_some_and(|o| matches!(o.status, OrderStatus::Paid | OrderStatus::PartlyRefunded));
+    let found = tickets::lock_one(&mut tx, id).await?;
+    let ticket = found.filter(|t| t.link_generation == seen.link_generation).ok_or(ClaimError::NotFound)?;
     if !paid || ticket.status != TicketStatus::Valid {
         return Err(ClaimError::NotValid);
     }

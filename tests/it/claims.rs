@@ -133,3 +133,17 @@ async fn the_album_of_a_unit_hangs_on_its_pass_not_on_its_parking() {
     house.run_workers().await;
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_was_recalled_after_it_was_looked_at_takes_nothing() {
+    let house = House::open().await;
+    let (fan, holders) = three(&house).await;
+    let id = gatefold::id::TicketId(holders[0].ticket.parse().unwrap());
+    // The very moment between the look at the link and the claim.
+    let seen = gatefold::tickets::ticket(&house.app.pools.web, id).await.unwrap().unwrap();
+    recall(&fan, &holders[0].ticket).await.expect(200);
+    let who = gatefold::library::Claimant { name: "Noor Haddad".to_owned(), email: None };
+    assert!(matches!(gatefold::library::claim(&house.app, &seen, &who).await, Err(gatefold::library::ClaimError::NotFound)));
+    house.run_workers().await;
+    house.close().await;
+}

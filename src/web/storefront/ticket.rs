@@ -115,7 +115,7 @@ pub async fn claim(request: &Request, body: poem::Body, app: Data<&App>, Path((i
     let ticket = open(&app, TicketId(id), &secret).await?;
     let fields = fields(body).await?;
     let who = Claimant { name: field(&fields, "name").to_owned(), email: Some(field(&fields, "email").to_owned()) };
-    let claimed = library::claim(&app, ticket.ticket_id, &who).await.map_err(Problem::from)?;
+    let claimed = library::claim(&app, &ticket, &who).await.map_err(Problem::from)?;
     Ok(see_other(&claimed.url(&app)))
 }
 

@@ -11,7 +11,8 @@ use crate::{
     clock::Clock,
     id::{OrderId, PaymentId},
     orders::{self, Buyer, Placing, Request, Wish},
-    payments::{Completing, DECIDE, Payment, PaymentStatus, Settle},
+    payments::{Attempt, Completing, Settle, Way},
+    secrets::Purpose,
     words::Language,
 };
 
@@ -40,18 +41,13 @@ pub(super) async fn sell(world: &World, count: u32, round: u32) -> anyhow::Resul
             let mut paid = Vec::with_capacity(batch.len());
             for answer in commit::<Placing>(world, batch).await? {
                 let order = answer.context("the floor could not place an order")?;
-                paid.push(Settle::New(Payment {
+                paid.push(Settle::New(Attempt {
                     payment_id: PaymentId::fresh(world.festival, now),
                     order_id: order.order_id,
-                    provider: "simulated".to_owned(),
-                    status: PaymentStatus::Captured,
-                    amount: order.total,
-                    redirect_url: None,
-                    reason: None,
-                    created_at: now,
-                    decide_by: now + DECIDE,
-                    ended_at: Some(now),
-                    key_hash: order.order_id.0.as_bytes().to_vec(),
+                    secret: world.app.secrets.link(Purpose::OrderLink, order.order_id.0, 0),
+                    key_hash: *order.order_id.0.as_bytes(),
+                    way: Way::SimulatedInstant,
+                    arrived_at: now,
                 }));
             }
             if placed.send(paid).await.is_err() {

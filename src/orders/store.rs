@@ -7,9 +7,11 @@ use sqlx::{FromRow, PgConnection, PgPool, types::Json};
 
 use super::{Line, Order, OrderStatus, Placed, Request, allot::FanCounts};
 use crate::{
+    app::App,
     id::{FestivalId, OfferId, OrderId, StockId},
     money::{Currency, Money},
     offers::{Share, Taken},
+    secrets::Purpose,
     words::Language,
 };
 
@@ -172,6 +174,14 @@ pub struct Held {
     pub held_until: DateTime<Utc>,
     /// How often its link was revoked.
     pub link_generation: i16,
+}
+
+impl Held {
+    /// Whether a text is the secret of its link.
+    #[must_use]
+    pub fn is_link(&self, app: &App, secret: &str) -> bool {
+        app.secrets.is_link(Purpose::OrderLink, self.order_id.0, self.link_generation, secret)
+    }
 }
 
 /// Locks orders in the order of their ids: the first locks of a transaction.

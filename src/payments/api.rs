@@ -94,9 +94,8 @@ impl PaymentsApi {
         key: Header<Option<String>>,
         body: Json<NewPayment>,
     ) -> Result<Created<Payment>, Or<Paying>> {
-        let order = of_fan(&app, &secret, *order_id).await?;
         let key = request_key(key.as_deref())?;
-        let payment = super::pay(&app, &order, key, body.way, arrival.0.0).await?;
+        let payment = super::pay(&app, *order_id, &secret, key, body.way, arrival.0.0).await?;
         let location = format!("/v1/orders/{}/payments", *order_id);
         Ok(Created { body: payment, location })
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::{ATTEMPTS, Outcome, PayError, Payment, PaymentStatus, store};
+use super::{ATTEMPTS, Attempt, Outcome, PayError, Payment, PaymentStatus, Way, store};
 use crate::{
     app::App,
     batcher::{Busy, Kind, Trouble},
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub enum Settle {
     /// A new payment: captured at once, or created for a provider.
-    New(Payment),
+    New(Attempt),
     /// What a provider said about a payment.
     Told {
         /// The payment.
@@ -55,7 +55,7 @@ impl Kind for Completing {
         let mut ids: Vec<OrderId> = batch
             .iter()
             .filter_map(|s| match s {
-                Settle::New(payment) => Some(payment.order_id),
+                Settle::New(attempt) => Some(attempt.order_id),
                 Settle::Told { payment_id, .. } => of_told.get(payment_id).copied(),
             })
             .collect();
@@ -71,7 +71,7 @@ impl Kind for Completing {
         let answers = batch
             .iter()
             .map(|settle| match settle {
-                Settle::New(payment) => desk.begin(payment),
+                Settle::New(attempt) => desk.begin(app, attempt),
                 Settle::Told { payment_id, outcome, at } => match of_told.get(payment_id) {
                     Some(order) => desk.told(*order, *payment_id, outcome, *at),
                     None => Err(PayError::NotFound),
@@ -97,14 +97,17 @@ struct Desk {
 
 impl Desk {
     /// A new payment of an order.
-    fn begin(&mut self, payment: &Payment) -> Result<Payment, PayError> {
-        let order = self.orders.get_mut(&payment.order_id).ok_or(PayError::NotFound)?;
-        let others = self.payments.entry(payment.order_id).or_default();
-        if let Some(same) = others.iter().find(|p| p.key_hash == payment.key_hash) {
+    fn begin(&mut self, app: &App, attempt: &Attempt) -> Result<Payment, PayError> {
+        let order = self.orders.get_mut(&attempt.order_id).filter(|order| order.is_link(app, &attempt.secret)).ok_or(PayError::NotFound)?;
+        let others = self.payments.entry(attempt.order_id).or_default();
+        if let Some(same) = others.iter().find(|p| p.key_hash == attempt.key_hash) {
             return Ok(same.clone());
         }
+        if (attempt.way == Way::Free) != (order.total_minor == 0) {
+            return Err(PayError::NotOffered);
+        }
         match order.status {
-            OrderStatus::Held if payment.created_at <= order.held_until => {}
+            OrderStatus::Held if attempt.arrived_at <= order.held_until => {}
             OrderStatus::Paid | OrderStatus::PartlyRefunded => return Err(PayError::AlreadyPaid),
             _ => return Err(PayError::NotHeld),
         }
@@ -114,13 +117,14 @@ impl Desk {
         if others.len() >= ATTEMPTS {
             return Err(PayError::TooMany);
         }
+        let payment = attempt.of(order);
         others.push(payment.clone());
         self.new.push(payment.clone());
         if payment.status == PaymentStatus::Captured {
             order.status = OrderStatus::Paid;
             self.paid.push(payment.order_id);
         }
-        Ok(payment.clone())
+        Ok(payment)
     }
 
     /// What a provider said about a payment.

@@ -308,8 +308,7 @@ pub async fn pay(
     if field(&fields, "terms") != "yes" {
         return Ok(held(&reader, &app, &opened, None, Some(&reader.t("terms-missing"))));
     }
-    let order = orders::held(&app.pools.web, OrderId(id)).await.map_err(Problem::from)?.ok_or_else(|| NOT_FOUND.problem())?;
-    match payments::pay(&app, &order, field(&fields, "key"), way, arrival.0.0).await {
+    match payments::pay(&app, OrderId(id), &secret, field(&fields, "key"), way, arrival.0.0).await {
         Ok(Payment { redirect_url: Some(bank), status, .. }) if status.is_open() => Ok(see_other(&bank)),
         // Whatever else it is, the page of the order says it.
         Ok(_) | Err(PayError::AlreadyPaid | PayError::NotHeld | PayError::Open(_)) => Ok(see_other(&url)),

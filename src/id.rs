@@ -45,6 +45,15 @@ pub fn fresh(festival: FestivalId, now: DateTime<Utc>) -> Uuid {
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
+/// The least id of a moment: every id made earlier is below it, every id made then or later is not.
+#[must_use]
+pub fn first_at(moment: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(moment.timestamp_millis()).unwrap_or(0);
+    let mut bytes = [0_u8; 16];
+    bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+    Uuid::from_bytes(bytes)
+}
+
 /// Reads the festival out of an id.
 #[must_use]
 pub fn festival_of(id: Uuid) -> FestivalId {

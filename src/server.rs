@@ -41,6 +41,8 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(accounts::DeviceCache::default())
         .with(accounts::LastUsed::default())
         .with(festivals::Published::default())
+        .with(orders::Recent::default())
+        .with(orders::Swept::default())
         .with(keys::Rings::default())
         .with(entry::Catalogs::default())
         .with(entry::Forgeries::default())

@@ -10,7 +10,7 @@ use crate::{
     batcher::{Kind, Trouble},
     clock::Clock,
     id::{OrderId, PaymentId},
-    orders::{self, Buyer, Placing, Request, Wish},
+    orders::{self, Buyer, Placing, Recent, Request, Wish},
     payments::{Attempt, Completing, Settle, Way},
     secrets::Purpose,
     words::Language,
@@ -41,6 +41,7 @@ pub(super) async fn sell(world: &World, count: u32, round: u32) -> anyhow::Resul
             let mut paid = Vec::with_capacity(batch.len());
             for answer in commit::<Placing>(world, batch).await? {
                 let order = answer.context("the floor could not place an order")?;
+                world.app.the::<Recent>().keep(&order);
                 paid.push(Settle::New(Attempt {
                     payment_id: PaymentId::fresh(world.festival, now),
                     order_id: order.order_id,

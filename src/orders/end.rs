@@ -1,12 +1,18 @@
 //! The two commands that give units back: cancel and expire.
 
-use chrono::{DateTime, Utc};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
 
-use super::{OrderStatus, store};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{HOLD, OrderStatus, store};
 use crate::{
     app::App,
     batcher::Trouble,
-    id::{FestivalId, OrderId},
+    id::{self, FestivalId, OrderId},
     offers,
 };
 
@@ -73,15 +79,23 @@ async fn give_back(conn: &mut sqlx::PgConnection, festival: FestivalId, orders: 
     offers::release_held(conn, festival, &units.into_iter().map(|(_, taken)| taken).collect::<Vec<_>>()).await
 }
 
-/// Ends holds that are over, one bounded batch a festival; returns how many. Orders with an open payment are kept: they are
-/// closed by payments, which ask the provider first. Called by a worker.
+/// How many orders one step of the walk looks at.
+const STEP: i64 = 20_000;
+
+/// How far expiry has come in each festival: no order before this one is held any more. An order never becomes held again for longer
+/// than a transaction, so this only moves forward.
+#[derive(Default)]
+pub struct Swept(Mutex<HashMap<FestivalId, OrderId>>);
+
+/// Ends holds that are over, one bounded batch a festival; returns how many, and one more while there is more to look at. Orders with
+/// an open payment are kept: they are closed by payments, which ask the provider first. Called by a worker.
 ///
 /// # Errors
 /// What the database said.
 pub async fn expire_due(app: &App) -> Result<usize, sqlx::Error> {
     let now = app.clock.now();
     let mut ended = 0;
-    for festival in store::due_festivals(&app.pools.work, now).await? {
+    for festival in store::holding_festivals(&app.pools.work).await? {
         // A festival whose stock is hot just now does not keep the others from their turn.
         match expire_one(app, festival, now).await {
             Ok(done) => ended += done,
@@ -93,8 +107,21 @@ pub async fn expire_due(app: &App) -> Result<usize, sqlx::Error> {
 }
 
 async fn expire_one(app: &App, festival: FestivalId, now: DateTime<Utc>) -> Result<usize, Trouble> {
+    let swept = &app.the::<Swept>().0;
+    let from = swept.lock().unwrap_or_else(PoisonError::into_inner).get(&festival).copied().unwrap_or(OrderId(Uuid::nil()));
+    // Ids begin with the moment of placing, and no hold is shorter than ten minutes.
+    let to = OrderId(id::first_at(now - HOLD));
+    let walked = store::walk(&app.pools.work, festival, from, to, STEP).await?;
+    let Some(first) = walked.held else {
+        if let Some(last) = walked.last.filter(|last| *last > from) {
+            swept.lock().unwrap_or_else(PoisonError::into_inner).insert(festival, last);
+            return Ok(1);
+        }
+        return Ok(0);
+    };
+    swept.lock().unwrap_or_else(PoisonError::into_inner).insert(festival, first);
     let mut tx = app.pools.work.begin().await?;
-    let mut due = store::claim_due(&mut tx, festival, now, BATCH).await?;
+    let mut due = store::claim_due(&mut tx, festival, first, to, now, BATCH).await?;
     // A payment that was opened between the look and the lock is seen now: nobody opens another while we hold the order.
     let paying = store::with_open_payment(&mut tx, festival, &due).await?;
     due.retain(|order| !paying.contains(order));

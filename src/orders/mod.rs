@@ -11,6 +11,7 @@ mod allot;
 pub mod api;
 mod end;
 mod place;
+mod recent;
 mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -22,13 +23,14 @@ use crate::{
     batcher::Busy,
     id::{FestivalId, OfferId, OrderId},
     money::Money,
-    offers::{Availability, Share},
+    offers::{Availability, Share, Taken},
     words::{Language, Text},
 };
 
-pub use end::{CancelError, cancel, expire_due};
+pub use end::{CancelError, Swept, cancel, expire_due};
 pub use place::{Placing, Request, place, short_hash};
-pub use store::{Held, allocations, finish, held, lines, lock, order, orders_of, reopen, search, unfulfillable};
+pub use recent::{Recent, what_they_take};
+pub use store::{Held, allocations, count_payments, finish, held, lines, lock, order, orders_of, reopen, search, unfulfillable};
 
 /// How long stock is held for an order.
 pub const HOLD: TimeDelta = TimeDelta::minutes(10);
@@ -179,6 +181,8 @@ pub struct Placed {
     pub held_until: DateTime<Utc>,
     /// How often its link was revoked.
     pub link_generation: i16,
+    /// The units that it took; empty in a repeated answer.
+    pub units: Vec<Taken>,
 }
 
 /// Why nothing was placed. Nothing is held then.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Buyer, HOLD, LINES, PlaceError, Placed, Wish, allot::allot, festival_of, store};
+use super::{Buyer, HOLD, LINES, PlaceError, Placed, Recent, Wish, allot::allot, festival_of, store};
 use crate::{
     accounts::{email_key, is_address},
     app::App,
@@ -78,7 +78,9 @@ pub async fn place(
         expected_minor,
         arrived_at,
     };
-    app.pass::<Placing>(festival, request).await?
+    let placed = app.pass::<Placing>(festival, request).await??;
+    app.the::<Recent>().keep(&placed);
+    Ok(placed)
 }
 
 /// The first 16 bytes of SHA-256 over parts, each with its length before it.
@@ -139,7 +141,14 @@ impl Kind for Placing {
             let outcome = outcome.map(|allotted| {
                 units.extend(&allotted.units);
                 let held_until = request.arrived_at + HOLD;
-                let placed = Placed { order_id: request.order_id, lines: allotted.lines.clone(), total: allotted.total, held_until, link_generation: 0 };
+                let placed = Placed {
+                    order_id: request.order_id,
+                    lines: allotted.lines.clone(),
+                    total: allotted.total,
+                    held_until,
+                    link_generation: 0,
+                    units: allotted.units.clone(),
+                };
                 rows.push(store::NewOrder { request, lines: allotted.lines, total: allotted.total, units: allotted.units, held_until });
                 placed
             });

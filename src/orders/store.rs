@@ -28,8 +28,8 @@ pub(super) struct NewOrder<'a> {
 pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, rows: &[NewOrder<'_>]) -> Result<u64, sqlx::Error> {
     let done = sqlx::query(
         "insert into orders (festival_id, order_id, status, email, email_key, buyer_name, language, currency, total_minor, key_hash, fingerprint, \
-                             link_generation, placed_at, held_until) \
-         select $1, o.order_id, 'held', o.email, o.email_key, o.buyer_name, o.language, $2, o.total_minor, o.key_hash, o.fingerprint, 0, o.placed_at, o.held_until \
+                             link_generation, payment_count, placed_at, held_until) \
+         select $1, o.order_id, 'held', o.email, o.email_key, o.buyer_name, o.language, $2, o.total_minor, o.key_hash, o.fingerprint, 0, 0, o.placed_at, o.held_until \
          from unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bytea[], $10::bytea[], $11::timestamptz[], $12::timestamptz[]) \
               as o (order_id, email, email_key, buyer_name, language, total_minor, key_hash, fingerprint, placed_at, held_until) \
          on conflict do nothing",
@@ -119,6 +119,7 @@ pub(super) async fn by_keys(conn: &mut PgConnection, festival: FestivalId, keys:
                 // What was frozen then: a payment may have kept the hold longer since.
                 held_until: row.held_until.min(row.placed_at + super::HOLD),
                 link_generation: row.link_generation,
+                units: Vec::new(),
             };
             Some((row.key_hash.try_into().ok()?, Existing { fingerprint: row.fingerprint.try_into().ok()?, placed }))
         })
@@ -174,6 +175,8 @@ pub struct Held {
     pub held_until: DateTime<Utc>,
     /// How often its link was revoked.
     pub link_generation: i16,
+    /// How many payments were tried while it was held.
+    pub payment_count: i16,
 }
 
 impl Held {
@@ -190,7 +193,7 @@ impl Held {
 /// What the database said.
 pub async fn lock(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<Vec<Held>, sqlx::Error> {
     sqlx::query_as(
-        "select order_id, status, email, buyer_name, language, total_minor, currency, placed_at, held_until, link_generation from orders \
+        "select order_id, status, email, buyer_name, language, total_minor, currency, placed_at, held_until, link_generation, payment_count from orders \
          where festival_id = $1 and order_id = any($2) order by order_id for no key update",
     )
     .bind(festival)
@@ -205,7 +208,7 @@ pub async fn lock(conn: &mut PgConnection, festival: FestivalId, orders: &[Order
 /// What the database said.
 pub async fn held(pool: &PgPool, order: OrderId) -> Result<Option<Held>, sqlx::Error> {
     sqlx::query_as(
-        "select order_id, status, email, buyer_name, language, total_minor, currency, placed_at, held_until, link_generation from orders \
+        "select order_id, status, email, buyer_name, language, total_minor, currency, placed_at, held_until, link_generation, payment_count from orders \
          where festival_id = $1 and order_id = $2",
     )
     .bind(order.festival())
@@ -269,6 +272,19 @@ pub async fn allocations(conn: &mut PgConnection, festival: FestivalId, orders: 
             .fetch_all(conn)
             .await?;
     Ok(rows.into_iter().map(|(order, stock_id, quantity)| (order, Taken { stock_id, quantity })).collect())
+}
+
+/// Counts a payment of each of some locked orders that stay held.
+///
+/// # Errors
+/// What the database said.
+pub async fn count_payments(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<(), sqlx::Error> {
+    sqlx::query("update orders set payment_count = payment_count + 1 where festival_id = $1 and order_id = any($2)")
+        .bind(festival)
+        .bind(orders)
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Marks locked orders as paid; returns how many were held.
@@ -337,17 +353,51 @@ pub(super) async fn with_open_payment(conn: &mut PgConnection, festival: Festiva
         .await
 }
 
-pub(super) async fn due_festivals(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<FestivalId>, sqlx::Error> {
-    sqlx::query_scalar("select distinct festival_id from orders where status = 'held' and held_until < $1").bind(now).fetch_all(pool).await
+/// The festivals in which something is held: every held order takes units of a stock.
+pub(super) async fn holding_festivals(pool: &PgPool) -> Result<Vec<FestivalId>, sqlx::Error> {
+    sqlx::query_scalar("select distinct festival_id from stocks where held > 0").fetch_all(pool).await
 }
 
-pub(super) async fn claim_due(conn: &mut PgConnection, festival: FestivalId, now: DateTime<Utc>, most: i64) -> Result<Vec<OrderId>, sqlx::Error> {
-    sqlx::query_scalar(
-        "select o.order_id from orders o where o.festival_id = $1 and o.status = 'held' and o.held_until < $2 \
-         and not exists (select from payments p where p.festival_id = $1 and p.order_id = o.order_id and p.status in ('created', 'submitted', 'unknown')) \
-         order by o.order_id limit $3 for no key update skip locked",
+/// Where a walk over orders came to.
+#[derive(Debug, FromRow)]
+pub(super) struct Walked {
+    /// The first order that is still held.
+    pub(super) held: Option<OrderId>,
+    /// The last order that was looked at.
+    pub(super) last: Option<OrderId>,
+}
+
+/// Looks at orders from one id to another, at most so many.
+pub(super) async fn walk(pool: &PgPool, festival: FestivalId, from: OrderId, to: OrderId, most: i64) -> Result<Walked, sqlx::Error> {
+    sqlx::query_as(
+        "with walked as materialized (select order_id, status from orders where festival_id = $1 and order_id >= $2 and order_id < $3 order by order_id limit $4) \
+         select (select order_id from walked where status = 'held' order by order_id limit 1) as held, \
+                (select order_id from walked order by order_id desc limit 1) as last",
     )
     .bind(festival)
+    .bind(from)
+    .bind(to)
+    .bind(most)
+    .fetch_one(pool)
+    .await
+}
+
+pub(super) async fn claim_due(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    from: OrderId,
+    to: OrderId,
+    now: DateTime<Utc>,
+    most: i64,
+) -> Result<Vec<OrderId>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select o.order_id from orders o where o.festival_id = $1 and o.order_id >= $2 and o.order_id < $3 and o.status = 'held' and o.held_until < $4 \
+         and not exists (select from payments p where p.festival_id = $1 and p.order_id = o.order_id and p.status in ('created', 'submitted', 'unknown')) \
+         order by o.order_id limit $5 for no key update skip locked",
+    )
+    .bind(festival)
+    .bind(from)
+    .bind(to)
     .bind(now)
     .bind(most)
     .fetch_all(conn)

@@ -61,13 +61,10 @@ impl Kind for Completing {
             .collect();
         ids.sort_unstable();
         ids.dedup();
-        let mut desk = Desk {
-            orders: orders::lock(conn, festival, &ids).await?.into_iter().map(|o| (o.order_id, o)).collect(),
-            payments: store::of_orders(conn, festival, &ids).await?,
-            new: Vec::new(),
-            settled: Vec::new(),
-            paid: Vec::new(),
-        };
+        let orders: BTreeMap<OrderId, Held> = orders::lock(conn, festival, &ids).await?.into_iter().map(|o| (o.order_id, o)).collect();
+        let tried: Vec<OrderId> = orders.values().filter(|o| o.payment_count > 0 || o.status != OrderStatus::Held).map(|o| o.order_id).collect();
+        let payments = if tried.is_empty() { HashMap::new() } else { store::of_orders(conn, festival, &tried).await? };
+        let mut desk = Desk { orders, payments, new: Vec::new(), settled: Vec::new(), paid: Vec::new() };
         let answers = batch
             .iter()
             .map(|settle| match settle {
@@ -80,6 +77,10 @@ impl Kind for Completing {
             .collect();
         let now = app.clock.now();
         store::insert(conn, festival, &desk.new).await?;
+        let created: Vec<OrderId> = desk.new.iter().filter(|p| p.status.is_open()).map(|p| p.order_id).collect();
+        if !created.is_empty() {
+            orders::count_payments(conn, festival, &created).await?;
+        }
         store::settle(conn, festival, &desk.settled).await?;
         fulfil(app, conn, festival, &desk.paid.iter().filter_map(|id| desk.orders.get(id)).collect::<Vec<_>>(), now).await?;
         Ok(answers)
@@ -164,8 +165,7 @@ async fn fulfil(app: &App, conn: &mut PgConnection, festival: FestivalId, paid: 
     if orders::finish(conn, festival, &ids, now).await? != ids.len() as u64 {
         return Err(Trouble::Again);
     }
-    let lines = orders::lines(conn, festival, &ids).await?;
-    let units: Vec<Taken> = orders::allocations(conn, festival, &ids).await?.into_iter().map(|(_, taken)| taken).collect();
+    let (lines, units) = orders::what_they_take(app, conn, festival, &ids).await?;
     let (mut passes, mut add_ons): (Vec<_>, Vec<_>) = lines.iter().flat_map(|(_, l)| &l.shares).map(|s| (s.pass_id, s.add_on_id)).unzip();
     passes.retain(Option::is_some);
     add_ons.retain(Option::is_some);

@@ -94,6 +94,12 @@ pub static INVARIANTS: &[Invariant] = &[
         query: "select count(*) from payments where status in ('created', 'submitted', 'unknown') and decide_by < $1::timestamptz - interval '15 minutes'",
     },
     Invariant {
+        name: "payments-are-counted",
+        claim: "a held order knows how many payments were tried",
+        query: "select count(*) from orders o where $1::timestamptz is not null and o.status = 'held' \
+                and o.payment_count <> (select count(*) from payments p where p.festival_id = o.festival_id and p.order_id = o.order_id)",
+    },
+    Invariant {
         name: "one-confirmation",
         claim: "a paid order has exactly one confirmation, any other order none",
         query: "select count(*) from orders o cross join lateral ( \

@@ -65,6 +65,7 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("shares-add-up", &["update lines set shares = jsonb_set(shares, '{0,minor}', '1')"]),
     ("shares-add-up", &["update lines set quantity = quantity + 1"]),
     ("shares-add-up", &["update orders set total_minor = total_minor + 1"]),
+    ("payments-are-counted", &["update orders set payment_count = payment_count + 1 where status = 'held'"]),
     ("holds-end", &["update orders set held_until = held_until - interval '1 hour' where status = 'held'"]),
     ("payments-are-decided", &["update payments set decide_by = decide_by - interval '1 hour' where status = 'submitted'"]),
     ("one-confirmation", &["delete from emails where kind = 'confirmation'"]),

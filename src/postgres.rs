@@ -418,12 +418,14 @@ pub async fn pools(owner: &PgConnectOptions, secrets: &Secrets) -> anyhow::Resul
     })
 }
 
-/// Forgets the plans of one connection of a pool.
+/// Forgets the plans of the idle connections of a pool.
 ///
 /// Postgres keeps a plan that it made while a table was new, also of a foreign key's check, until statistics come: a minute and
 /// more, in which a table that had ten rows has a hundred thousand and is read from end to end by every batch.
 pub async fn forget_plans(pool: &PgPool) {
-    if let Ok(mut conn) = pool.acquire().await {
+    // All of them are held before the first is given back: a pool hands them out in turn.
+    let idle: Vec<_> = std::iter::from_fn(|| pool.try_acquire()).collect();
+    for mut conn in idle {
         // A connection that cannot do this cannot do anything: the batch after it says so.
         let _ = sqlx::raw_sql("discard plans").execute(&mut *conn).await;
     }

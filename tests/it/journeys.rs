@@ -194,6 +194,42 @@ async fn a_lost_notification_is_made_up_for_by_asking() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn holds_end_in_their_minute_also_behind_one_whose_payment_is_open() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let offer = festival.offer(&pass, 10, 13900).await;
+    let order = async |email: &str| house.anybody().order(email, &[(&offer, 1)]).await;
+    let paying = order("first@x.example").await;
+    house.advance(TimeDelta::minutes(1));
+    let second = order("second@x.example").await;
+    house.advance(TimeDelta::minutes(1));
+    let paid = order("third@x.example").await;
+    paid.pay(&key(), "simulated_instant").await.expect(201);
+    let fourth = order("fourth@x.example").await;
+    house.advance(TimeDelta::minutes(7));
+    paying.pay(&key(), "simulated").await.expect(201);
+    house.advance(TimeDelta::seconds(150));
+    house.run_workers().await;
+    assert_eq!([paying.status().await, second.status().await, fourth.status().await], ["held", "expired", "held"]);
+    house.advance(TimeDelta::minutes(1));
+    house.run_workers().await;
+    assert_eq!([paying.status().await, fourth.status().await], ["held", "expired"]);
+    // The bank was never told anything: the payment is closed when its time is over, and then the hold ends, too.
+    house.advance(TimeDelta::minutes(13));
+    house.run_workers().await;
+    house.run_workers().await;
+    assert_eq!([paying.status().await, paid.status().await], ["expired", "paid"]);
+    assert_eq!(festival.stock(&offer).await, (0, 1));
+    // Behind everything that ended, a new hold ends as well.
+    let last = order("last@x.example").await;
+    house.advance(TimeDelta::minutes(11));
+    house.run_workers().await;
+    assert_eq!(last.status().await, "expired");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn notifications_are_believed_only_with_their_signature_and_have_one_effect() {
     let house = House::open().await;
     let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;

@@ -30,7 +30,7 @@ use crate::{
 pub use end::{CancelError, Swept, cancel, expire_due};
 pub use place::{Placing, Request, place, short_hash};
 pub use recent::{Recent, what_they_take};
-pub use store::{Held, allocations, count_payments, finish, held, lines, lock, order, orders_of, reopen, search, unfulfillable};
+pub use store::{Held, allocations, count_payments, finish, held, lock, order, orders_of, reopen, search, unfulfillable};
 
 /// How long stock is held for an order.
 pub const HOLD: TimeDelta = TimeDelta::minutes(10);

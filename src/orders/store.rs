@@ -230,10 +230,7 @@ struct LineRow {
 }
 
 /// The lines of orders, in their order.
-///
-/// # Errors
-/// What the database said.
-pub async fn lines(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<Vec<(OrderId, Line)>, sqlx::Error> {
+pub(super) async fn lines(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<Vec<(OrderId, Line)>, sqlx::Error> {
     let rows: Vec<LineRow> = sqlx::query_as(
         "select l.order_id, l.line_no, l.offer_id, l.tier_no, l.quantity, l.unit_minor, o.currency, l.shares \
          from lines l join orders o on o.festival_id = l.festival_id and o.order_id = l.order_id \

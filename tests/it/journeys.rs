@@ -1,6 +1,7 @@
 //! The whole way: a promoter sets up, a fan buys, hears, and is let in once.
 
 use chrono::TimeDelta;
+use gatefold::secrets::Purpose;
 use serde_json::{Value, json};
 
 use crate::{
@@ -226,6 +227,23 @@ async fn holds_end_in_their_minute_also_behind_one_whose_payment_is_open() {
     house.advance(TimeDelta::minutes(11));
     house.run_workers().await;
     assert_eq!(last.status().await, "expired");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_link_pays_nothing() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let offer = festival.offer(&pass, 10, 13900).await;
+    let mut fan = house.anybody().order("mara@x.example", &[(&offer, 1)]).await;
+    let raised = sqlx::query("update orders set link_generation = 1").execute(&mut house.database().await).await.unwrap();
+    assert_eq!(raised.rows_affected(), 1);
+    assert_eq!(fan.pay(&key(), "simulated_instant").await.expect(404)["type"], "/problems/not-found");
+    assert_eq!(festival.stock(&offer).await, (1, 0));
+    fan.secret = house.app.secrets.link(Purpose::OrderLink, fan.order.parse().unwrap(), 1);
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    assert_eq!(festival.stock(&offer).await, (0, 1));
     house.close().await;
 }
 

@@ -21,7 +21,7 @@ use std::{
 use sqlx::{Connection, PgConnection, PgPool};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{app::App, id::FestivalId, postgres};
+use crate::{app::App, id::FestivalId, postgres, sabotage};
 
 /// How many requests of a lane may wait before the next is turned away.
 const QUEUE: usize = 4_096;
@@ -137,10 +137,11 @@ impl<K: Kind> Lanes<K> {
 
 /// The worker of one lane.
 async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver<Waiting<K>>) {
-    let mut batch = Vec::with_capacity(K::MOST);
+    let most = sabotage::most(K::MOST);
+    let mut batch = Vec::with_capacity(most);
     let mut planned = Instant::now();
     loop {
-        match tokio::time::timeout(IDLE, queue.recv_many(&mut batch, K::MOST)).await {
+        match tokio::time::timeout(IDLE, queue.recv_many(&mut batch, most)).await {
             Ok(0) => break,
             Ok(_) => {}
             Err(_) => {

@@ -12,7 +12,11 @@ use tokio::net::TcpListener;
 
 use crate::{
     accounts, api,
-    bench::{self, Bench},
+    app::App,
+    bench::{
+        self, Bench,
+        rehearse::{self, Rehearse},
+    },
     clock::Clock,
     config::{self, Place, Serve, Settings},
     mailer::Mailer,
@@ -75,6 +79,13 @@ enum Command {
     },
     /// Measure this machine: sales and scans over HTTP beside what Postgres alone does with the same rows.
     Bench(Bench),
+    /// Rehearse an opening against a running server, on a copy of a festival: fans, latencies, and the books compared at the end.
+    Rehearse {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        what: Rehearse,
+    },
     /// Print the OpenAPI document of the JSON API.
     Openapi,
 }
@@ -133,6 +144,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Bench(what) => bench::run(&what).await,
+        Command::Rehearse { place, what } => {
+            let house = tokio::task::block_in_place(|| House::open(&place, Hold::Attach))?;
+            let app = house.beside(&place).await?;
+            rehearse::run(&what, &app, &house.owner).await
+        }
         Command::Openapi => {
             println!("{}", serde_json::to_string_pretty(&api::document())?);
             Ok(ExitCode::SUCCESS)
@@ -179,6 +195,22 @@ impl House {
             }
         };
         Ok(Self { owner, secrets, embedded })
+    }
+}
+
+impl House {
+    /// The house as a command sees it that works beside the server: it answers nobody and mails nothing.
+    async fn beside(&self, place: &Place) -> anyhow::Result<App> {
+        let pools = postgres::pools(&self.owner, &self.secrets).await?;
+        let settings = Settings {
+            public_url: "http://127.0.0.1".to_owned(),
+            mail_from: "Gatefold <tickets@localhost>".to_owned(),
+            files: place.folder().join("files"),
+            simulated_payments: false,
+            demo: false,
+            trusted_proxies: Vec::new(),
+        };
+        server::assemble(pools, Clock::System, self.secrets.clone(), Mailer::Nowhere, settings)
     }
 }
 

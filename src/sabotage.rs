@@ -1,5 +1,5 @@
-//! Switches that break the house on purpose: the negative controls of the race tests, which have to see a race lost. They
-//! exist with the cargo feature `sabotage` alone; `tests/run` looks for their names in the shipped binary.
+//! Switches that break the house on purpose: the negative controls of the race tests, which have to see a race lost, and of the figures.
+//! They exist with the cargo feature `sabotage` alone; `tests/run` looks for their names in the shipped binary.
 
 use std::time::Duration;
 
@@ -14,4 +14,10 @@ pub async fn pause() {
     if no_lock() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// The most requests of a batch: one, when group commit is switched off, to measure what it brings.
+#[must_use]
+pub fn most(most: usize) -> usize {
+    if cfg!(feature = "sabotage") && std::env::var_os("GATEFOLD_NO_BATCH").is_some() { 1 } else { most }
 }

@@ -40,7 +40,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(Limits::default())
         .with(accounts::DeviceCache::default())
         .with(accounts::LastUsed::default())
-        .with(festivals::Published::default())
+        .with(festivals::KnownFacts::default())
         .with(orders::Recent::default())
         .with(orders::Swept::default())
         .with(keys::Rings::default())

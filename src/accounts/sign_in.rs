@@ -35,7 +35,7 @@ pub async fn ask(app: &App, address: &str, language: Language) -> Result<SignInI
     if let Some(known) = store::insert_sign_in(&mut tx, id, &email_key(address), now, AN_HOUR).await? {
         let recipient = known.unwrap_or_else(|| address.to_owned());
         let draft = Draft { thing: id.0, kind: "sign_in", lane: Lane::SignIn, language, recipient };
-        mail::queue(&mut tx, FestivalId::HOUSE, &[draft], now).await?;
+        mail::queue(&mut tx, FestivalId::HOUSE, &[draft], now, now).await?;
     }
     tx.commit().await?;
     Ok(id)

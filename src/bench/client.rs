@@ -26,10 +26,17 @@ pub struct Client {
     host: String,
 }
 
+/// The address of a client of a crowd that has one for every 64 of them.
+pub fn address_of(number: usize) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, u8::try_from(1 + number / 64 % 250).unwrap_or(1))
+}
+
 /// An answer and how long it took.
 pub struct Answer {
     /// The status.
     pub status: u16,
+    /// The seconds after which to ask again, where the answer says so.
+    pub retry_after: Option<u64>,
     /// The body as JSON; null where it is none.
     pub body: Value,
     /// From the first byte sent to the last one read.
@@ -37,20 +44,26 @@ pub struct Answer {
 }
 
 impl Client {
-    /// Connects from a loopback address of its own for every 64 clients, as a crowd would: limits are per address.
+    /// Connects from an address of the loopback device: limits are per address.
     ///
     /// # Errors
     /// When the server cannot be reached.
-    pub async fn connect(to: SocketAddr, number: usize) -> anyhow::Result<Self> {
+    pub async fn connect(to: SocketAddr, from: Ipv4Addr) -> anyhow::Result<Self> {
         let socket = TcpSocket::new_v4()?;
-        let last = u8::try_from(1 + number / 64 % 250).unwrap_or(1);
-        // Only Linux gives the whole of 127.0.0.0/8 to the loopback device; elsewhere all come from one address.
-        let _ = socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)));
+        // Only Linux gives the whole of 127.0.0.0/8 to the loopback device; elsewhere, and to a server that is not here, all come from one address.
+        if to.ip().is_loopback() {
+            let _ = socket.bind(SocketAddr::from((from, 0)));
+        }
         let stream = socket.connect(to).await.with_context(|| format!("the server at {to} cannot be reached"))?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
         Ok(Self { sender, host: to.to_string() })
+    }
+
+    /// Whether the server has closed the connection.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
     }
 
     /// Sends a request with a JSON body and reads the answer.
@@ -71,10 +84,11 @@ impl Client {
         let exchange = async {
             let response = self.sender.send_request(request).await?;
             let status = response.status().as_u16();
-            Ok::<_, hyper::Error>((status, response.into_body().collect().await?.to_bytes()))
+            let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
+            Ok::<_, hyper::Error>((status, retry_after, response.into_body().collect().await?.to_bytes()))
         };
-        let (status, bytes) = tokio::time::timeout(PATIENCE, exchange).await.context("no answer within half a minute")??;
-        Ok(Answer { status, took: begin.elapsed(), body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+        let (status, retry_after, bytes) = tokio::time::timeout(PATIENCE, exchange).await.context("no answer within half a minute")??;
+        Ok(Answer { status, retry_after, took: begin.elapsed(), body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
     }
 }
 
@@ -91,6 +105,11 @@ impl Latencies {
     /// Takes over those of another client.
     pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
     }
 
     /// The latency that a share of the requests did not exceed, in milliseconds.

@@ -3,7 +3,9 @@
 //! the cores. Everything happens in a folder of its own that is removed at the end.
 
 mod client;
+mod copy;
 mod floor;
+pub mod rehearse;
 mod world;
 
 use std::{
@@ -23,7 +25,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::{
-    client::{Client, Latencies},
+    client::{Client, Latencies, address_of},
     world::World,
 };
 use crate::{clock::Clock, config::Place, id::FestivalId, postgres::Embedded};
@@ -115,7 +117,7 @@ impl Server {
             .context("the server could not be started")?;
         let mut server = Self { child, address };
         loop {
-            if let Ok(mut client) = Client::connect(address, 0).await
+            if let Ok(mut client) = Client::connect(address, address_of(0)).await
                 && client.send(Method::GET, "/", "", "", &Value::Null).await.is_ok_and(|answer| answer.status == 200)
             {
                 return Ok((server, begin.elapsed()));
@@ -258,7 +260,7 @@ async fn sell(server: &Server, world: &World, bench: &Bench, round: u32) -> anyh
     let left = Arc::new(AtomicUsize::new(bench.orders as usize));
     let mut clients = Vec::with_capacity(bench.connections as usize);
     for number in 0..bench.connections as usize {
-        clients.push(Client::connect(server.address, number).await?);
+        clients.push(Client::connect(server.address, address_of(number)).await?);
     }
     let begin = Instant::now();
     let mut buyers = tokio::task::JoinSet::new();
@@ -306,7 +308,7 @@ async fn scan(server: &Server, world: &World, codes: Vec<String>, pace: Option<u
     let (codes, next) = (Arc::new(codes), Arc::new(AtomicUsize::new(0)));
     let mut clients = Vec::new();
     for number in 0..64 {
-        clients.push((Client::connect(server.address, number).await?, world.devices[number % world.devices.len()].clone()));
+        clients.push((Client::connect(server.address, address_of(number)).await?, world.devices[number % world.devices.len()].clone()));
     }
     let begin = Instant::now();
     let mut gates = tokio::task::JoinSet::new();

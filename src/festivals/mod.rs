@@ -29,7 +29,7 @@ use crate::{
     words::{Language, Text},
 };
 
-pub use store::{all, by_slug, days, every, gates, last_day, one, own, owned, stages, take_positions, zones};
+pub use store::{all, by_slug, days, every, gates, last_day, one, own, owned, remove_rehearsal, stages, take_positions, zones};
 
 /// What a festival is; pages speak accordingly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]
@@ -89,6 +89,8 @@ pub struct Festival {
     pub published_at: Option<DateTime<Utc>>,
     /// Rises with every change; the ETag.
     pub version: i32,
+    /// The festival of which this is a copy to rehearse an opening on.
+    pub rehearsal_of: Option<FestivalId>,
     /// Whose it is.
     #[oai(skip)]
     pub promoter_id: PromoterId,
@@ -179,13 +181,25 @@ fn check(terms: &FestivalTerms) -> Result<(), Fault> {
 /// # Errors
 /// [`Fault`].
 pub async fn create(app: &App, staff: &Staff, terms: &FestivalTerms) -> Result<Festival, Fault> {
+    make(app, staff, terms, None).await
+}
+
+/// Makes an empty copy of a festival to rehearse an opening on.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn create_rehearsal(app: &App, staff: &Staff, terms: &FestivalTerms, of: FestivalId) -> Result<Festival, Fault> {
+    make(app, staff, terms, Some(of)).await
+}
+
+async fn make(app: &App, staff: &Staff, terms: &FestivalTerms, rehearsal_of: Option<FestivalId>) -> Result<Festival, Fault> {
     check(terms)?;
     if staff.festival.is_some() {
         return Err(Fault::NotFound);
     }
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
-    let festival = store::insert(&mut tx, staff.promoter, terms, now).await.map_err(|error| match Fault::from(error) {
+    let festival = store::insert(&mut tx, staff.promoter, terms, rehearsal_of, now).await.map_err(|error| match Fault::from(error) {
         Fault::Conflict(_) => Fault::Conflict(format!("the address {} is taken", terms.slug)),
         other => other,
     })?;
@@ -334,26 +348,36 @@ pub async fn insert_imported(conn: &mut PgConnection, festival: FestivalId, site
     store::insert_site(conn, festival, site).await
 }
 
-/// Which festivals were published when it was last looked, at most a second ago; made-up numbers too, to a bound.
-#[derive(Default)]
-pub struct Published(Mutex<HashMap<FestivalId, (bool, Instant)>>);
+/// What the hot paths ask about a festival.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Facts {
+    /// Whether fans may buy from it.
+    pub published: bool,
+    /// Whether it is a rehearsal: it is paid by the simulated bank, and its emails stay where they are.
+    pub rehearsal: bool,
+}
 
-/// Whether fans may buy from a festival, at most a second old.
+/// The facts of festivals when they were last looked at, at most a second ago; made-up numbers too, to a bound.
+#[derive(Default)]
+pub struct KnownFacts(Mutex<HashMap<FestivalId, (Facts, Instant)>>);
+
+/// The facts of a festival, at most a second old; nothing is true of a number that was made up.
 ///
 /// # Errors
 /// What the database said.
-pub async fn is_published(app: &App, festival: FestivalId) -> Result<bool, sqlx::Error> {
-    let known = &app.the::<Published>().0;
-    if let Some((published, looked)) = known.lock().unwrap_or_else(PoisonError::into_inner).get(&festival)
+pub async fn facts(app: &App, festival: FestivalId) -> Result<Facts, sqlx::Error> {
+    let known = &app.the::<KnownFacts>().0;
+    if let Some((facts, looked)) = known.lock().unwrap_or_else(PoisonError::into_inner).get(&festival)
         && looked.elapsed() < Duration::from_secs(1)
     {
-        return Ok(*published);
+        return Ok(*facts);
     }
-    let published = store::one(&app.pools.web, festival).await?.is_some_and(|f| f.published_at.is_some());
+    let found = store::one(&app.pools.web, festival).await?;
+    let facts = found.map_or_else(Facts::default, |f| Facts { published: f.published_at.is_some(), rehearsal: f.rehearsal_of.is_some() });
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
     if known.len() > 4_096 {
         known.clear();
     }
-    known.insert(festival, (published, Instant::now()));
-    Ok(published)
+    known.insert(festival, (facts, Instant::now()));
+    Ok(facts)
 }

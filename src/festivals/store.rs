@@ -6,10 +6,16 @@ use sqlx::{PgConnection, PgPool, types::Json};
 use super::{Day, Festival, FestivalTerms, Gate, Site, Stage, Zone};
 use crate::id::{FestivalId, PromoterId};
 
-pub(super) async fn insert(conn: &mut PgConnection, promoter: PromoterId, terms: &FestivalTerms, now: DateTime<Utc>) -> Result<Festival, sqlx::Error> {
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    promoter: PromoterId,
+    terms: &FestivalTerms,
+    rehearsal_of: Option<FestivalId>,
+    now: DateTime<Utc>,
+) -> Result<Festival, sqlx::Error> {
     sqlx::query_as(
-        "insert into festivals (promoter_id, slug, kind, name, lead, place, currency, time_zone, spot, language, created_at, version) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1) returning *",
+        "insert into festivals (promoter_id, slug, kind, name, lead, place, currency, time_zone, spot, language, rehearsal_of, created_at, version) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1) returning *",
     )
     .bind(promoter)
     .bind(&terms.slug)
@@ -21,6 +27,7 @@ pub(super) async fn insert(conn: &mut PgConnection, promoter: PromoterId, terms:
     .bind(&terms.time_zone)
     .bind(&terms.spot)
     .bind(terms.language)
+    .bind(rehearsal_of)
     .bind(now)
     .fetch_one(conn)
     .await
@@ -99,7 +106,10 @@ pub async fn own(conn: &mut PgConnection, promoter: PromoterId) -> Result<Vec<Fe
 /// # Errors
 /// What the database said.
 pub async fn all(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<Festival>, sqlx::Error> {
-    sqlx::query_as("select * from festivals where published_at <= $1 and festival_id > 0 order by festival_id desc limit 200").bind(now).fetch_all(pool).await
+    sqlx::query_as("select * from festivals where published_at <= $1 and festival_id > 0 and rehearsal_of is null order by festival_id desc limit 200")
+        .bind(now)
+        .fetch_all(pool)
+        .await
 }
 
 /// A festival.
@@ -230,4 +240,13 @@ pub async fn last_day(conn: &mut PgConnection, festival: FestivalId) -> Result<O
 /// What the database said.
 pub async fn every(pool: &PgPool) -> Result<Vec<Festival>, sqlx::Error> {
     sqlx::query_as("select * from festivals where festival_id > 0 order by festival_id desc limit 1000").fetch_all(pool).await
+}
+
+/// Removes a rehearsal with all its rows, as the owner of the tables. Whatever is not a rehearsal is refused by the database.
+///
+/// # Errors
+/// What the database said.
+pub async fn remove_rehearsal(owner: &mut PgConnection, festival: FestivalId) -> Result<(), sqlx::Error> {
+    sqlx::query("select gatefold_remove_rehearsal($1)").bind(festival).execute(owner).await?;
+    Ok(())
 }

@@ -100,16 +100,19 @@ impl Renderers {
     }
 }
 
-/// Writes emails into the outbox; joins the transaction that they speak of. An email that is there already stays as it is.
+/// Writes emails into the outbox; joins the transaction that they speak of; they leave once they are due. An email that is there already stays as it is.
 ///
 /// # Errors
 /// What the database said.
-pub async fn queue(conn: &mut PgConnection, festival: FestivalId, drafts: &[Draft], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+pub async fn queue(conn: &mut PgConnection, festival: FestivalId, drafts: &[Draft], now: DateTime<Utc>, due_at: DateTime<Utc>) -> Result<(), sqlx::Error> {
     if drafts.is_empty() {
         return Ok(());
     }
-    store::insert(conn, festival, drafts, now).await
+    store::insert(conn, festival, drafts, now, due_at).await
 }
+
+/// When the emails of a rehearsal are due: the year 9999.
+pub const NEVER: DateTime<Utc> = DateTime::from_timestamp(253_402_214_400, 0).expect("a moment of the calendar");
 
 /// How long a worker may keep an email.
 const LEASE: TimeDelta = TimeDelta::seconds(120);

@@ -26,10 +26,16 @@ pub struct Email {
     pub attempts: i16,
 }
 
-pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, drafts: &[Draft], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    drafts: &[Draft],
+    now: DateTime<Utc>,
+    due_at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into emails (festival_id, thing_id, kind, lane, language, recipient, status, queued_at, due_at, attempts) \
-         select $1, d.thing_id, d.kind, d.lane, d.language, d.recipient, 'queued', $7, $7, 0 \
+         select $1, d.thing_id, d.kind, d.lane, d.language, d.recipient, 'queued', $7, $8, 0 \
          from unnest($2::uuid[], $3::text[], $4::smallint[], $5::text[], $6::text[]) as d (thing_id, kind, lane, language, recipient) \
          on conflict do nothing",
     )
@@ -40,6 +46,7 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, drafts
     .bind(drafts.iter().map(|d| if d.language == Language::Zh { "zh" } else { "en" }).collect::<Vec<_>>())
     .bind(drafts.iter().map(|d| d.recipient.as_str()).collect::<Vec<_>>())
     .bind(now)
+    .bind(due_at)
     .execute(conn)
     .await?;
     Ok(())

@@ -10,6 +10,7 @@ use super::{ATTEMPTS, Attempt, Outcome, PayError, Payment, PaymentStatus, Way, s
 use crate::{
     app::App,
     batcher::{Busy, Kind, Trouble},
+    festivals,
     id::{FestivalId, OrderId, PaymentId},
     library::{self, Entitle},
     mail::{self, Draft, Lane},
@@ -183,7 +184,9 @@ async fn fulfil(app: &App, conn: &mut PgConnection, festival: FestivalId, paid: 
         .iter()
         .map(|o| Draft { thing: o.order_id.0, kind: "confirmation", lane: Lane::Confirmation, language: o.language, recipient: o.email.clone() })
         .collect();
-    mail::queue(conn, festival, &letters, now).await?;
+    // The emails of a rehearsal are written like all others and never due.
+    let due_at = if festivals::facts(app, festival).await?.rehearsal { mail::NEVER } else { now };
+    mail::queue(conn, festival, &letters, now, due_at).await?;
     webhooks::record(conn, festival, "order.paid", &ids.iter().map(|id| id.0).collect::<Vec<_>>(), now).await?;
     offers::move_to_sold(conn, festival, &units).await?;
     tickets::issue(conn, festival, &issues, stamp, now).await
@@ -256,7 +259,7 @@ async fn try_late(app: &App, id: PaymentId) -> Result<(), Trouble> {
         }
         store::request_refund(&mut tx, festival, &payment, "late_money", now).await?;
         let letter = Draft { thing: id.0, kind: "money_back", lane: Lane::Change, language: order.language, recipient: order.email.clone() };
-        mail::queue(&mut tx, festival, &[letter], now).await?;
+        mail::queue(&mut tx, festival, &[letter], now, now).await?;
     }
     tx.commit().await?;
     Ok(())

@@ -23,6 +23,7 @@ use sqlx::FromRow;
 use crate::{
     app::App,
     batcher::Busy,
+    festivals,
     id::{OrderId, PaymentId},
     money::Money,
     orders::{self, Held},
@@ -181,7 +182,8 @@ impl Attempt {
 /// [`PayError`].
 pub async fn pay(app: &App, order_id: OrderId, secret: &str, key: &str, way: Way, arrived_at: DateTime<Utc>) -> Result<Payment, PayError> {
     let festival = order_id.festival();
-    if way != Way::Free && !app.settings.simulated_payments {
+    let facts = festivals::facts(app, festival).await.map_err(|_| Busy::jittered())?;
+    if way != Way::Free && !app.settings.simulated_payments && !facts.rehearsal {
         return Err(PayError::NotOffered);
     }
     // Most links were never revoked, so in the rush nothing is read before the batch. A made-up order opens no lane.

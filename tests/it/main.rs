@@ -15,6 +15,7 @@ mod lineup;
 mod look;
 mod mail;
 mod races;
+mod rehearsal;
 mod releases;
 mod schema;
 mod secrecy;

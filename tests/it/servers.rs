@@ -21,9 +21,19 @@ use crate::{
 };
 
 /// A server of the program, as a process of its own.
-struct Server {
+pub struct Server {
     child: Child,
-    url: String,
+    pub url: String,
+}
+
+/// A command of the program on a database of a test, with its keys.
+pub fn gatefold(name: &str, database: &PgConnectOptions, arguments: &[&str]) -> Command {
+    let socket = database.get_socket().unwrap().display().to_string();
+    let address = format!("postgres://{}@localhost/{}?host={socket}", database.get_username(), database.get_database().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatefold"));
+    command.args(arguments).arg("--data").arg(folder().join(name)).stdin(Stdio::null());
+    command.env("DATABASE_URL", address).env("GATEFOLD_MASTER_KEY", "2a".repeat(32)).env("RUST_LOG", "error").env_remove("GATEFOLD_NO_LOCK");
+    command
 }
 
 impl Drop for Server {
@@ -34,18 +44,14 @@ impl Drop for Server {
 }
 
 impl Server {
-    async fn start(name: &str, database: &PgConnectOptions, locks: bool) -> Self {
+    pub async fn start(name: &str, database: &PgConnectOptions, locks: bool) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let url = format!("http://127.0.0.1:{port}");
-        let socket = database.get_socket().unwrap().display().to_string();
-        let address = format!("postgres://{}@localhost/{}?host={socket}", database.get_username(), database.get_database().unwrap());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gatefold"));
-        command.args(["serve", "--simulated-payments", "--listen", &url[7..], "--public-url", &url, "--data"]).arg(folder().join(name));
-        command.env("DATABASE_URL", address).env("GATEFOLD_MASTER_KEY", "2a".repeat(32)).env("RUST_LOG", "error").env_remove("GATEFOLD_NO_LOCK");
+        let mut command = gatefold(name, database, &["serve", "--simulated-payments", "--listen", &url[7..], "--public-url", &url]);
         if !locks {
             command.env("GATEFOLD_NO_LOCK", "1");
         }
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let child = command.stdout(Stdio::null()).spawn().unwrap();
         let mut server = Self { child, url };
         let begin = Instant::now();
         while !server.anybody().request("GET", "/readyz").send().await.is_ok_and(|answer| answer.status() == 200) {
@@ -56,7 +62,7 @@ impl Server {
         server
     }
 
-    fn anybody(&self) -> Anybody {
+    pub fn anybody(&self) -> Anybody {
         Anybody { client: reqwest::Client::new(), url: self.url.clone() }
     }
 }

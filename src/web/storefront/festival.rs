@@ -27,7 +27,7 @@ use crate::{
 /// A problem `not-found`.
 pub async fn published(app: &App, slug: &str) -> Result<Festival, Problem> {
     let found = festivals::by_slug(&app.pools.web, slug).await?;
-    found.filter(|f| f.published_at.is_some()).ok_or_else(|| NOT_FOUND.problem())
+    found.filter(|f| f.published_at.is_some() && f.rehearsal_of.is_none()).ok_or_else(|| NOT_FOUND.problem())
 }
 
 /// The wall of posters.

@@ -1,0 +1,150 @@
+//! A copy of a festival to rehearse an opening on: its days moved to today, its gates, passes, add-ons, stocks and offers, open at once.
+//! Made by the commands that a promoter uses, removed with all its rows.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    accounts::{self, Scope, Staff},
+    app::App,
+    audit::Actor,
+    festivals::{self, Day, Festival, Gate, Site, Zone},
+    id::{AddOnId, FestivalId, GateId, OfferId, PassId, PromoterId, StockId, ZoneId},
+    money::Money,
+    offers::{self, NewComponent, NewOffer, NewTier, Offer, OfferStock, OfferTerms, PassTerms, Requirement},
+};
+
+/// How many gates scan during a rehearsal.
+const LANES: usize = 16;
+
+/// The copy.
+pub(super) struct Copy {
+    pub(super) festival: FestivalId,
+    pub(super) promoter: PromoterId,
+    pub(super) offers: Vec<Offer>,
+    pub(super) devices: Vec<String>,
+}
+
+/// Copies a festival; with a capacity, every stock that is bounded gets it.
+pub(super) async fn make(app: &App, of: &Festival, capacity: Option<i32>) -> anyhow::Result<Copy> {
+    let now = app.clock.now();
+    let staff = Staff { promoter: of.promoter_id, actor: Actor::House, festival: None, scopes: Scope::ALL.to_vec(), masked: false };
+    let mut terms = of.terms.clone();
+    terms.slug = format!("rehearsal-{}-{}", of.festival_id.0, now.timestamp());
+    let festival = festivals::create_rehearsal(app, &staff, &terms, of.festival_id).await?.festival_id;
+    let pool = &app.pools.web;
+    let days = festivals::days(pool, of.festival_id).await?;
+    // The first day opens an hour ago: what is sold can be scanned.
+    let shift = days.first().map_or(TimeDelta::zero(), |day| now - TimeDelta::hours(1) - day.opens_at);
+    for day in &days {
+        festivals::set_day(app, &staff, festival, &Day { opens_at: day.opens_at + shift, closes_at: day.closes_at + shift, ..day.clone() }).await?;
+    }
+    let mut zones: HashMap<ZoneId, ZoneId> = HashMap::new();
+    for zone in festivals::zones(pool, of.festival_id).await? {
+        let zone_id = ZoneId::fresh(festival, now);
+        zones.insert(zone.zone_id, zone_id);
+        festivals::add(app, &staff, festival, &Site::Zone(Zone { zone_id, ..zone })).await?;
+    }
+    for gate in festivals::gates(pool, of.festival_id).await? {
+        let gate_id = GateId::fresh(festival, now);
+        let zone_id = gate.zone_id.and_then(|zone| zones.get(&zone).copied());
+        festivals::add(app, &staff, festival, &Site::Gate(Gate { gate_id, zone_id, ..gate })).await?;
+    }
+    let mut passes: HashMap<PassId, PassId> = HashMap::new();
+    for pass in offers::passes(pool, of.festival_id).await? {
+        let zone_ids = pass.terms.zone_ids.iter().filter_map(|zone| zones.get(zone).copied()).collect();
+        let made = offers::add_pass(app, &staff, festival, &PassTerms { zone_ids, ..pass.terms }).await?;
+        passes.insert(pass.pass_id, made.pass_id);
+    }
+    let mut add_ons: HashMap<AddOnId, AddOnId> = HashMap::new();
+    for add_on in offers::add_ons(pool, of.festival_id).await? {
+        add_ons.insert(add_on.add_on_id, offers::add_add_on(app, &staff, festival, &add_on.name).await?.add_on_id);
+    }
+    copy_offers(app, &staff, of.festival_id, festival, capacity, now, &passes, &add_ons).await?;
+    festivals::publish(app, &staff, festival).await?;
+    open(app, &festivals::one(pool, festival).await?.context("the copy is gone")?).await
+}
+
+/// Opens a copy that is there: pairs devices with its gates.
+pub(super) async fn open(app: &App, copy: &Festival) -> anyhow::Result<Copy> {
+    let (festival, pool) = (copy.festival_id, &app.pools.web);
+    let staff = Staff { promoter: copy.promoter_id, actor: Actor::House, festival: None, scopes: Scope::ALL.to_vec(), masked: false };
+    let gates = festivals::gates(pool, festival).await?;
+    let mut devices = Vec::new();
+    for lane in 0..if gates.is_empty() { 0 } else { LANES } {
+        let pairing = accounts::offer_pairing(app, &staff, festival, gates[lane % gates.len()].gate_id, "scan").await?;
+        devices.push(accounts::pair(app, &pairing.pairing_code, &format!("rehearsal {lane}")).await?.token);
+    }
+    Ok(Copy { festival, promoter: copy.promoter_id, offers: offers::offers(pool, festival).await?, devices })
+}
+
+async fn copy_offers(
+    app: &App,
+    staff: &Staff,
+    of: FestivalId,
+    festival: FestivalId,
+    capacity: Option<i32>,
+    now: DateTime<Utc>,
+    passes: &HashMap<PassId, PassId>,
+    add_ons: &HashMap<AddOnId, AddOnId>,
+) -> anyhow::Result<()> {
+    let pool = &app.pools.web;
+    let mut offers = offers::offers(pool, of).await?;
+    let stocks: HashMap<StockId, offers::Stock> = offers::stocks_of(pool, of).await?.into_iter().map(|s| (s.stock_id, s)).collect();
+    let size = |stock: StockId| stocks.get(&stock).and_then(|s| s.capacity).map(|there| capacity.unwrap_or(there));
+    let mut shared: HashMap<StockId, StockId> = HashMap::new();
+    for stock in offers.iter().flat_map(|o| &o.stocks).map(|s| s.stock_id) {
+        if let (None, Some(known)) = (shared.get(&stock), stocks.get(&stock)) {
+            shared.insert(stock, offers::add_stock(app, staff, festival, &known.name, size(stock)).await?.stock_id);
+        }
+    }
+    // What others lean on is made first: an offer without requirements before one with some.
+    offers.sort_by_key(|o| o.requirements.len());
+    let mut made: HashMap<OfferId, OfferId> = HashMap::new();
+    for offer in offers.iter().filter(|o| o.closes_at.is_none_or(|closes| closes > now)) {
+        let tiers = offer.tiers.iter().filter(|t| t.until_at.is_none_or(|until| until > now)).map(|tier| NewTier {
+            name: tier.name.clone(),
+            price: Money::new(tier.price_minor, offer.currency),
+            until_at: tier.until_at,
+            capacity: tier.stock_id.and_then(size),
+        });
+        let new = NewOffer {
+            terms: OfferTerms {
+                name: offer.name.clone(),
+                about: offer.about.clone(),
+                sort: offer.sort,
+                opens_at: None,
+                closes_at: offer.closes_at,
+                paused: None,
+                max_per_order: offer.max_per_order,
+                max_per_fan: offer.max_per_fan,
+            },
+            capacity: size(offer.stock_id),
+            tiers: tiers.collect(),
+            components: offer
+                .components
+                .iter()
+                .map(|c| NewComponent {
+                    pass_id: c.pass_id.and_then(|id| passes.get(&id).copied()),
+                    release_id: c.release_id,
+                    add_on_id: c.add_on_id.and_then(|id| add_ons.get(&id).copied()),
+                    weight: c.weight,
+                    tax_kind: c.tax_kind,
+                    tax_ppm: c.tax_ppm,
+                })
+                .collect(),
+            requirements: offer
+                .requirements
+                .iter()
+                .map(|r| Requirement { any_of: r.any_of.iter().filter_map(|id| made.get(id).copied()).collect(), per_one: r.per_one })
+                .filter(|r| !r.any_of.is_empty())
+                .collect(),
+            stocks: offer.stocks.iter().filter_map(|s| Some(OfferStock { stock_id: *shared.get(&s.stock_id)?, units: s.units })).collect(),
+        };
+        let copied = offers::add_offer(app, staff, festival, &new).await.with_context(|| format!("the offer {} could not be copied", offer.offer_id))?;
+        made.insert(offer.offer_id, copied.offer_id);
+    }
+    Ok(())
+}

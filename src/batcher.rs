@@ -14,7 +14,10 @@
 use std::{
     collections::HashMap,
     future::Future,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -96,7 +99,13 @@ struct Waiting<K: Kind> {
 
 /// The lanes of one kind, one a festival.
 pub struct Lanes<K: Kind> {
-    lanes: Mutex<HashMap<FestivalId, mpsc::Sender<Waiting<K>>>>,
+    lanes: Mutex<HashMap<FestivalId, Lane<K>>>,
+}
+
+/// The lane of a festival: its queue, and the longest that a request waited for its answer since somebody asked, in milliseconds.
+struct Lane<K: Kind> {
+    queue: mpsc::Sender<Waiting<K>>,
+    longest: Arc<AtomicU64>,
 }
 
 impl<K: Kind> Default for Lanes<K> {
@@ -122,21 +131,29 @@ impl<K: Kind> Lanes<K> {
 
     fn lane(&self, app: &App, festival: FestivalId) -> mpsc::Sender<Waiting<K>> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.retain(|f, lane| *f == festival || !lane.is_closed());
-        match lanes.get(&festival).filter(|lane| !lane.is_closed()) {
-            Some(lane) => lane.clone(),
+        lanes.retain(|f, lane| *f == festival || !lane.queue.is_closed());
+        match lanes.get(&festival).filter(|lane| !lane.queue.is_closed()) {
+            Some(lane) => lane.queue.clone(),
             None => {
                 let (sender, receiver) = mpsc::channel(QUEUE);
-                tokio::spawn(work::<K>(app.clone(), festival, receiver));
-                lanes.insert(festival, sender.clone());
+                let lane = Lane { queue: sender.clone(), longest: Arc::default() };
+                tokio::spawn(work::<K>(app.clone(), festival, receiver, lane.longest.clone()));
+                lanes.insert(festival, lane);
                 sender
             }
         }
     }
+
+    /// The longest that a request of a festival waited for its answer since this was asked last.
+    #[must_use]
+    pub fn longest_wait(&self, festival: FestivalId) -> Duration {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        Duration::from_millis(lanes.get(&festival).map_or(0, |lane| lane.longest.swap(0, Ordering::Relaxed)))
+    }
 }
 
 /// The worker of one lane.
-async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver<Waiting<K>>) {
+async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver<Waiting<K>>, longest: Arc<AtomicU64>) {
     let most = sabotage::most(K::MOST);
     let mut batch = Vec::with_capacity(most);
     let mut planned = Instant::now();
@@ -164,6 +181,7 @@ async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver
             planned = Instant::now();
         }
         metrics::histogram!("gatefold_batch_size", "kind" => K::NAME).record(count(alive.len()));
+        let first_deadline = alive.first().map_or(now, |waiting| waiting.deadline);
         let (requests, answers): (Vec<_>, Vec<_>) = alive.into_iter().map(|w| (w.request, w.answer)).unzip();
         match settle::<K>(&app, festival, &requests).await {
             Ok(decided) => {
@@ -183,6 +201,8 @@ async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver
             }
         }
         metrics::histogram!("gatefold_batch_seconds", "kind" => K::NAME).record(now.elapsed().as_secs_f64());
+        let waited = (Instant::now() + DEADLINE).saturating_duration_since(first_deadline);
+        longest.fetch_max(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 

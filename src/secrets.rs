@@ -47,11 +47,15 @@ pub enum Purpose {
     SimulatedBank,
     /// Protects forms of pages against other sites.
     FormGuard,
+    /// Signs places in waiting rooms.
+    WaitingPlace,
+    /// Draws the ranks of those who gathered in a waiting room.
+    WaitingDraw,
     /// The password of a database role.
     DatabaseRole,
 }
 
-const PURPOSES: [(Purpose, &str); 10] = [
+const PURPOSES: [(Purpose, &str); 12] = [
     (Purpose::OrderLink, "order-link"),
     (Purpose::HolderLink, "holder-link"),
     (Purpose::SignInLink, "sign-in-link"),
@@ -61,6 +65,8 @@ const PURPOSES: [(Purpose, &str); 10] = [
     (Purpose::FileLink, "file-link"),
     (Purpose::SimulatedBank, "simulated-bank"),
     (Purpose::FormGuard, "form-guard"),
+    (Purpose::WaitingPlace, "waiting-place"),
+    (Purpose::WaitingDraw, "waiting-draw"),
     (Purpose::DatabaseRole, "database-role"),
 ];
 

@@ -25,7 +25,7 @@ use crate::{
     payments::{self, Providers, simulated::SimulatedBank},
     scanner,
     secrets::Secrets,
-    web, workers,
+    waiting, web, workers,
 };
 
 /// Puts a house together with everything that the rooms bring along.
@@ -41,6 +41,9 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(accounts::DeviceCache::default())
         .with(accounts::LastUsed::default())
         .with(festivals::KnownFacts::default())
+        .with(web::kept::Pages::default())
+        .with(web::storefront::waiting::Halls::default())
+        .with(waiting::Rooms::default())
         .with(orders::Recent::default())
         .with(orders::Swept::default())
         .with(keys::Rings::default())

@@ -10,7 +10,7 @@ use crate::{
     app::App,
     audit, entry,
     http::{door::told_to_stop, limit::Limits},
-    mail, orders, payments,
+    mail, orders, payments, waiting,
 };
 
 type Step = for<'a> fn(&'a App) -> Pin<Box<dyn Future<Output = Result<usize, sqlx::Error>> + Send + 'a>>;
@@ -26,12 +26,14 @@ static WORKERS: &[Worker] = &[
     Worker { name: "mail", every: Duration::from_millis(500), step: |app| Box::pin(mail::send_due(app)) },
     Worker { name: "mail-2", every: Duration::from_millis(700), step: |app| Box::pin(mail::send_due(app)) },
     Worker { name: "expire", every: Duration::from_secs(2), step: |app| Box::pin(orders::expire_due(app)) },
+    Worker { name: "doors", every: Duration::from_secs(1), step: |app| Box::pin(orders::admit_waiting(app)) },
     Worker { name: "ask", every: Duration::from_secs(10), step: |app| Box::pin(payments::ask_undecided(app)) },
     Worker { name: "close", every: Duration::from_secs(10), step: |app| Box::pin(payments::close_due(app)) },
     Worker { name: "refund", every: Duration::from_secs(5), step: |app| Box::pin(payments::refund_due(app)) },
     Worker { name: "forgeries", every: Duration::from_secs(1), step: |app| Box::pin(entry::record_forgeries(app)) },
     Worker { name: "seal", every: Duration::from_secs(60), step: |app| Box::pin(async move { audit::seal(app).await.map(|_| 0) }) },
     Worker { name: "last-used", every: Duration::from_secs(60), step: |app| Box::pin(async move { accounts::flush_last_used(app).await.map(|()| 0) }) },
+    Worker { name: "waiting", every: Duration::from_secs(3_600), step: |app| Box::pin(async move { waiting::forget(app).await.map(|_| 0) }) },
     Worker {
         name: "limits",
         every: Duration::from_secs(60),

@@ -391,7 +391,7 @@ async fn sell(past: &App, offers: &Offers, now: DateTime<Utc>) -> anyhow::Result
             language: if below(4) == 0 { Language::Zh } else { Language::En },
         };
         let at = past.clock.now();
-        match orders::place(past, buyer, &format!("demo-order-{n:08}"), basket, None, at).await {
+        match orders::place(past, buyer, &format!("demo-order-{n:08}"), basket, None, &[], at).await {
             Ok(placed) if below(12) == 0 => orders::cancel(past, placed.order_id).await?,
             Ok(placed) => {
                 pay(past, placed.order_id, &format!("demo-payment-{n:08}")).await?;
@@ -413,7 +413,7 @@ async fn sell(past: &App, offers: &Offers, now: DateTime<Utc>) -> anyhow::Result
         let at = past.clock.now();
         let buyer = Buyer { email: format!("late{n}@mail.example"), name: format!("{} {}", FIRST[n % 16], LAST[n % 12]), language: Language::En };
         let basket = vec![Wish { offer_id: offers.today, quantity: (left - 3).min(4) }];
-        let placed = orders::place(past, buyer, &format!("demo-late-order-{n:06}"), basket, None, at).await?;
+        let placed = orders::place(past, buyer, &format!("demo-late-order-{n:06}"), basket, None, &[], at).await?;
         pay(past, placed.order_id, &format!("demo-late-payment-{n:06}")).await?;
         paid += 1;
     }

@@ -83,7 +83,7 @@ pub struct FestivalsApi;
 pub async fn visible(app: &App, festival: FestivalId, staff: Option<&crate::accounts::Staff>) -> Result<Festival, Problem> {
     let found = super::one(&app.pools.web, festival).await?.ok_or_else(|| NOT_FOUND.problem())?;
     let own = staff.is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival) && s.may(Scope::CatalogRead).is_ok());
-    if found.published_at.is_some() || own { Ok(found) } else { Err(NOT_FOUND.problem()) }
+    if found.published_at.is_some() && found.rehearsal_of.is_none() || own { Ok(found) } else { Err(NOT_FOUND.problem()) }
 }
 
 #[OpenApi(prefix_path = "/v1", tag = "Chapter::Festivals")]

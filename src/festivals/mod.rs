@@ -5,12 +5,6 @@
 pub mod api;
 mod store;
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
-
 use chrono::{DateTime, Utc};
 use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
@@ -22,6 +16,7 @@ use crate::{
     audit::{self, Act},
     fault::{Checks, Fault},
     files::Files,
+    fresh::Fresh,
     id::{FestivalId, GateId, PromoterId, StageId, ZoneId},
     keys,
     money::Currency,
@@ -357,27 +352,17 @@ pub struct Facts {
     pub rehearsal: bool,
 }
 
-/// The facts of festivals when they were last looked at, at most a second ago; made-up numbers too, to a bound.
-#[derive(Default)]
-pub struct KnownFacts(Mutex<HashMap<FestivalId, (Facts, Instant)>>);
+/// The facts of festivals, at most a second old; made-up numbers too, to a bound.
+pub type KnownFacts = Fresh<FestivalId, Facts>;
 
 /// The facts of a festival, at most a second old; nothing is true of a number that was made up.
 ///
 /// # Errors
 /// What the database said.
 pub async fn facts(app: &App, festival: FestivalId) -> Result<Facts, sqlx::Error> {
-    let known = &app.the::<KnownFacts>().0;
-    if let Some((facts, looked)) = known.lock().unwrap_or_else(PoisonError::into_inner).get(&festival)
-        && looked.elapsed() < Duration::from_secs(1)
-    {
-        return Ok(*facts);
-    }
-    let found = store::one(&app.pools.web, festival).await?;
-    let facts = found.map_or_else(Facts::default, |f| Facts { published: f.published_at.is_some(), rehearsal: f.rehearsal_of.is_some() });
-    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    if known.len() > 4_096 {
-        known.clear();
-    }
-    known.insert(festival, (facts, Instant::now()));
-    Ok(facts)
+    let read = async {
+        let found = store::one(&app.pools.web, festival).await?;
+        Ok(found.map_or_else(Facts::default, |f| Facts { published: f.published_at.is_some(), rehearsal: f.rehearsal_of.is_some() }))
+    };
+    app.the::<KnownFacts>().get(festival, read).await
 }

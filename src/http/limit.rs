@@ -14,6 +14,7 @@ pub struct Limits {
     sign_in: Keyed,
     guess: Keyed,
     order: Keyed,
+    place: Keyed,
 }
 
 impl Default for Limits {
@@ -24,6 +25,9 @@ impl Default for Limits {
             sign_in: RateLimiter::keyed(an_hour(60).allow_burst(NonZeroU32::new(30).unwrap_or(NonZeroU32::MIN))),
             guess: RateLimiter::keyed(a_minute(300)),
             order: RateLimiter::keyed(Quota::per_second(NonZeroU32::new(2_000).unwrap_or(NonZeroU32::MIN))),
+            place: RateLimiter::keyed(
+                Quota::per_second(NonZeroU32::new(50).unwrap_or(NonZeroU32::MIN)).allow_burst(NonZeroU32::new(2_000).unwrap_or(NonZeroU32::MIN)),
+            ),
         }
     }
 }
@@ -37,6 +41,8 @@ pub enum Limited {
     Guess,
     /// Orders that one address places: high, because whole cities share one IPv4 address.
     Order,
+    /// Places in waiting rooms that one address takes: many people share one, and each of them takes one.
+    Place,
 }
 
 impl Limits {
@@ -49,6 +55,7 @@ impl Limits {
             Limited::SignIn => &self.sign_in,
             Limited::Guess => &self.guess,
             Limited::Order => &self.order,
+            Limited::Place => &self.place,
         };
         limiter.check_key(&who.key()).map_err(|not_until| {
             use governor::clock::{Clock as _, DefaultClock};
@@ -62,6 +69,7 @@ impl Limits {
         self.sign_in.retain_recent();
         self.guess.retain_recent();
         self.order.retain_recent();
+        self.place.retain_recent();
     }
 }
 

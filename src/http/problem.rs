@@ -43,6 +43,8 @@ kinds! {
     BAD_SIGNATURE = 400, "bad-signature", "The signature of the notification is wrong", "Check the secret and the clock of the sender.";
     UNAUTHORIZED = 401, "unauthorized", "Who is calling is not known", "Send a token in the header Authorization: Bearer, one that was not revoked and has not expired.";
     FORBIDDEN = 403, "forbidden", "This token may not do that", "Use a token of the right kind, with the scope that the operation names.";
+    WAITING_ROOM = 403, "waiting-room", "This offer has a waiting room", "Take a place there (the member waiting_room has its page, POST /v1/offers/{offer_id}/places for programs) and order when it is its turn, with the header Waiting-Place.";
+    PLACE_USED = 409, "place-used", "This place brought an order already", "A place is good for one order. Look at that order, or queue up again.";
     NOT_FOUND = 404, "not-found", "Nothing is pressed here", "The address is wrong, or what was here is not yours to see. For both we say the same.";
     METHOD = 405, "method-not-allowed", "This address does not know that method", "Look at the header Allow.";
     SOLD_OUT = 409, "sold-out", "There are not enough left", "The member availability tells whether some may come back: held_out or sold_out.";

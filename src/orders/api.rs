@@ -21,7 +21,7 @@ use crate::{
         limit::{Client, Limited, Limits},
         problem::{
             ALREADY_PAID, CONFLICT, Created, FAN_LIMIT, KEY_MISSING, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN,
-            PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, Usual, Wrong,
+            PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, Usual, Wrong,
         },
         tags::Chapter,
     },
@@ -29,6 +29,7 @@ use crate::{
     money::Money,
     refusals,
     secrets::Purpose,
+    waiting,
     words::Language,
 };
 
@@ -38,6 +39,8 @@ impl From<PlaceError> for Problem {
         match error {
             PlaceError::Invalid(pointer, reason) => Self::invalid(vec![Wrong { pointer, reason }]),
             PlaceError::KeyReused => KEY_REUSED.problem(),
+            PlaceError::WaitingRoom(offer, turn) => waiting::api::needs_place(offer, &turn),
+            PlaceError::PlaceUsed => PLACE_USED.problem(),
             PlaceError::SoldOut(offer, availability) => SOLD_OUT.because(words).with("offer_id", json!(offer)).with("availability", json!(availability)),
             PlaceError::NotYet(offer, opens_at) => NOT_YET.because(words).with("offer_id", json!(offer)).with("opens_at", json!(opens_at)),
             PlaceError::Over(offer) => OVER.because(words).with("offer_id", json!(offer)),
@@ -68,7 +71,7 @@ impl From<CancelError> for Problem {
 
 refusals! {
     /// What placing refuses.
-    Placing: KEY_MISSING, SOLD_OUT, NOT_YET, OVER, PAUSED, FAN_LIMIT, PRICE_CHANGED, INVALID, KEY_REUSED, ORDER_LIMIT, REQUIREMENT;
+    Placing: KEY_MISSING, WAITING_ROOM, PLACE_USED, SOLD_OUT, NOT_YET, OVER, PAUSED, FAN_LIMIT, PRICE_CHANGED, INVALID, KEY_REUSED, ORDER_LIMIT, REQUIREMENT;
     /// What giving up refuses.
     Cancelling: NOT_FOUND, NOT_HELD, ALREADY_PAID, PAYMENT_OPEN, CONFLICT;
 }
@@ -233,13 +236,17 @@ impl OrdersApi {
         /// A fresh random key of this order, 16 to 128 characters.
         #[oai(name = "Idempotency-Key")]
         key: Header<Option<String>>,
+        /// The place in the waiting room of the offer, where it has one; several with commas between them.
+        #[oai(name = "Waiting-Place")]
+        place: Header<Option<String>>,
         body: Json<NewOrder>,
     ) -> Result<Created<PlacedOrder>, Or<Placing>> {
         let key = request_key(key.as_deref())?;
         app.the::<Limits>().count(Limited::Order, &client)?;
         let NewOrder { email, name, language, lines, expected_total } = body.0;
         let buyer = Buyer { email, name: name.trim().to_owned(), language };
-        let order = super::place(&app, buyer, key, lines, expected_total.map(|m| m.minor), arrival.0.0).await?;
+        let places: Vec<&str> = place.as_deref().unwrap_or_default().split(',').map(str::trim).collect();
+        let order = super::place(&app, buyer, key, lines, expected_total.map(|m| m.minor), &places, arrival.0.0).await?;
         Ok(placed(&app, order))
     }
 

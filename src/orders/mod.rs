@@ -9,6 +9,7 @@
 
 mod allot;
 pub mod api;
+mod doors;
 mod end;
 mod place;
 mod recent;
@@ -24,9 +25,11 @@ use crate::{
     id::{FestivalId, OfferId, OrderId},
     money::Money,
     offers::{Availability, Share, Taken},
+    waiting::Turn,
     words::{Language, Text},
 };
 
+pub use doors::admit_waiting;
 pub use end::{CancelError, Swept, cancel, expire_due};
 pub use place::{Placing, Request, place, short_hash};
 pub use recent::{Recent, what_they_take};
@@ -186,7 +189,7 @@ pub struct Placed {
 }
 
 /// Why nothing was placed. Nothing is held then.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum PlaceError {
     /// A place of the request and what is wrong with it.
     #[error("{1} ({0})")]
@@ -194,6 +197,12 @@ pub enum PlaceError {
     /// The key was used for another request.
     #[error("the key was used for another request")]
     KeyReused,
+    /// The offer has a waiting room and it is not the turn of this fan.
+    #[error("this offer has a waiting room")]
+    WaitingRoom(OfferId, Box<Turn>),
+    /// The place in the waiting room brought an order already.
+    #[error("this place brought an order already")]
+    PlaceUsed,
     /// Not enough left; whether some may come back.
     #[error("not enough left")]
     SoldOut(OfferId, Availability),

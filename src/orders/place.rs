@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Buyer, HOLD, LINES, PlaceError, Placed, Recent, Wish, allot::allot, festival_of, store};
+use super::{Buyer, HOLD, LINES, PlaceError, Placed, Recent, Wish, allot::allot, doors, festival_of, store};
 use crate::{
     accounts::{email_key, is_address},
     app::App,
@@ -50,6 +50,7 @@ pub async fn place(
     key: &str,
     basket: Vec<Wish>,
     expected_minor: Option<i64>,
+    places: &[&str],
     arrived_at: DateTime<Utc>,
 ) -> Result<Placed, PlaceError> {
     let festival = festival_of(&basket)?;
@@ -66,11 +67,16 @@ pub async fn place(
     if !festivals::facts(app, festival).await.map_err(|_| Busy::jittered())?.published {
         return Err(PlaceError::Invalid("/lines/0/offer_id".to_owned(), "there is no such offer".to_owned()));
     }
+    // While a waiting room is on, its visitor is the key of the order: a place brings one order, whoever asks how often.
+    let visitor = doors::visitor(app, &basket, places, arrived_at)?;
     let email_key = email_key(&buyer.email);
     let asked = serde_json::to_vec(&(&email_key, &buyer.name, &basket, expected_minor)).unwrap_or_default();
     let request = Request {
         order_id: OrderId::fresh(festival, arrived_at),
-        key_hash: short_hash(&[b"order", email_key.as_bytes(), key.as_bytes()]),
+        key_hash: match &visitor {
+            Some(visitor) => short_hash(&[b"place", visitor]),
+            None => short_hash(&[b"order", email_key.as_bytes(), key.as_bytes()]),
+        },
         fingerprint: short_hash(&[&asked]),
         email_key,
         buyer,
@@ -78,7 +84,10 @@ pub async fn place(
         expected_minor,
         arrived_at,
     };
-    let placed = app.pass::<Placing>(festival, request).await??;
+    let placed = app.pass::<Placing>(festival, request).await?.map_err(|error| match error {
+        PlaceError::KeyReused if visitor.is_some() => PlaceError::PlaceUsed,
+        other => other,
+    })?;
     app.the::<Recent>().keep(&placed);
     Ok(placed)
 }

@@ -401,6 +401,17 @@ pub(super) async fn claim_due(
     .await
 }
 
+/// How many orders of an offer were placed from one moment to another.
+pub(super) async fn placed_between(pool: &PgPool, offer: OfferId, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select count(distinct order_id) from lines where festival_id = $1 and order_id >= $2 and order_id < $3 and offer_id = $4")
+        .bind(offer.festival())
+        .bind(crate::id::first_at(from))
+        .bind(crate::id::first_at(to))
+        .bind(offer)
+        .fetch_one(pool)
+        .await
+}
+
 /// An order with its lines.
 ///
 /// # Errors

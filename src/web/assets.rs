@@ -2,14 +2,7 @@
 
 use std::{fmt::Write, sync::OnceLock};
 
-use async_compression::tokio::bufread::GzipEncoder;
-use poem::{
-    Request, Response, handler,
-    http::{HeaderValue, StatusCode},
-    web::Data,
-    web::Path,
-};
-use tokio::io::AsyncReadExt;
+use poem::{Request, Response, handler, http::HeaderValue, web::Data, web::Path};
 
 use crate::{
     app::App,
@@ -17,8 +10,8 @@ use crate::{
     files::Files,
     http::problem::{NOT_FOUND, Problem},
     id::FestivalId,
-    releases, scanner, secrets,
-    web::{art, gate},
+    releases, scanner,
+    web::{art, gate, kept::Packed},
 };
 
 const MARK: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 -6 24 24\"><path fill-rule=\"evenodd\" d=\"M0 0h11.4v12H0zM12.6 0H24v12H12.6zM12 1.8a4.2 4.2 0 1 0 .01 0zM12 5a1 1 0 1 1-.01 0z\"/></svg>";
@@ -31,45 +24,20 @@ const FILES: [(&str, &str, &str); 5] = [
     ("mark.svg", "image/svg+xml", MARK),
 ];
 
-struct Asset {
-    etag: String,
-    plain: Vec<u8>,
-    gzip: Vec<u8>,
-}
-
-async fn packed(text: &[u8]) -> Asset {
-    let mut gzip = Vec::new();
-    // Reading from memory does not fail.
-    let _ = GzipEncoder::new(text).read_to_end(&mut gzip).await;
-    Asset { etag: format!("\"{}\"", data_encoding::HEXLOWER.encode(&secrets::sha256(text)[..12])), plain: text.to_vec(), gzip }
-}
-
-fn answer(request: &Request, media_type: &str, packed: &Asset) -> Response {
-    let builder = Response::builder()
-        .header("etag", &packed.etag)
-        .header("cache-control", "public, max-age=60, stale-while-revalidate=600")
-        .header("vary", "Accept-Encoding");
-    if request.header("if-none-match").is_some_and(|tags| tags.split(',').any(|t| t.trim().trim_start_matches("W/") == packed.etag)) {
-        return builder.status(StatusCode::NOT_MODIFIED).finish();
-    }
-    let builder = builder.content_type(media_type);
-    if request.header("accept-encoding").is_some_and(|e| e.contains("gzip")) {
-        builder.header("content-encoding", "gzip").body(packed.gzip.clone())
-    } else {
-        builder.body(packed.plain.clone())
-    }
+fn answer(request: &Request, media_type: &'static str, packed: &Packed) -> Response {
+    packed.answer(request, media_type, "public, max-age=60, stale-while-revalidate=600", "Accept-Encoding")
 }
 
 /// A file of the house.
 #[handler]
 pub async fn asset(request: &Request, Path(name): Path<String>) -> poem::Result<Response> {
-    static PACKED: [OnceLock<Asset>; FILES.len()] = [const { OnceLock::new() }; FILES.len()];
+    static PACKED: [OnceLock<Packed>; FILES.len()] = [const { OnceLock::new() }; FILES.len()];
     let place = FILES.iter().position(|(file, ..)| *file == name).ok_or_else(|| NOT_FOUND.problem())?;
     let (_, media_type, text) = FILES[place];
     let ready = match PACKED[place].get() {
         Some(ready) => ready,
         None => {
-            let made = packed(text.as_bytes()).await;
+            let made = Packed::of(text.as_bytes().to_vec()).await;
             PACKED[place].get_or_init(|| made)
         }
     };
@@ -84,7 +52,7 @@ pub async fn asset(request: &Request, Path(name): Path<String>) -> poem::Result<
 /// The two files of the QR reader, where it was obtained.
 #[handler]
 pub async fn qr_reader(request: &Request, app: Data<&App>, Path(name): Path<String>) -> poem::Result<Response> {
-    static PACKED: [OnceLock<Asset>; 2] = [const { OnceLock::new() }; 2];
+    static PACKED: [OnceLock<Packed>; 2] = [const { OnceLock::new() }; 2];
     let found = app.the::<scanner::Found>().look(&app.settings.files).ok_or_else(|| NOT_FOUND.problem())?;
     let (media_type, place, bytes) = match name.as_str() {
         "reader.js" => ("text/javascript; charset=utf-8", &PACKED[0], &found.script),
@@ -92,7 +60,7 @@ pub async fn qr_reader(request: &Request, app: Data<&App>, Path(name): Path<Stri
         _ => return Err(NOT_FOUND.problem().into()),
     };
     if place.get().is_none() {
-        let made = packed(bytes).await;
+        let made = Packed::of(bytes.clone()).await;
         place.get_or_init(|| made);
     }
     place.get().map(|ready| answer(request, media_type, ready)).ok_or_else(|| NOT_FOUND.problem().into())
@@ -107,7 +75,7 @@ pub async fn sleeves(request: &Request, app: Data<&App>) -> poem::Result<Respons
         let letters = art::letters(festival.terms.name.read(festival.terms.language));
         let _ = writeln!(css, "[data-sleeve=\"{}\"] {{ --spot: {}; --letters: {}.{}; }}", festival.terms.slug, festival.terms.spot, letters / 10, letters % 10);
     }
-    Ok(answer(request, "text/css; charset=utf-8", &packed(css.as_bytes()).await))
+    Ok(answer(request, "text/css; charset=utf-8", &Packed::of(css.into_bytes()).await))
 }
 
 async fn picture(app: &App, hash: Option<Vec<u8>>) -> poem::Result<Response> {

@@ -38,6 +38,16 @@ impl<'a> FromRequest<'a> for Reader {
 }
 
 impl Reader {
+    /// Lets the browser remember a language that was chosen just now.
+    pub fn remember(&self, response: &mut Response) {
+        let cookie = format!("gf_lang={}; Path=/; Max-Age=31536000; SameSite=Lax", if self.language == Language::Zh { "zh" } else { "en" });
+        if self.chosen
+            && let Ok(value) = cookie.parse()
+        {
+            response.headers_mut().append("set-cookie", value);
+        }
+    }
+
     /// A word of the catalog.
     #[must_use]
     pub fn t(&self, key: &str) -> std::borrow::Cow<'static, str> {
@@ -83,6 +93,8 @@ pub struct Shell<'a> {
     pub private: bool,
     /// Seconds after which the page asks again.
     pub refresh: Option<u32>,
+    /// Whether the script of the page keeps it fresh: then only readers without script are sent the page again.
+    pub script_refreshes: bool,
 }
 
 impl Shell<'_> {
@@ -98,7 +110,9 @@ impl Shell<'_> {
                 head {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
-                    @if let Some(seconds) = self.refresh { meta http-equiv="refresh" content=(seconds); }
+                    @if let Some(seconds) = self.refresh {
+                        @if self.script_refreshes { noscript { meta http-equiv="refresh" content=(seconds); } } @else { meta http-equiv="refresh" content=(seconds); }
+                    }
                     title { (self.title) }
                     link rel="stylesheet" href="/assets/gatefold.css";
                     link rel="stylesheet" href="/assets/sleeves.css";
@@ -131,12 +145,7 @@ impl Shell<'_> {
         let keep = if self.private { "no-store" } else { "no-cache" };
         response.headers_mut().insert("cache-control", poem::http::HeaderValue::from_static(keep));
         response.headers_mut().insert("vary", poem::http::HeaderValue::from_static("Accept-Language, Cookie"));
-        if self.reader.chosen {
-            let cookie = format!("gf_lang={}; Path=/; Max-Age=31536000; SameSite=Lax", if language == Language::Zh { "zh" } else { "en" });
-            if let Ok(value) = cookie.parse() {
-                response.headers_mut().append("set-cookie", value);
-            }
-        }
+        self.reader.remember(&mut response);
         response
     }
 }

@@ -16,7 +16,7 @@ pub async fn list(reader: Reader, app: Data<&App>) -> PageResult {
         return Err(NOT_FOUND.problem().into());
     }
     let kept = app.mailer.kept();
-    let shell = Shell { reader: &reader, title: reader.t("mailbox").into_owned(), festival: None, private: true, refresh: Some(5) };
+    let shell = Shell { reader: &reader, title: reader.t("mailbox").into_owned(), festival: None, private: true, refresh: Some(5), script_refreshes: false };
     Ok(shell.page(&html! {
         main class="panel" id="content" {
             header class="masthead" { h1 { (reader.t("mailbox")) } p { (reader.t("mailbox-lead")) } }

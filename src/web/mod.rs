@@ -5,6 +5,7 @@ pub mod assets;
 pub mod docs;
 pub mod gate;
 pub mod health;
+pub mod kept;
 pub mod layout;
 pub mod letters;
 pub mod mailbox;
@@ -15,7 +16,7 @@ pub mod storefront;
 
 use poem::{Route, get, post};
 
-use storefront::{bank, buy, festival, lineup, order, ticket};
+use storefront::{bank, buy, festival, lineup, order, ticket, waiting};
 
 /// Every page and file of the web.
 #[must_use]
@@ -25,6 +26,10 @@ pub fn routes() -> Route {
         .at("/f/:slug", get(festival::page))
         .at("/f/:slug/line-up", get(lineup::page))
         .at("/f/:slug/orders", post(buy::place))
+        .at("/w/:offer", get(waiting::page))
+        .at("/w/:offer/turn", get(waiting::look))
+        .at("/w/:offer/extensions", post(waiting::extend))
+        .at("/w/:offer/places", post(waiting::again))
         .at("/o/:order/:secret", get(order::page))
         .at("/o/:order/:secret/payments", post(order::pay))
         .at("/o/:order/:secret/cancellations", post(order::cancel))

@@ -34,7 +34,7 @@ fn is_written(kind: &Kind) -> bool {
 pub fn page(_app: &App, asked: &Asked, problem: &Problem) -> Option<Response> {
     let reader = Reader::of(Language::from_header(asked.accept_language.as_deref()), &asked.path);
     let (title, lead) = words(reader.language, problem.kind);
-    let shell = Shell { reader: &reader, title: title.clone(), festival: None, private: true, refresh: None };
+    let shell = Shell { reader: &reader, title: title.clone(), festival: None, private: true, refresh: None, script_refreshes: false };
     let detail = problem.detail.as_deref().filter(|_| problem.kind.status < 500).unwrap_or_default();
     let mut response = notice(
         &shell,
@@ -60,7 +60,7 @@ pub fn page(_app: &App, asked: &Asked, problem: &Problem) -> Option<Response> {
 pub async fn about(reader: Reader, Path(slug): Path<String>) -> PageResult {
     let kind = problem::ALL.iter().find(|k| k.slug == slug).ok_or_else(|| NOT_FOUND.problem())?;
     let (title, lead) = words(reader.language, kind);
-    let shell = Shell { reader: &reader, title: title.clone(), festival: None, private: false, refresh: None };
+    let shell = Shell { reader: &reader, title: title.clone(), festival: None, private: false, refresh: None, script_refreshes: false };
     Ok(shell.page(&html! {
         @let written = is_written(kind);
         main class="panel problem" id="content" {

@@ -38,7 +38,7 @@ pub async fn sign_in(request: &Request, reader: Reader) -> PageResult {
     if member(request).await?.is_some() {
         return Ok(see_other("/desk"));
     }
-    let shell = Shell { reader: &reader, title: reader.t("sign-in").into_owned(), festival: None, private: true, refresh: None };
+    let shell = Shell { reader: &reader, title: reader.t("sign-in").into_owned(), festival: None, private: true, refresh: None, script_refreshes: false };
     Ok(shell.page(&html! {
         main class="panel problem" id="content" {
             h1 { (reader.t("sign-in")) }
@@ -62,7 +62,7 @@ pub async fn ask(request: &Request, body: poem::Body, reader: Reader, app: Data<
 }
 
 fn code_form(reader: &Reader, id: SignInId, wrong: bool) -> Response {
-    let shell = Shell { reader, title: reader.t("sign-in").into_owned(), festival: None, private: true, refresh: None };
+    let shell = Shell { reader, title: reader.t("sign-in").into_owned(), festival: None, private: true, refresh: None, script_refreshes: false };
     shell.page(&html! {
         main class="panel problem" id="content" {
             h1 { (reader.t("look-in-mail")) }
@@ -83,7 +83,7 @@ fn code_form(reader: &Reader, id: SignInId, wrong: bool) -> Response {
 /// The page of the link: a button, because looking at a link changes nothing.
 #[handler]
 pub async fn link(reader: Reader, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
-    let shell = Shell { reader: &reader, title: reader.t("sign-in").into_owned(), festival: None, private: true, refresh: None };
+    let shell = Shell { reader: &reader, title: reader.t("sign-in").into_owned(), festival: None, private: true, refresh: None, script_refreshes: false };
     Ok(shell.page(&html! {
         main class="panel problem" id="content" {
             h1 { (reader.t("sign-in")) }
@@ -113,7 +113,8 @@ pub async fn enter_by_link(
     match accounts::enter_by_link(&app, SignInId(id), &secret).await {
         Ok(session) => entered(&app, &session),
         Err(EnterError::Over) => {
-            let shell = Shell { reader: &reader, title: reader.t("link-over").into_owned(), festival: None, private: true, refresh: None };
+            let shell =
+                Shell { reader: &reader, title: reader.t("link-over").into_owned(), festival: None, private: true, refresh: None, script_refreshes: false };
             let words = Notice {
                 title: reader.t("link-over").into_owned(),
                 lead: reader.t("link-over-lead").into_owned(),
@@ -171,7 +172,7 @@ pub async fn desk(request: &Request, reader: Reader, app: Data<&App>) -> PageRes
     if let [only] = own.as_slice() {
         return Ok(see_other(&format!("/desk/{}", only.terms.slug)));
     }
-    let shell = Shell { reader: &reader, title: reader.t("desk").into_owned(), festival: None, private: true, refresh: None };
+    let shell = Shell { reader: &reader, title: reader.t("desk").into_owned(), festival: None, private: true, refresh: None, script_refreshes: false };
     Ok(shell.page(&html! {
         main class="panel" id="content" {
             header class="masthead" { h1 { (reader.t("desk")) } (who_am_i(&reader, &who)) }
@@ -234,6 +235,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
         festival: Some(&f),
         private: true,
         refresh: None,
+        script_refreshes: false,
     };
     Ok(shell.page(&html! {
         main id="content" {

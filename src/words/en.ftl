@@ -371,3 +371,43 @@ claim-take = Take this ticket
 claimed-by = { $name } took this ticket on { $moment }.
 claimed = taken { $moment }
 recall = Take the link back
+
+# waiting room
+waiting-enter = To the waiting room
+waiting-gathering = People are gathering
+waiting-gathering-lead = At { $time } the order is drawn from everybody who is here by then. Coming early gives no advantage. So far: { $people }.
+waiting-nth = You are { $nth }
+waiting-drawing = The order is being drawn
+waiting-about-seconds = { $count ->
+    [one] It is your turn in about a second.
+   *[other] It is your turn in about { $count } seconds.
+ }
+waiting-about-minutes = { $count ->
+    [one] It is your turn in about a minute.
+   *[other] It is your turn in about { $count } minutes.
+ }
+waiting-about-unknown = We cannot say yet how long it takes.
+waiting-sold-out = Everything is sold. When something comes back it goes on from here.
+waiting-held-out = All held right now. Some may come back; your place stays.
+waiting-paused = The festival paused the sale. Your place stays.
+waiting-turn = It is your turn
+waiting-turn-lead = Until { $time }. Take your time: nobody overtakes you.
+waiting-over = Your turn is over
+waiting-over-lead = It passed without an order. You can queue up again.
+waiting-open = There is no queue
+waiting-people = { $count } people here
+waiting-go-on = Go on
+waiting-one-order = Your place is good for one order. A refused basket does not use it up.
+waiting-choose = Choose passes
+waiting-extend = I need longer
+waiting-extend-lead = Fifteen minutes more, once.
+waiting-again = Once more
+waiting-queue-up = Queue up again
+waiting-keeps = Your place stays
+waiting-keeps-lead = You can close this page or put the phone away. Come back with the same browser and you stand where you stood. The page looks by itself; without script it loads again.
+waiting-fair = How the order is made
+waiting-fair-lead = Who is here before the opening is drawn at random. Who comes later stands behind them, in the order of coming. Several windows of one browser are one place.
+refusal-waiting-room = There is a queue for this one
+refusal-waiting-room-lead = Orders need a place in the waiting room whose turn it is.
+refusal-place-used = Your place brought an order already
+refusal-place-used-lead = Its page is in your email. For another order queue up again.

@@ -68,6 +68,8 @@ const TABLE: &[(&str, May)] = &[
     ("create_stock", Of(OffersWrite)),
     ("create_upload", Self_(ReleasesWrite)),
     ("create_zone", Of(FestivalsWrite)),
+    ("end_waiting_room", Of(OffersWrite)),
+    ("extend_turn", Anyone),
     ("import_lineup", Of(LineupWrite)),
     ("list_acts", Public),
     ("list_add_ons", Public),
@@ -90,6 +92,7 @@ const TABLE: &[(&str, May)] = &[
     ("list_tickets", Of(OrdersRead)),
     ("list_zones", Public),
     ("notify_payment", Anyone),
+    ("open_waiting_room", Of(OffersWrite)),
     ("pay_order", May::Fan),
     ("place_order", Anyone),
     ("publish_festival", Of(FestivalsWrite)),
@@ -102,10 +105,16 @@ const TABLE: &[(&str, May)] = &[
     ("set_poster", Of(FestivalsWrite)),
     ("show_festival", Public),
     ("show_order", FanOrPromoter(OrdersRead)),
+    ("show_turn", Anyone),
+    ("show_waiting_room", Public),
+    ("take_place", Anyone),
     ("show_ticket", FanOrPromoter(OrdersRead)),
     ("show_ticket_png", May::Fan),
     ("show_ticket_svg", May::Fan),
 ];
+
+/// Operations on the offer that has a waiting room.
+const WAITING: [&str; 6] = ["end_waiting_room", "extend_turn", "open_waiting_room", "show_turn", "show_waiting_room", "take_place"];
 
 fn may(operation: &str) -> Option<May> {
     TABLE.iter().find(|(id, _)| *id == operation).map(|(_, may)| *may)
@@ -178,6 +187,9 @@ struct World {
     ticket: String,
     code: String,
     payment: String,
+    /// An offer with a waiting room that is on, and a place in it.
+    waited: String,
+    place: String,
     upload: String,
     release: String,
     device: String,
@@ -237,6 +249,11 @@ impl World {
             )
             .await;
 
+        let waited = festival.offer(&pass, 100, 13900).await;
+        let room = json!({ "gathers_at": house.app.clock.now() });
+        promoter.send("PUT", &format!("/v1/offers/{waited}/waiting-room"), &room).await.expect(200);
+        let place = text(&house.anybody().post(&format!("/v1/offers/{waited}/places"), &json!({})).await.expect(201), "place");
+
         let mut conn = house.database().await;
         let now = house.app.clock.now();
         let owner: PromoterId = sqlx::query_scalar("select promoter_id from festivals where festival_id = $1")
@@ -273,6 +290,8 @@ impl World {
             fan,
             other_fan,
             payment,
+            waited,
+            place,
             other,
             revoked,
             expired,
@@ -303,13 +322,13 @@ impl World {
     }
 
     /// A path with the ids of the festival, or with ids that nothing has.
-    fn path(&self, path: &str, missing: bool) -> String {
+    fn path(&self, operation: &str, path: &str, missing: bool) -> String {
         let real = |id: &str| if missing { nothing_like(id) } else { id.to_owned() };
         let festival = if missing { "2000000000".to_owned() } else { self.festival.id.to_string() };
         let filled = [
             ("{festival_id}", festival),
             ("{device_id}", real(&self.spare_device)),
-            ("{offer_id}", real(&self.offer)),
+            ("{offer_id}", real(if WAITING.contains(&operation) { &self.waited } else { &self.offer })),
             ("{order_id}", real(&self.fan.order)),
             ("{ticket_id}", real(&self.ticket)),
             ("{stock_id}", real(&self.stock)),
@@ -329,7 +348,8 @@ impl World {
     async fn request(&self, operation: &str, token: Option<&str>, missing: bool) -> Answer {
         let document = api::document();
         let (method, path) = api::operations(&document)[operation].clone();
-        let mut request = self.house.anybody().request(&method, &self.path(&path, missing)).header("idempotency-key", key());
+        let mut request = self.house.anybody().request(&method, &self.path(operation, &path, missing)).header("idempotency-key", key());
+        request = request.header("waiting-place", &self.place);
         if let Some(token) = token {
             request = request.bearer_auth(token);
         }
@@ -343,6 +363,8 @@ impl World {
                 let signature = simulated::sign(&self.house.app, body.as_bytes());
                 return answer(request.header("content-type", "application/octet-stream").header("gatefold-signature", signature).body(body)).await;
             }
+            "end_waiting_room" | "take_place" | "extend_turn" => None,
+            "open_waiting_room" => Some(json!({ "gathers_at": self.house.app.clock.now() })),
             "cancel_order" | "recall_ticket" | "publish_festival" | "revoke_device" | "complete_upload" => None,
             "change_festival" | "change_offer" | "create_set" => Some(json!({})),
             "change_tier" => Some(json!({ "name": { "en": "Now" }, "price": { "minor": 13900, "currency": "EUR" } })),
@@ -507,14 +529,18 @@ async fn an_id_in_a_body_that_is_foreign_answers_as_one_that_is_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draft_is_seen_by_its_promoter_alone() {
     let world = World::open().await;
+    let draft = Festival { id: world.draft, ..world.festival.clone() };
+    let offer = draft.offer(&draft.pass("Weekend pass", 0).await, 10, 13900).await;
+    let room = json!({ "gathers_at": world.house.app.clock.now() });
+    draft.promoter.send("PUT", &format!("/v1/offers/{offer}/waiting-room"), &room).await.expect(200);
     let document = api::document();
     let mut breaches = Vec::new();
     for (operation, (_, path)) in api::operations(&document) {
         if may(&operation) != Some(Public) {
             continue;
         }
-        let path = path.replace("{festival_id}", &world.draft.to_string());
-        let missing = path.replace(&format!("/{}", world.draft), "/2000000000");
+        let path = path.replace("{festival_id}", &world.draft.to_string()).replace("{offer_id}", &offer);
+        let missing = path.replace(&format!("/{}", world.draft), "/2000000000").replace(&offer, &nothing_like(&offer));
         for (caller, scope) in [
             (Caller::Nobody, None),
             (Caller::EveryScope, None),
@@ -562,7 +588,7 @@ async fn people_without_a_token_learn_nothing_about_the_schema() {
         }
         asked += 1;
         let nonsense = path.split('/').map(|part| if part.starts_with('{') { "nonsense" } else { part }).collect::<Vec<_>>().join("/");
-        for (path, body) in [(world.path(&path, false), "{\"x\": 1}"), (world.path(&path, false), "{"), (nonsense, "[]")] {
+        for (path, body) in [(world.path("", &path, false), "{\"x\": 1}"), (world.path("", &path, false), "{"), (nonsense, "[]")] {
             for token in [None, Some("nonsense"), Some(world.revoked.as_str())] {
                 let mut request = world.house.anybody().request(&method, &path).header("content-type", "application/json").body(body);
                 if let Some(token) = token {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// The rooms in their order: each may use only rooms above it.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "audit",
     "mail",
     "webhooks",
@@ -15,6 +15,7 @@ const ROOMS: [&str; 15] = [
     "lineup",
     "releases",
     "offers",
+    "waiting",
     "orders",
     "tickets",
     "library",
@@ -22,8 +23,8 @@ const ROOMS: [&str; 15] = [
     "entry",
     "reports",
 ];
-const GROUND: [&str; 15] =
-    ["app", "batcher", "clock", "config", "fault", "files", "id", "mailer", "money", "page", "picture", "sabotage", "scanner", "secrets", "words"];
+const GROUND: [&str; 16] =
+    ["app", "batcher", "clock", "config", "fault", "files", "fresh", "id", "mailer", "money", "page", "picture", "sabotage", "scanner", "secrets", "words"];
 const FACES: [&str; 7] = ["api", "web", "workers", "server", "bench", "cli", "demo"];
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {

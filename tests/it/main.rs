@@ -21,3 +21,4 @@ mod schema;
 mod secrecy;
 mod servers;
 mod statements;
+mod waiting;

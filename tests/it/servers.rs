@@ -68,15 +68,15 @@ impl Server {
 }
 
 /// Two servers on a database of their own, and a festival whose first day is now.
-struct Pair {
+pub struct Pair {
     servers: [Server; 2],
-    festival: Festival,
-    pass: String,
-    database: PgConnection,
+    pub festival: Festival,
+    pub pass: String,
+    pub database: PgConnection,
 }
 
 impl Pair {
-    async fn open(name: &str, locks: bool, floor: bool) -> Self {
+    pub async fn open(name: &str, locks: bool, floor: bool) -> Self {
         let owner = fresh_database(&format!("pair_{name}")).await;
         let mut database = PgConnection::connect_with(&owner).await.unwrap();
         if !floor {
@@ -97,7 +97,7 @@ impl Pair {
     }
 
     /// One of the two servers.
-    fn server(&self, i: usize) -> Anybody {
+    pub fn server(&self, i: usize) -> Anybody {
         self.servers[i % 2].anybody()
     }
 
@@ -145,7 +145,7 @@ impl Pair {
         answers.iter().filter(|a| a.body["verdict"] == "admitted").count()
     }
 
-    async fn close(self) {
+    pub async fn close(self) {
         self.database.close().await.unwrap();
     }
 }

@@ -64,6 +64,41 @@ function sum(form) {
   count();
 }
 
+/** Asks again and again where somebody stands in a waiting room; when that changes the page is made anew. */
+function wait(room) {
+  const face = (name) => room.querySelector(`[data-${name}]`);
+  let timer = 0;
+  const ask = async () => {
+    clearTimeout(timer);
+    let again = Number(room.dataset.again) || 5;
+    try {
+      const answer = await fetch(room.dataset.wait, { headers: { accept: "application/json" } });
+      if (answer.ok) {
+        const turn = await answer.json();
+        document.title = turn.window;
+        if (turn.standing !== room.dataset.standing || (turn.passed !== null && !face("groove"))) {
+          if (turn.standing === "turn") navigator.vibrate?.(200);
+          // The title says it for a moment before the page is made anew, so that a screen reader does, too.
+          face("title").textContent = turn.title;
+          return setTimeout(() => location.reload(), 600);
+        }
+        // A screen reader hears what changed, not the same again.
+        for (const name of ["title", "lead"]) if (face(name).textContent !== turn[name]) face(name).textContent = turn[name];
+        if (face("people")) face("people").textContent = turn.people_words;
+        if (face("groove")) Object.assign(face("groove"), { max: Math.max(1, turn.people), value: turn.passed ?? 0 });
+        again = turn.again_in;
+      }
+    } catch {
+      // No network: the place stays; the next look may find one.
+    }
+    timer = setTimeout(ask, again * 1000 * (0.9 + Math.random() / 5));
+  };
+  timer = setTimeout(ask, 1000 * (1 + Math.random()));
+  // A phone that wakes up looks at once.
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && ask());
+}
+
+document.querySelectorAll("[data-wait]").forEach(wait);
 document.querySelectorAll("[data-until]").forEach(tick);
 document.querySelectorAll("[data-player]").forEach(play);
 document.querySelectorAll("form[data-basket]").forEach(sum);

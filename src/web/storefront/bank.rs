@@ -27,7 +27,7 @@ use crate::{
 pub async fn page(reader: Reader, app: Data<&App>, Path(id): Path<uuid::Uuid>) -> PageResult {
     let intent =
         simulated::intent(&app, PaymentId(id)).await.map_err(Problem::from)?.filter(|_| app.settings.simulated_payments).ok_or_else(|| NOT_FOUND.problem())?;
-    let shell = Shell { reader: &reader, title: reader.t("bank").into_owned(), festival: None, private: true, refresh: None };
+    let shell = Shell { reader: &reader, title: reader.t("bank").into_owned(), festival: None, private: true, refresh: None, script_refreshes: false };
     let open = intent.status == "pending";
     Ok(shell.page(&html! {
         main class="panel problem" id="content" {

@@ -1,12 +1,13 @@
 //! From the basket to the hold, and what is said when that does not work: each refusal has its page with a way out.
 
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use poem::{
     Request, Response, handler,
     http::StatusCode,
     web::{Data, Path},
 };
 
-use super::festival::published;
+use super::{festival::published, waiting::kept_place};
 use crate::{
     app::App,
     festivals::Festival,
@@ -18,9 +19,10 @@ use crate::{
     id::OfferId,
     offers::Availability,
     orders::{self, Buyer, PlaceError, Wish, api::order_url},
+    secrets,
     web::{
         layout::{Notice, PageResult, Reader, Shell, notice, see_other},
-        session::same_origin,
+        session::{same_origin, secret, secret_cookie},
     },
 };
 
@@ -67,18 +69,56 @@ pub async fn place(
         }
     }
     if wishes.is_empty() {
-        return Ok(refusal(&reader, &festival, "empty", "", StatusCode::UNPROCESSABLE_ENTITY));
+        return Ok(refusal(&reader, &festival, "empty", "", StatusCode::UNPROCESSABLE_ENTITY, None));
     }
     let buyer =
         Buyer { email: field(&fields, "email").trim().to_owned(), name: field(&fields, "name").trim().chars().take(120).collect(), language: reader.language };
-    let key = field(&fields, "key");
-    if key.len() < 16 {
-        return Err(MALFORMED.problem().into());
+    // A browser that keeps no cookie gets no key: its second tap is another order.
+    let key = basket_key(&kept_basket(request)?.unwrap_or_else(fresh_basket), &wishes);
+    let mut places = Vec::new();
+    for wish in &wishes {
+        places.extend(kept_place(request, wish.offer_id)?.map(|place| place.text(&app.secrets)));
     }
-    match orders::place(&app, buyer, key, wishes, Some(expected), arrival.0.0).await {
-        Ok(placed) => Ok(see_other(&order_url(&app, placed.order_id, placed.link_generation))),
+    let places: Vec<&str> = places.iter().map(String::as_str).collect();
+    match orders::place(&app, buyer, &key, wishes, Some(expected), &places, arrival.0.0).await {
+        Ok(placed) => {
+            let mut response = see_other(&order_url(&app, placed.order_id, placed.link_generation));
+            keep_basket(&app, &mut response);
+            Ok(response)
+        }
         Err(error) => Ok(refused(&reader, &app, &festival, error)),
     }
+}
+
+/// The cookie of a basket: 128 random bits of this browser until its order is placed, then new ones. A second tap carries the old ones and is the
+/// same order, so the page itself need not differ from fan to fan.
+const BASKET: &str = "gf_basket";
+
+/// The basket that a browser keeps.
+///
+/// # Errors
+/// Never in a house that was put together.
+pub fn kept_basket(request: &Request) -> Result<Option<String>, Problem> {
+    Ok(secret(request, BASKET)?.filter(|basket| basket.len() == 26))
+}
+
+/// Gives a browser a new basket.
+pub fn keep_basket(app: &App, response: &mut Response) {
+    if let Ok(value) = secret_cookie(app.settings.is_https(), BASKET, &fresh_basket(), 86_400).parse() {
+        response.headers_mut().append("set-cookie", value);
+    }
+}
+
+fn fresh_basket() -> String {
+    let mut noise = [0_u8; 16];
+    secrets::fill(&mut noise);
+    BASE32_NOPAD.encode(&noise).to_lowercase()
+}
+
+/// The key of an order from a page: what this browser keeps, and what is in the basket.
+fn basket_key(basket: &str, wishes: &[Wish]) -> String {
+    let wished = wishes.iter().map(|wish| format!("{}x{}", wish.offer_id, wish.quantity)).collect::<Vec<_>>().join(" ");
+    HEXLOWER.encode(&orders::short_hash(&[basket.as_bytes(), wished.as_bytes()]))
 }
 
 /// The page of a refusal.
@@ -99,11 +139,17 @@ fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError) -
         PlaceError::Invalid(pointer, _) if pointer == "/email" => ("bad-email", String::new()),
         PlaceError::Invalid(_, reason) => ("empty", reason.clone()),
         PlaceError::KeyReused => ("key-reused", String::new()),
+        PlaceError::WaitingRoom(..) => ("waiting-room", String::new()),
+        PlaceError::PlaceUsed => ("place-used", String::new()),
         PlaceError::Busy(_) => ("busy", String::new()),
+    };
+    let way = match &error {
+        PlaceError::WaitingRoom(offer, _) => Some((format!("/w/{offer}"), reader.t("waiting-enter").into_owned())),
+        _ => None,
     };
     let problem = Problem::from(error);
     let status = StatusCode::from_u16(problem.kind.status).unwrap_or(StatusCode::CONFLICT);
-    let mut response = refusal(reader, festival, key, &detail, status);
+    let mut response = refusal(reader, festival, key, &detail, status, way);
     if let Some(seconds) = problem.retry_after
         && let Ok(value) = seconds.to_string().parse()
     {
@@ -112,16 +158,16 @@ fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError) -
     response
 }
 
-fn refusal(reader: &Reader, festival: &Festival, key: &str, detail: &str, status: StatusCode) -> Response {
+fn refusal(reader: &Reader, festival: &Festival, key: &str, detail: &str, status: StatusCode, way: Option<(String, String)>) -> Response {
     let title = reader.t(&format!("refusal-{key}")).into_owned();
-    let shell = Shell { reader, title: title.clone(), festival: Some(festival), private: true, refresh: None };
+    let shell = Shell { reader, title: title.clone(), festival: Some(festival), private: true, refresh: None, script_refreshes: false };
     let lead = format!("{}{}{detail}", reader.t(&format!("refusal-{key}-lead")), if detail.is_empty() { "".into() } else { reader.t("gap") });
     let mut response = notice(
         &shell,
         &Notice {
             title,
             lead,
-            ways: vec![(format!("/f/{}#offers", festival.terms.slug), reader.t("choose-again").into_owned())],
+            ways: vec![way.unwrap_or_else(|| (format!("/f/{}#offers", festival.terms.slug), reader.t("choose-again").into_owned()))],
             small: reader.t("nothing-held").into_owned(),
             etched: String::new(),
         },

@@ -2,20 +2,30 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
-use poem::{handler, web::Data, web::Path};
+use poem::{Request, handler, web::Data, web::Path};
 
+use super::{
+    buy::{keep_basket, kept_basket},
+    waiting::kept_place,
+};
 use crate::{
     app::App,
     festivals::{self, Day, Festival},
-    http::problem::{NOT_FOUND, Problem},
-    id::ReleaseId,
+    http::{
+        door::Arrival,
+        problem::{NOT_FOUND, Problem},
+    },
+    id::{OfferId, ReleaseId},
     lineup::{self, Billed},
     money::Money,
     offers::{self, Availability, OnSale},
     releases::{self, Playable, Release},
+    waiting::{self, Standing},
     web::{
         art,
+        kept::shared,
         layout::{PageResult, Reader, Shell, name, text},
     },
     words::{Language, date_range},
@@ -32,9 +42,13 @@ pub async fn published(app: &App, slug: &str) -> Result<Festival, Problem> {
 
 /// The wall of posters.
 #[handler]
-pub async fn wall(reader: Reader, app: Data<&App>) -> PageResult {
+pub async fn wall(request: &Request, reader: Reader, app: Data<&App>) -> PageResult {
+    shared(request, &app, &reader, "/", posters(&reader, &app)).await
+}
+
+async fn posters(reader: &Reader, app: &App) -> PageResult {
     let festivals = festivals::all(&app.pools.web, app.clock.now()).await.map_err(Problem::from)?;
-    let shell = Shell { reader: &reader, title: "Gatefold".to_owned(), festival: None, private: false, refresh: None };
+    let shell = Shell { reader, title: "Gatefold".to_owned(), festival: None, private: false, refresh: None, script_refreshes: false };
     Ok(shell.page(&html! {
         main class="panel" id="content" {
             header class="masthead" { h1 { (reader.t("wall-title")) } p { (reader.t("wall-lead")) } }
@@ -61,9 +75,11 @@ struct Content {
     bill: Vec<Billed>,
     offers: Vec<OnSale>,
     releases: Vec<(Release, Vec<Playable>)>,
+    /// Offers whose waiting room is on and has not let this reader in.
+    rooms: Vec<OfferId>,
 }
 
-async fn content(app: &App, slug: &str) -> Result<Content, Problem> {
+async fn content(app: &App, slug: &str, turns: &[OfferId]) -> Result<Content, Problem> {
     let festival = published(app, slug).await?;
     let pool = &app.pools.web;
     let id = festival.festival_id;
@@ -80,7 +96,8 @@ async fn content(app: &App, slug: &str) -> Result<Content, Problem> {
             found.push((release, tracks.iter().filter(|t| t.release_id == id).cloned().collect()));
         }
     }
-    Ok(Content { days: festivals::days(pool, id).await?, bill: lineup::billed(pool, id).await?, offers, releases: found, festival })
+    let rooms = waiting::on(app, now).into_iter().filter(|offer| !turns.contains(offer)).collect();
+    Ok(Content { rooms, days: festivals::days(pool, id).await?, bill: lineup::billed(pool, id).await?, offers, releases: found, festival })
 }
 
 /// The links at the head of a festival's pages.
@@ -120,10 +137,34 @@ pub fn poster(reader: &Reader, festival: &Festival, days: &[Day], sticker: Optio
     }
 }
 
-/// The page of a festival.
+/// The page of a festival: the same for everybody, but for whose turn it is in a waiting room.
 #[handler]
-pub async fn page(reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
-    let content = content(&app, &slug).await?;
+pub async fn page(request: &Request, reader: Reader, app: Data<&App>, arrival: Data<&Arrival>, Path(slug): Path<String>) -> PageResult {
+    let turns = turns(request, &app, arrival.0.0)?;
+    let by = format!("/f/{slug} {turns:?}");
+    let mut response = shared(request, &app, &reader, &by, festival(&reader, &app, &slug, &turns)).await?;
+    if kept_basket(request)?.is_none() {
+        keep_basket(&app, &mut response);
+    }
+    Ok(response)
+}
+
+/// The offers in whose waiting rooms it is the turn of a reader.
+fn turns(request: &Request, app: &App, now: DateTime<Utc>) -> Result<Vec<OfferId>, Problem> {
+    let mut turns = Vec::new();
+    for offer in waiting::on(app, now) {
+        if let Some(place) = kept_place(request, offer)?
+            && waiting::turn(app, &place, now).standing == Standing::Turn
+        {
+            turns.push(offer);
+        }
+    }
+    turns.sort_unstable();
+    Ok(turns)
+}
+
+async fn festival(reader: &Reader, app: &App, slug: &str, turns: &[OfferId]) -> PageResult {
+    let content = content(app, slug, turns).await?;
     let f = &content.festival;
     let acts = content.bill.iter().filter_map(|b| b.name.as_deref()).collect::<std::collections::BTreeSet<_>>().len();
     // What nobody can have for itself is no lowest price: a pass that needs another beside it, or one that is sold out.
@@ -137,22 +178,23 @@ pub async fn page(reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> 
         html! { p class="sticker" { span { (reader.t("from")) } b { (price.print_short()) } span { (reader.f("acts-count", [("count", acts.to_string())])) } } }
     });
     let shell = Shell {
-        reader: &reader,
+        reader,
         title: format!("{}: {}", f.terms.name.read(reader.language), reader.t("festival-title")),
         festival: Some(f),
         private: false,
         refresh: None,
+        script_refreshes: false,
     };
     Ok(shell.page(&html! {
         main class="gatefold" id="content" {
-            (poster(&reader, f, &content.days, sticker.as_ref()))
+            (poster(reader, f, &content.days, sticker.as_ref()))
             div class="panel" {
-                (index(&reader, f, "festival"))
+                (index(reader, f, "festival"))
                 section { p class="lead" { (text(&f.terms.lead, reader.language)) } }
-                @if !content.days.is_empty() { (sides(&reader, &content)) }
-                @if !content.bill.is_empty() { (billing(&reader, &content)) }
-                (music(&reader, &content))
-                (form(&reader, &content))
+                @if !content.days.is_empty() { (sides(reader, &content)) }
+                @if !content.bill.is_empty() { (billing(reader, &content)) }
+                (music(reader, &content))
+                (form(reader, &content))
             }
         }
     }))
@@ -262,7 +304,8 @@ fn tiers(reader: &Reader, content: &Content, on_sale: &OnSale) -> Markup {
 
 fn offer(reader: &Reader, content: &Content, i: usize, on_sale: &OnSale) -> Markup {
     let o = &on_sale.offer;
-    let open = matches!(on_sale.availability, Availability::OnSale | Availability::FewLeft);
+    let room = content.rooms.contains(&o.offer_id) && !matches!(on_sale.availability, Availability::SoldOut | Availability::Over);
+    let open = matches!(on_sale.availability, Availability::OnSale | Availability::FewLeft) && !room;
     let is_bundle = o.components.len() > 1;
     let dead = matches!(on_sale.availability, Availability::SoldOut | Availability::Over);
     let class = match (is_bundle && !dead, dead) {
@@ -287,6 +330,7 @@ fn offer(reader: &Reader, content: &Content, i: usize, on_sale: &OnSale) -> Mark
                 @if on_sale.availability != Availability::OnSale { (state(reader, content, on_sale)) }
                 div class="take" {
                     @if let Some(price) = on_sale.price { p class="price" { (price.print_short()) } }
+                    @if room { a class="button" href=(format!("/w/{}", o.offer_id)) { (reader.t("waiting-enter")) } }
                     @if open && let Some(price) = on_sale.price {
                         label {
                             (reader.t("quantity")) span class="unseen" { (reader.t("clause")) (text(&o.name, reader.language)) }
@@ -334,7 +378,8 @@ fn shares(reader: &Reader, content: &Content, on_sale: &OnSale, price: Money) ->
 
 fn form(reader: &Reader, content: &Content) -> Markup {
     let f = &content.festival.terms;
-    let open = content.offers.iter().any(|o| matches!(o.availability, Availability::OnSale | Availability::FewLeft));
+    let open =
+        content.offers.iter().any(|o| matches!(o.availability, Availability::OnSale | Availability::FewLeft) && !content.rooms.contains(&o.offer.offer_id));
     html! {
         form id="offers" method="post" action=(format!("/f/{}/orders", f.slug)) aria-labelledby="passes" data-basket="" data-once="" {
             header class="head" { h2 id="passes" { (reader.t("passes")) } p { (reader.t("all-in")) } }
@@ -346,7 +391,6 @@ fn form(reader: &Reader, content: &Content) -> Markup {
                     div class="field" { label for="email" { (reader.t("your-email")) } input id="email" name="email" type="email" autocomplete="email" required maxlength="254"; small { (reader.t("no-password")) } }
                     div class="field" { label for="name" { (reader.t("your-name")) } input id="name" name="name" autocomplete="name" maxlength="120"; small { (reader.t("your-name-lead")) } }
                 }
-                input type="hidden" name="key" value=(uuid::Uuid::from_u128(key()));
                 div class="basket" {
                     p { b data-sum="" data-sign=(f.currency.sign()) data-exponent=(f.currency.exponent()) { (Money::new(0, f.currency).print()) } br; small { (reader.t("nothing-charged")) } }
                     button class="button" { (reader.t("hold-button")) }
@@ -354,11 +398,4 @@ fn form(reader: &Reader, content: &Content) -> Markup {
             }
         }
     }
-}
-
-/// A fresh key of a basket: a second tap is the same order.
-fn key() -> u128 {
-    let mut noise = [0_u8; 16];
-    crate::secrets::fill(&mut noise);
-    u128::from_be_bytes(noise)
 }

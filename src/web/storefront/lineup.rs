@@ -40,6 +40,7 @@ pub async fn page(reader: Reader, app: Data<&App>, Path(slug): Path<String>, Que
         festival: Some(&festival),
         private: false,
         refresh: None,
+        script_refreshes: false,
     };
     Ok(shell.page(&html! {
         main class="panel" id="content" {

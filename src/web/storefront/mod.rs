@@ -6,3 +6,4 @@ pub mod festival;
 pub mod lineup;
 pub mod order;
 pub mod ticket;
+pub mod waiting;

@@ -66,7 +66,14 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
 }
 
 fn shell<'a>(reader: &'a Reader, opened: &'a Opened, title: &str, refresh: Option<u32>) -> Shell<'a> {
-    Shell { reader, title: format!("{title}: {}", opened.festival.terms.name.read(reader.language)), festival: Some(&opened.festival), private: true, refresh }
+    Shell {
+        script_refreshes: false,
+        reader,
+        title: format!("{title}: {}", opened.festival.terms.name.read(reader.language)),
+        festival: Some(&opened.festival),
+        private: true,
+        refresh,
+    }
 }
 
 /// The lines of an order as a basket.

@@ -150,6 +150,7 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
         festival: Some(&festival),
         private: true,
         refresh: None,
+        script_refreshes: false,
     };
     Ok(shell.page(&html! {
         main class="gatefold" id="content" {

@@ -1,0 +1,54 @@
+//! What was read a moment ago, kept for at most a second: one reader asks, the others wait for the same answer.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How long what was read is believed.
+const BELIEVED: Duration = Duration::from_secs(1);
+/// The most keys that are kept; made-up ones count, too.
+const MOST: usize = 4_096;
+
+/// Values by key, at most a second old.
+pub struct Fresh<K, V>(Mutex<HashMap<K, Arc<Slot<V>>>>);
+
+type Slot<V> = tokio::sync::Mutex<Option<(Instant, V)>>;
+
+impl<K, V> Default for Fresh<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Fresh<K, V> {
+    /// The value of a key, read again when it is older than a second. An error is not kept.
+    ///
+    /// # Errors
+    /// What reading said.
+    pub async fn get<E>(&self, key: K, read: impl Future<Output = Result<V, E>>) -> Result<V, E> {
+        let slot = {
+            let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if slots.len() > MOST {
+                slots.clear();
+            }
+            slots.entry(key).or_default().clone()
+        };
+        let mut kept = slot.lock().await;
+        if let Some((at, value)) = &*kept
+            && at.elapsed() < BELIEVED
+        {
+            return Ok(value.clone());
+        }
+        let value = read.await?;
+        *kept = Some((Instant::now(), value.clone()));
+        Ok(value)
+    }
+
+    /// Forgets everything: what is asked next is read again.
+    pub fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}

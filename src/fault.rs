@@ -13,6 +13,14 @@ pub enum Fault {
     /// The world is in another state; the text says which.
     #[error("{0}")]
     Conflict(String),
+    /// It is unusual and is done only when it is confirmed: why, and the words that confirm it.
+    #[error("{why}")]
+    Unconfirmed {
+        /// Why it is asked.
+        why: String,
+        /// The words that confirm it.
+        words: String,
+    },
     /// Somebody changed it since it was read.
     #[error("changed meanwhile")]
     Stale,
@@ -25,6 +33,14 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Lets an unusual step pass when a person typed the words that confirm it.
+    ///
+    /// # Errors
+    /// [`Fault::Unconfirmed`].
+    pub fn unless_confirmed(confirm: Option<&str>, words: String, why: impl Into<String>) -> Result<(), Self> {
+        if confirm.map(str::trim) == Some(words.as_str()) { Ok(()) } else { Err(Self::Unconfirmed { why: why.into(), words }) }
+    }
+
     /// One place that cannot be accepted.
     pub fn wrong(pointer: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Invalid(vec![(pointer.into(), reason.into())])

@@ -27,6 +27,7 @@
 // - ground floor -
 pub mod app;
 pub mod batcher;
+pub mod breaker;
 pub mod clock;
 pub mod config;
 pub mod fault;

@@ -357,6 +357,7 @@ pub async fn migrate(owner: &PgConnectOptions, secrets: &Secrets, embedded: bool
     }
     let mut conn = PgConnection::connect_with(owner).await.context("the database cannot be reached")?;
     sqlx::query("set lock_timeout = '10s'").execute(&mut conn).await?;
+    not_while_frozen(&mut conn).await?;
     MIGRATIONS.run(&mut conn).await.map_err(|error| match error {
         // Before the first release founding migrations still change: what was made by an older build is made anew.
         sqlx::migrate::MigrateError::VersionMismatch(_) | sqlx::migrate::MigrateError::VersionMissing(_) => {
@@ -379,6 +380,29 @@ pub async fn migrate(owner: &PgConnectOptions, secrets: &Secrets, embedded: bool
     }
     conn.close().await?;
     Ok(())
+}
+
+/// Refuses to migrate while a festival is frozen, where anything is to be migrated.
+async fn not_while_frozen(conn: &mut PgConnection) -> anyhow::Result<()> {
+    let known: Option<bool> = sqlx::query_scalar("select true from information_schema.columns where table_name = 'festivals' and column_name = 'frozen_until'")
+        .fetch_optional(&mut *conn)
+        .await?;
+    if known.is_none() {
+        return Ok(());
+    }
+    let done: i64 = sqlx::query_scalar("select count(*) from _sqlx_migrations where success").fetch_one(&mut *conn).await?;
+    if usize::try_from(done).unwrap_or(0) >= MIGRATIONS.iter().count() {
+        return Ok(());
+    }
+    let frozen: Option<(String, chrono::DateTime<chrono::Utc>)> =
+        sqlx::query_as("select slug, frozen_until from festivals where frozen_until > $1 order by frozen_until desc limit 1")
+            .bind(crate::clock::Clock::System.now())
+            .fetch_optional(&mut *conn)
+            .await?;
+    match frozen {
+        Some((slug, until)) => anyhow::bail!("{slug} is frozen until {}: no migration runs in its night", until.to_rfc3339()),
+        None => Ok(()),
+    }
 }
 
 /// Opens the pools: as `gatefold_app`, the promoter's as `gatefold_promoter`. No server connects as the owner.

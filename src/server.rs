@@ -9,6 +9,7 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     accounts, api,
     app::{App, Pools, Registry},
+    breaker::Breaker,
     clock::Clock,
     config::Settings,
     entry, festivals,
@@ -22,7 +23,10 @@ use crate::{
     mail::Renderers,
     mailer::Mailer,
     orders,
-    payments::{self, Providers, simulated::SimulatedBank},
+    payments::{
+        self, Providers,
+        simulated::{self, SimulatedBank},
+    },
     scanner,
     secrets::Secrets,
     waiting, web, workers,
@@ -38,6 +42,8 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(files)
         .with(scanner::Found::default())
         .with(Limits::default())
+        .with(Breaker::default())
+        .with(simulated::Mood::default())
         .with(accounts::DeviceCache::default())
         .with(accounts::LastUsed::default())
         .with(festivals::KnownFacts::default())

@@ -68,6 +68,7 @@ impl World {
             time_zone: "UTC".to_owned(),
             spot: "#ffd21f".to_owned(),
             language: Language::En,
+            licensed_capacity: None,
         };
         let festival = festivals::create(&app, &staff, &terms).await?.festival_id;
         let day = Day { day_index: 0, name: Text::en("Today"), opens_at: now - TimeDelta::hours(1), closes_at: now + TimeDelta::hours(20) };

@@ -143,6 +143,7 @@ async fn build(app: &App, staff: &Staff, say: &dyn Fn(&str)) -> anyhow::Result<F
             time_zone: "Europe/Amsterdam".to_owned(),
             spot: "#ffd21f".to_owned(),
             language: Language::En,
+            licensed_capacity: None,
         },
     )
     .await?;

@@ -39,6 +39,22 @@ pub struct DayTerms {
     pub closes_at: chrono::DateTime<chrono::Utc>,
 }
 
+/// A pause of everything that a festival sells.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct Pause {
+    /// The sentence that fans read.
+    pub sentence: Text,
+}
+
+/// A freeze of prices, openings and migrations.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct Freeze {
+    /// Until when; at most a week.
+    pub until: chrono::DateTime<chrono::Utc>,
+}
+
 /// A zone to be added.
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
@@ -155,6 +171,59 @@ impl FestivalsApi {
         staff.may(Scope::FestivalsWrite)?;
         reach(&staff, *festival_id)?;
         Ok(Json(super::publish(&app, &staff, *festival_id).await?))
+    }
+
+    /// Pause a festival
+    ///
+    /// Nothing of it can be ordered from now on; fans read the sentence within a second. What is held can be paid. Doing it again changes the
+    /// sentence. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/pause", method = "put", operation_id = "pause_festival")]
+    async fn pause_festival(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<Pause>,
+    ) -> Result<Json<Festival>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        Ok(Json(super::pause(&app, &staff, *festival_id, Some(&body.sentence)).await?))
+    }
+
+    /// Go on after a pause
+    ///
+    /// Offers that were paused one by one stay paused. Doing it again changes nothing. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/pause", method = "delete", operation_id = "resume_festival")]
+    async fn resume_festival(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Festival>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        Ok(Json(super::pause(&app, &staff, *festival_id, None).await?))
+    }
+
+    /// Freeze a festival
+    ///
+    /// Prices and openings cannot be changed and no migration runs until then; pausing, delaying and more capacity stay possible. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/freeze", method = "put", operation_id = "freeze_festival")]
+    async fn freeze_festival(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<Freeze>,
+    ) -> Result<Json<Festival>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        Ok(Json(super::freeze(&app, &staff, *festival_id, Some(body.until)).await?))
+    }
+
+    /// End a freeze
+    ///
+    /// Doing it again changes nothing. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/freeze", method = "delete", operation_id = "thaw_festival")]
+    async fn thaw_festival(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Festival>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        Ok(Json(super::freeze(&app, &staff, *festival_id, None).await?))
     }
 
     /// Set the poster

@@ -5,7 +5,7 @@
 pub mod api;
 mod store;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
@@ -68,6 +68,9 @@ pub struct FestivalTerms {
     pub spot: String,
     /// The language of its title.
     pub language: Language,
+    /// How many people the authority allows on the site, guests and staff included. A stock above it has to be confirmed.
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "1")))]
+    pub licensed_capacity: Option<i32>,
 }
 
 /// A festival.
@@ -84,6 +87,11 @@ pub struct Festival {
     pub published_at: Option<DateTime<Utc>>,
     /// Rises with every change; the ETag.
     pub version: i32,
+    /// While everything is paused: the sentence that fans read.
+    #[sqlx(json(nullable))]
+    pub paused: Option<Text>,
+    /// Until when prices, openings and migrations are frozen.
+    pub frozen_until: Option<DateTime<Utc>>,
     /// The festival of which this is a copy to rehearse an opening on.
     pub rehearsal_of: Option<FestivalId>,
     /// Whose it is.
@@ -246,6 +254,63 @@ pub async fn publish(app: &App, staff: &Staff, festival: FestivalId) -> Result<F
     note(&mut tx, staff, festival, "festival.published", now).await?;
     tx.commit().await?;
     Ok(published)
+}
+
+/// Pauses everything that a festival sells with a sentence that fans read, within a second; without one it goes on.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn pause(app: &App, staff: &Staff, festival: FestivalId, sentence: Option<&Text>) -> Result<Festival, Fault> {
+    Checks::default().claim(sentence.is_none_or(|s| !s.is_blank()), "/sentence", "fans want to know why, in at least one language").done()?;
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    let paused = store::pause(&mut tx, staff.promoter, festival, sentence).await?.ok_or(Fault::NotFound)?;
+    note(&mut tx, staff, festival, if sentence.is_some() { "festival.paused" } else { "festival.resumed" }, now).await?;
+    tx.commit().await?;
+    Ok(paused)
+}
+
+/// Freezes prices, openings and migrations until a moment, or no longer. At most a week: a night passes.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn freeze(app: &App, staff: &Staff, festival: FestivalId, until: Option<DateTime<Utc>>) -> Result<Festival, Fault> {
+    let now = app.clock.now();
+    let bound = until.is_none_or(|until| until > now && until <= now + TimeDelta::days(7));
+    Checks::default().claim(bound, "/until", "later than now, and at most a week").done()?;
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    let frozen = store::freeze(&mut tx, staff.promoter, festival, until).await?.ok_or(Fault::NotFound)?;
+    note(&mut tx, staff, festival, if until.is_some() { "festival.frozen" } else { "festival.thawed" }, now).await?;
+    tx.commit().await?;
+    Ok(frozen)
+}
+
+/// Writes down that somebody extends all holds of a festival of theirs, before it is done.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn note_extension(app: &App, staff: &Staff, festival: FestivalId, minutes: i64) -> Result<(), Fault> {
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    store::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    let after = Some(serde_json::json!({ "minutes": minutes }));
+    let act = Act { festival, actor: staff.actor, action: "holds.extended", object_kind: "festival", object_id: festival.0.to_string(), before: None, after };
+    audit::record(&mut tx, act, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+impl Festival {
+    /// Refuses what a freeze refuses.
+    ///
+    /// # Errors
+    /// [`Fault::Conflict`] while it is frozen.
+    pub fn is_not_frozen(&self, now: DateTime<Utc>) -> Result<(), Fault> {
+        match self.frozen_until.filter(|until| now < *until) {
+            Some(until) => Err(Fault::Conflict(format!("prices and openings are frozen until {}", until.to_rfc3339()))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Sets the poster: decoded within bounds and encoded anew.

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool, types::Json};
 
 use super::{Day, Festival, FestivalTerms, Gate, Site, Stage, Zone};
-use crate::id::{FestivalId, PromoterId};
+use crate::{
+    id::{FestivalId, PromoterId},
+    words::Text,
+};
 
 pub(super) async fn insert(
     conn: &mut PgConnection,
@@ -14,8 +17,8 @@ pub(super) async fn insert(
     now: DateTime<Utc>,
 ) -> Result<Festival, sqlx::Error> {
     sqlx::query_as(
-        "insert into festivals (promoter_id, slug, kind, name, lead, place, currency, time_zone, spot, language, rehearsal_of, created_at, version) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1) returning *",
+        "insert into festivals (promoter_id, slug, kind, name, lead, place, currency, time_zone, spot, language, rehearsal_of, created_at, licensed_capacity, version) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1) returning *",
     )
     .bind(promoter)
     .bind(&terms.slug)
@@ -29,6 +32,7 @@ pub(super) async fn insert(
     .bind(terms.language)
     .bind(rehearsal_of)
     .bind(now)
+    .bind(terms.licensed_capacity)
     .fetch_one(conn)
     .await
 }
@@ -48,7 +52,7 @@ pub(super) async fn lock(conn: &mut PgConnection, promoter: PromoterId, festival
 
 pub(super) async fn update(conn: &mut PgConnection, festival: FestivalId, terms: &FestivalTerms) -> Result<Festival, sqlx::Error> {
     sqlx::query_as(
-        "update festivals set kind = $2, name = $3, lead = $4, place = $5, spot = $6, language = $7, version = version + 1 \
+        "update festivals set kind = $2, name = $3, lead = $4, place = $5, spot = $6, language = $7, licensed_capacity = $8, version = version + 1 \
          where festival_id = $1 returning *",
     )
     .bind(festival)
@@ -58,6 +62,7 @@ pub(super) async fn update(conn: &mut PgConnection, festival: FestivalId, terms:
     .bind(Json(&terms.place))
     .bind(&terms.spot)
     .bind(terms.language)
+    .bind(terms.licensed_capacity)
     .fetch_one(conn)
     .await
 }
@@ -71,6 +76,34 @@ pub(super) async fn publish(conn: &mut PgConnection, promoter: PromoterId, festi
     .bind(now)
     .fetch_optional(conn)
     .await
+}
+
+pub(super) async fn pause(
+    conn: &mut PgConnection,
+    promoter: PromoterId,
+    festival: FestivalId,
+    sentence: Option<&Text>,
+) -> Result<Option<Festival>, sqlx::Error> {
+    sqlx::query_as("update festivals set paused = $3, version = version + 1 where festival_id = $1 and promoter_id = $2 returning *")
+        .bind(festival)
+        .bind(promoter)
+        .bind(sentence.map(Json))
+        .fetch_optional(conn)
+        .await
+}
+
+pub(super) async fn freeze(
+    conn: &mut PgConnection,
+    promoter: PromoterId,
+    festival: FestivalId,
+    until: Option<DateTime<Utc>>,
+) -> Result<Option<Festival>, sqlx::Error> {
+    sqlx::query_as("update festivals set frozen_until = $3, version = version + 1 where festival_id = $1 and promoter_id = $2 returning *")
+        .bind(festival)
+        .bind(promoter)
+        .bind(until)
+        .fetch_optional(conn)
+        .await
 }
 
 pub(super) async fn set_poster(conn: &mut PgConnection, promoter: PromoterId, festival: FestivalId, hash: &[u8]) -> Result<Option<Festival>, sqlx::Error> {

@@ -58,6 +58,7 @@ kinds! {
     PAYMENT_OPEN = 409, "payment-open", "Another payment of this order is open", "Finish it or wait until it is decided.";
     TOO_MANY_ATTEMPTS = 409, "too-many-attempts", "Five payments were tried", "Place a new order.";
     CONFLICT = 409, "conflict", "The world is in another state", "The detail says which.";
+    UNCONFIRMED = 409, "unconfirmed", "This is unusual: say that you mean it", "The detail says why. Send the request again with the words of the member confirm in the header Confirm.";
     STALE = 412, "stale", "Somebody changed it meanwhile", "Read it again and repeat your change with the new ETag in If-Match.";
     TOO_LARGE = 413, "too-large", "The body is too large", "JSON bodies end at 64 kB, scan batches at 1 MB, imports at 8 MB.";
     MEDIA_TYPE = 415, "media-type", "This media type is not understood", "Send application/json, or the type that the operation names.";
@@ -67,6 +68,7 @@ kinds! {
     REQUIREMENT = 422, "requirement-missing", "The offer needs another one beside it", "The detail names what it needs.";
     TOO_MANY = 429, "too-many-requests", "Too many requests", "Wait for the seconds in Retry-After.";
     INTERNAL = 500, "internal", "Our mistake, not yours", "If it stays, send us the request id.";
+    PAYMENTS_DOWN = 503, "payments-down", "Payments do not work just now", "Nothing new is sold until they do; what is held is kept. Wait for the seconds in Retry-After and ask again with the same key.";
     UNAVAILABLE = 503, "unavailable", "Too busy to decide now", "Wait for the seconds in Retry-After and ask again with the same key: it has one effect.";
 }
 
@@ -250,6 +252,7 @@ impl From<crate::fault::Fault> for Problem {
             Fault::NotFound => NOT_FOUND.problem(),
             Fault::Invalid(places) => Self::invalid(places.into_iter().map(|(pointer, reason)| Wrong { pointer, reason }).collect()),
             Fault::Conflict(why) => CONFLICT.because(why),
+            Fault::Unconfirmed { why, words } => UNCONFIRMED.because(why).with("confirm", serde_json::json!(words)),
             Fault::Stale => STALE.problem(),
             Fault::Database(error) => error.into(),
             Fault::House(error) => Self::internal(error),
@@ -335,6 +338,8 @@ refusals! {
     Usual: NOT_FOUND;
     /// A change of something that others may change too.
     Changing: NOT_FOUND, CONFLICT, STALE, INVALID;
+    /// The same, of what a slip of the hand would cost a festival.
+    Guarded: NOT_FOUND, CONFLICT, UNCONFIRMED, STALE, INVALID;
 }
 
 /// 201 with the thing that was made and where it is.

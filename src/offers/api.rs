@@ -1,5 +1,6 @@
 //! The JSON face of passes, add-ons, offers and stock.
 
+use chrono::{DateTime, Utc};
 use poem::web::Data;
 use poem_openapi::{
     Object, OpenApi,
@@ -20,7 +21,7 @@ use crate::{
     festivals::{self, api::visible},
     http::{
         patch::{merge_patch, version_of},
-        problem::{Changing, Created, NOT_FOUND, Or, Usual},
+        problem::{Changing, Created, Guarded, NOT_FOUND, Or, Usual},
         tags::Chapter,
     },
     id::{FestivalId, OfferId, StockId},
@@ -55,6 +56,17 @@ pub struct Resize {
     /// How many there are; absent for no bound.
     #[oai(validator(minimum(value = "0")))]
     pub capacity: Option<i32>,
+}
+
+/// A delay of an opening.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct Delay {
+    /// The moment at which the offers open now.
+    pub opens_at: DateTime<Utc>,
+    /// How many minutes later they open.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1440")))]
+    pub minutes: i64,
 }
 
 /// Passes, add-ons, offers and stock.
@@ -157,16 +169,37 @@ impl OffersApi {
         /// The version that the change is made to, in quotes.
         #[oai(name = "If-Match")]
         if_match: Header<Option<String>>,
+        /// The words that confirm an opening at once.
+        #[oai(name = "Confirm")]
+        confirm: Header<Option<String>>,
         body: Json<Value>,
-    ) -> Result<Json<Offer>, Or<Changing>> {
+    ) -> Result<Json<Offer>, Or<Guarded>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, offer_id.festival())?;
         let version = version_of(if_match.as_deref())?;
-        let changed = super::change_offer(&app, &staff, *offer_id, version, |terms| {
+        let changed = super::change_offer(&app, &staff, *offer_id, version, confirm.as_deref(), |terms| {
             let patched = merge_patch(terms.to_json().unwrap_or_default(), &body.0);
             OfferTerms::parse_from_json(Some(patched)).map_err(|error| Fault::wrong("", error.into_message()))
         });
         Ok(Json(changed.await?))
+    }
+
+    /// Delay an opening
+    ///
+    /// Every offer of the festival that opens at this moment opens so many minutes later, its waiting room and countdown with it. Asked again nothing
+    /// opens then: 409. Scope `offers:write`.
+    #[oai(path = "/festivals/:festival_id/delays", method = "post", operation_id = "delay_opening")]
+    async fn delay_opening(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<Delay>,
+    ) -> Result<Json<Page<Offer>>, Or<Changing>> {
+        staff.may(Scope::OffersWrite)?;
+        reach(&staff, *festival_id)?;
+        let items = super::delay(&app, &staff, *festival_id, body.opens_at, body.minutes).await?;
+        Ok(Json(Page { items, next: None }))
     }
 
     /// Change a tier
@@ -179,11 +212,14 @@ impl OffersApi {
         app: Data<&App>,
         offer_id: Path<OfferId>,
         tier_no: Path<i16>,
+        /// The words that confirm a price that falls by 30 percent or more.
+        #[oai(name = "Confirm")]
+        confirm: Header<Option<String>>,
         body: Json<TierTerms>,
-    ) -> Result<Json<Offer>, Or<Changing>> {
+    ) -> Result<Json<Offer>, Or<Guarded>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, offer_id.festival())?;
-        Ok(Json(super::change_tier(&app, &staff, *offer_id, *tier_no, &body).await?))
+        Ok(Json(super::change_tier(&app, &staff, *offer_id, *tier_no, &body, confirm.as_deref()).await?))
     }
 
     /// List the stocks of a festival
@@ -220,9 +256,18 @@ impl OffersApi {
     ///
     /// Also while it is on sale; refused with the numbers when more is held and sold than there would be. Scope `offers:write`.
     #[oai(path = "/stocks/:stock_id", method = "put", operation_id = "resize_stock")]
-    async fn resize_stock(&self, AsStaff(staff): AsStaff, app: Data<&App>, stock_id: Path<StockId>, body: Json<Resize>) -> Result<Json<Stock>, Or<Changing>> {
+    async fn resize_stock(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        stock_id: Path<StockId>,
+        /// The words that confirm a capacity that is doubled or above what is licensed.
+        #[oai(name = "Confirm")]
+        confirm: Header<Option<String>>,
+        body: Json<Resize>,
+    ) -> Result<Json<Stock>, Or<Guarded>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, stock_id.festival())?;
-        Ok(Json(super::resize(&app, &staff, *stock_id, body.capacity).await?))
+        Ok(Json(super::resize(&app, &staff, *stock_id, body.capacity, confirm.as_deref()).await?))
     }
 }

@@ -1,6 +1,6 @@
 //! Commands of the promoter on passes, add-ons, offers and stock.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::Object;
 
 use super::{AddOn, Offer, OfferStock, Pass, PassTerms, Requirement, Stock, TaxKind, store};
@@ -172,7 +172,7 @@ pub async fn add_stock(app: &App, staff: &Staff, festival: FestivalId, name: &st
 ///
 /// # Errors
 /// [`Fault::Conflict`] with the numbers when more is held and sold than there would be.
-pub async fn resize(app: &App, staff: &Staff, stock: StockId, capacity: Option<i32>) -> Result<Stock, Fault> {
+pub async fn resize(app: &App, staff: &Staff, stock: StockId, capacity: Option<i32>, confirm: Option<&str>) -> Result<Stock, Fault> {
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
     let before = store::lock_stock(&mut tx, staff.promoter, stock).await?.ok_or(Fault::NotFound)?;
@@ -180,6 +180,15 @@ pub async fn resize(app: &App, staff: &Staff, stock: StockId, capacity: Option<i
         && capacity < before.held + before.sold
     {
         return Err(Fault::Conflict(format!("{} are held and {} sold; the capacity cannot be {capacity}", before.held, before.sold)));
+    }
+    let licensed = festivals::owned(&mut tx, staff.promoter, stock.festival()).await?.ok_or(Fault::NotFound)?.terms.licensed_capacity;
+    let words = || capacity.map_or_else(|| "no bound".to_owned(), |capacity| capacity.to_string());
+    let (after, was) = (capacity.unwrap_or(i32::MAX), before.capacity.unwrap_or(i32::MAX));
+    if after > was && i64::from(after) >= 2 * i64::from(was) {
+        Fault::unless_confirmed(confirm, words(), format!("the capacity grows from {was} to {}, to the double or more", words()))?;
+    }
+    if let Some(licensed) = licensed.filter(|licensed| after > *licensed && after > was) {
+        Fault::unless_confirmed(confirm, words(), format!("the authority allows {licensed} people on the site; the capacity would be {}", words()))?;
     }
     let after = store::resize_stock(&mut tx, stock, capacity).await?;
     let change = serde_json::json!({ "before": before.capacity, "after": capacity });
@@ -267,6 +276,7 @@ pub async fn change_offer(
     staff: &Staff,
     offer: OfferId,
     version: Option<i32>,
+    confirm: Option<&str>,
     change: impl FnOnce(OfferTerms) -> Result<OfferTerms, Fault>,
 ) -> Result<Offer, Fault> {
     let now = app.clock.now();
@@ -279,17 +289,56 @@ pub async fn change_offer(
     let mut checks = Checks::default();
     check_terms(&mut checks, "", &terms);
     checks.done()?;
-    if terms.opens_at != before.opens_at
-        && let (Some(opens), Some(first)) = (terms.opens_at, store::first_order_at(&mut tx, offer).await?)
-        && opens > first
-    {
-        return Err(Fault::Conflict("an order was placed before that opening".to_owned()));
+    if terms.opens_at != before.opens_at {
+        festivals::owned(&mut tx, staff.promoter, offer.festival()).await?.ok_or(Fault::NotFound)?.is_not_frozen(now)?;
+        if let Some(opens) = terms.opens_at {
+            may_open(&mut tx, offer, opens, now).await?;
+        }
+        if terms.opens_at.is_none_or(|opens| opens <= now) && before.opens_at.is_some_and(|opens| opens > now) {
+            Fault::unless_confirmed(confirm, "now".to_owned(), "the sale would open at once")?;
+        }
     }
     let after = store::update_offer(&mut tx, offer, &terms).await?.ok_or(Fault::NotFound)?;
     let change = serde_json::json!({ "opens_at": [before.opens_at, after.opens_at], "closes_at": [before.closes_at, after.closes_at] });
     note(&mut tx, staff, offer.festival(), "offer.changed", offer.to_string(), Some(change), now).await?;
     tx.commit().await?;
     Ok(after)
+}
+
+/// Refuses an opening behind an order.
+async fn may_open(conn: &mut sqlx::PgConnection, offer: OfferId, opens: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Fault> {
+    if store::is_taken_before(conn, offer, opens, now).await? {
+        return Err(Fault::Conflict("an order was placed before that opening".to_owned()));
+    }
+    Ok(())
+}
+
+/// Delays an opening: every offer of a festival that opens at this moment opens so many minutes later, and its waiting room, its countdown and
+/// everything else that follows from the moment with it. Asked again it finds no offer that opens then.
+///
+/// # Errors
+/// [`Fault`]: also when nothing opens then, or an order was placed.
+pub async fn delay(app: &App, staff: &Staff, festival: FestivalId, opens_at: DateTime<Utc>, minutes: i64) -> Result<Vec<Offer>, Fault> {
+    Checks::default().claim((1..=1_440).contains(&minutes), "/minutes", "between a minute and a day").done()?;
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    let later = opens_at + TimeDelta::minutes(minutes);
+    let ids = store::delay(&mut tx, festival, opens_at, later).await.map_err(|error| match Fault::from(error) {
+        Fault::Conflict(why) if why.contains("offers_window") => Fault::Conflict("a sale would close before it opens".to_owned()),
+        other => other,
+    })?;
+    if ids.is_empty() {
+        return Err(Fault::Conflict("no offer opens at that moment".to_owned()));
+    }
+    for offer in &ids {
+        may_open(&mut tx, *offer, later, now).await?;
+        let change = serde_json::json!({ "opens_at": [opens_at, later] });
+        note(&mut tx, staff, festival, "offer.delayed", offer.to_string(), Some(change), now).await?;
+    }
+    let offers = store::offers_of(&mut tx, festival, &ids).await?;
+    tx.commit().await?;
+    Ok(offers)
 }
 
 fn terms_of(offer: &Offer) -> OfferTerms {
@@ -309,7 +358,7 @@ fn terms_of(offer: &Offer) -> OfferTerms {
 ///
 /// # Errors
 /// [`Fault`].
-pub async fn change_tier(app: &App, staff: &Staff, offer: OfferId, tier_no: i16, terms: &TierTerms) -> Result<Offer, Fault> {
+pub async fn change_tier(app: &App, staff: &Staff, offer: OfferId, tier_no: i16, terms: &TierTerms, confirm: Option<&str>) -> Result<Offer, Fault> {
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
     let before = store::lock_offer(&mut tx, staff.promoter, offer).await?.ok_or(Fault::NotFound)?;
@@ -318,11 +367,19 @@ pub async fn change_tier(app: &App, staff: &Staff, offer: OfferId, tier_no: i16,
         .claim(terms.price.currency == before.currency, "/price", "prices are in the currency of the festival")
         .claim(!terms.name.is_blank(), "/name", "a tier has a name in at least one language")
         .done()?;
+    let was = before.tiers.iter().find(|t| t.tier_no == tier_no).map(|t| t.price_minor);
+    if let Some(was) = was.filter(|was| *was != terms.price.minor) {
+        festivals::owned(&mut tx, staff.promoter, offer.festival()).await?.ok_or(Fault::NotFound)?.is_not_frozen(now)?;
+        // A slip of the hand sells a thousand passes for a tenth before anybody looks.
+        if i128::from(terms.price.minor) * 10 <= i128::from(was) * 7 {
+            let why = format!("the price falls from {} to {}", Money::new(was, before.currency).print(), terms.price.print());
+            Fault::unless_confirmed(confirm, format!("{} {}", terms.price.minor, terms.price.currency), why)?;
+        }
+    }
     if !store::update_tier(&mut tx, offer, tier_no, terms).await? {
         return Err(Fault::NotFound);
     }
     let after = store::offers_of(&mut tx, offer.festival(), &[offer]).await?.pop().ok_or(Fault::NotFound)?;
-    let was = before.tiers.iter().find(|t| t.tier_no == tier_no).map(|t| t.price_minor);
     let change = serde_json::json!({ "tier_no": tier_no, "price_minor": [was, Some(terms.price.minor)] });
     note(&mut tx, staff, offer.festival(), "tier.changed", offer.to_string(), Some(change), now).await?;
     tx.commit().await?;

@@ -19,7 +19,9 @@ use crate::{
     words::Text,
 };
 
-pub use catalog::{NewComponent, NewOffer, NewTier, OfferTerms, TierTerms, add_add_on, add_offer, add_pass, add_stock, change_offer, change_tier, resize};
+pub use catalog::{
+    NewComponent, NewOffer, NewTier, OfferTerms, TierTerms, add_add_on, add_offer, add_pass, add_stock, change_offer, change_tier, delay, resize,
+};
 pub use shelf::{Shelf, Taken, move_to_sold, release_held, shelf, take, take_if_free};
 pub use store::{add_ons, offers, passes, stocks, stocks_of};
 
@@ -176,6 +178,10 @@ pub struct Offer {
     pub version: i32,
     /// The currency of its prices.
     pub currency: Currency,
+    /// While its festival is paused as a whole: the sentence that fans read.
+    #[oai(skip)]
+    #[serde(default)]
+    pub festival_paused: Option<Text>,
     /// Whether fans see its festival: a draft sells nothing.
     #[oai(skip)]
     #[serde(default)]
@@ -321,13 +327,19 @@ impl Offer {
     pub fn window(&self, at: DateTime<Utc>) -> Option<Availability> {
         if self.closes_at.is_some_and(|closes| at > closes) {
             Some(Availability::Over)
-        } else if self.paused.is_some() {
+        } else if self.pause().is_some() {
             Some(Availability::Paused)
         } else if self.opens_at.is_some_and(|opens| at < opens) {
             Some(Availability::NotYet)
         } else {
             None
         }
+    }
+
+    /// The sentence of a pause: of its festival, or its own.
+    #[must_use]
+    pub fn pause(&self) -> Option<&Text> {
+        self.festival_paused.as_ref().or(self.paused.as_ref())
     }
 
     /// The stocks that a unit takes beside that of its tier: its own and the shared ones.

@@ -70,7 +70,7 @@ pub(super) async fn add(
 pub(super) async fn offers_of(conn: &mut PgConnection, festival: FestivalId, offers: &[OfferId]) -> Result<Vec<Offer>, sqlx::Error> {
     let rows: Vec<(Json<Offer>,)> = sqlx::query_as(
         "select to_jsonb(o) || jsonb_build_object( \
-             'currency', f.currency, 'published', f.published_at is not null, \
+             'currency', f.currency, 'published', f.published_at is not null, 'festival_paused', f.paused, \
              'tiers', (select coalesce(jsonb_agg(to_jsonb(t) order by t.tier_no), '[]') from tiers t where t.festival_id = $1 and t.offer_id = o.offer_id), \
              'components', (select coalesce(jsonb_agg(to_jsonb(c) order by c.component_no), '[]') from components c where c.festival_id = $1 and c.offer_id = o.offer_id), \
              'requirements', (select coalesce(jsonb_agg(to_jsonb(r) order by r.requirement_no), '[]') from requirements r where r.festival_id = $1 and r.offer_id = o.offer_id), \
@@ -363,15 +363,35 @@ pub(super) async fn update_tier(conn: &mut PgConnection, offer: OfferId, tier_no
 }
 
 /// The moment of the first order of an offer, behind which its opening may not move.
-pub(super) async fn first_order_at(conn: &mut PgConnection, offer: OfferId) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    sqlx::query_scalar(
-        "select min(o.placed_at) from orders o where o.festival_id = $1 \
-         and exists (select from lines l where l.festival_id = $1 and l.order_id = o.order_id and l.offer_id = $2)",
+/// Whether a live order of an offer was placed before a moment. Its own stock tells whether there is any; only then orders are looked at.
+pub(super) async fn is_taken_before(conn: &mut PgConnection, offer: OfferId, moment: DateTime<Utc>, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    let taken: bool = sqlx::query_scalar(
+        "select exists (select from offers o join stocks s on s.festival_id = o.festival_id and s.stock_id = o.stock_id \
+                        where o.festival_id = $1 and o.offer_id = $2 and s.held + s.sold > 0)",
     )
     .bind(offer.festival())
     .bind(offer)
-    .fetch_one(conn)
-    .await
+    .fetch_one(&mut *conn)
+    .await?;
+    if !taken || moment > now {
+        return Ok(taken);
+    }
+    sqlx::query_scalar("select exists (select from lines where festival_id = $1 and order_id < $3 and offer_id = $2)")
+        .bind(offer.festival())
+        .bind(offer)
+        .bind(crate::id::first_at(moment))
+        .fetch_one(conn)
+        .await
+}
+
+/// Moves the opening of all offers that open at one moment; which they are.
+pub(super) async fn delay(conn: &mut PgConnection, festival: FestivalId, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Vec<OfferId>, sqlx::Error> {
+    sqlx::query_scalar("update offers set opens_at = $3, version = version + 1 where festival_id = $1 and opens_at = $2 returning offer_id")
+        .bind(festival)
+        .bind(from)
+        .bind(to)
+        .fetch_all(conn)
+        .await
 }
 
 pub(super) async fn locked(conn: &mut PgConnection, festival: FestivalId, stocks: &[StockId]) -> Result<Vec<Stock>, sqlx::Error> {

@@ -78,7 +78,7 @@ fn may_order(offer: &Offer, quantity: i32, wanted: &[(OfferId, i32)], fans: &Fan
     match offer.window(request.arrived_at) {
         None => {}
         Some(Availability::NotYet) => return Err(PlaceError::NotYet(id, offer.opens_at.unwrap_or(request.arrived_at))),
-        Some(Availability::Paused) => return Err(PlaceError::Paused(id, offer.paused.clone().unwrap_or_default())),
+        Some(Availability::Paused) => return Err(PlaceError::Paused(id, offer.pause().cloned().unwrap_or_default())),
         Some(_) => return Err(PlaceError::Over(id)),
     }
     if quantity > offer.max_per_order {
@@ -202,6 +202,7 @@ mod tests {
             opens_at: None,
             closes_at: None,
             paused: None,
+            festival_paused: None,
             max_per_order: 10,
             max_per_fan: None,
             tiers,

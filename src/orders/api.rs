@@ -12,7 +12,7 @@ use super::{Buyer, CancelError, Line, Order, OrderStatus, PlaceError, Placed, Wi
 use crate::{
     accounts::{
         Scope,
-        guard::{AsFan, Reader},
+        guard::{AsFan, AsStaff, Reader, reach},
     },
     app::App,
     festivals,
@@ -20,12 +20,12 @@ use crate::{
         door::Arrival,
         limit::{Client, Limited, Limits},
         problem::{
-            ALREADY_PAID, CONFLICT, Created, FAN_LIMIT, KEY_MISSING, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN,
-            PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, Usual, Wrong,
+            ALREADY_PAID, CONFLICT, Changing, Created, FAN_LIMIT, KEY_MISSING, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED,
+            PAYMENT_OPEN, PAYMENTS_DOWN, PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, Usual, Wrong,
         },
         tags::Chapter,
     },
-    id::OrderId,
+    id::{FestivalId, OrderId},
     money::Money,
     refusals,
     secrets::Purpose,
@@ -40,6 +40,7 @@ impl From<PlaceError> for Problem {
             PlaceError::Invalid(pointer, reason) => Self::invalid(vec![Wrong { pointer, reason }]),
             PlaceError::KeyReused => KEY_REUSED.problem(),
             PlaceError::WaitingRoom(offer, turn) => waiting::api::needs_place(offer, &turn),
+            PlaceError::PaymentsDown => Self { retry_after: Some(15), ..PAYMENTS_DOWN.problem() },
             PlaceError::PlaceUsed => PLACE_USED.problem(),
             PlaceError::SoldOut(offer, availability) => SOLD_OUT.because(words).with("offer_id", json!(offer)).with("availability", json!(availability)),
             PlaceError::NotYet(offer, opens_at) => NOT_YET.because(words).with("offer_id", json!(offer)).with("opens_at", json!(opens_at)),
@@ -71,7 +72,7 @@ impl From<CancelError> for Problem {
 
 refusals! {
     /// What placing refuses.
-    Placing: KEY_MISSING, WAITING_ROOM, PLACE_USED, SOLD_OUT, NOT_YET, OVER, PAUSED, FAN_LIMIT, PRICE_CHANGED, INVALID, KEY_REUSED, ORDER_LIMIT, REQUIREMENT;
+    Placing: KEY_MISSING, WAITING_ROOM, PLACE_USED, PAYMENTS_DOWN, SOLD_OUT, NOT_YET, OVER, PAUSED, FAN_LIMIT, PRICE_CHANGED, INVALID, KEY_REUSED, ORDER_LIMIT, REQUIREMENT;
     /// What giving up refuses.
     Cancelling: NOT_FOUND, NOT_HELD, ALREADY_PAID, PAYMENT_OPEN, CONFLICT;
 }
@@ -218,6 +219,22 @@ pub async fn of_fan(app: &App, secret: &str, id: OrderId) -> Result<(), Problem>
     if held.is_some_and(|order| order.is_link(app, secret)) { Ok(()) } else { Err(NOT_FOUND.problem()) }
 }
 
+/// How long what is held lasts at least.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct Extension {
+    /// Minutes from now.
+    #[oai(validator(minimum(value = "1"), maximum(value = "60")))]
+    pub minutes: i64,
+}
+
+/// What an extension did.
+#[derive(Debug, Object)]
+pub struct Extended {
+    /// How many holds last longer now.
+    pub extended: u64,
+}
+
 /// Buying.
 pub struct OrdersApi;
 
@@ -256,6 +273,25 @@ impl OrdersApi {
     #[oai(path = "/orders/:order_id", method = "get", operation_id = "show_order")]
     async fn show_order(&self, who: Reader, app: Data<&App>, order_id: Path<OrderId>) -> Result<Json<Order>, Or<Usual>> {
         Ok(Json(readable(&app, &who, *order_id).await?))
+    }
+
+    /// Extend all holds of a festival
+    ///
+    /// Every hold lasts at least so many minutes from now, none longer than an hour after it was placed. Doing it again changes nothing but by the time
+    /// that passed. Scope `offers:write`.
+    #[oai(path = "/festivals/:festival_id/hold-extensions", method = "post", operation_id = "extend_holds")]
+    async fn extend_holds(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<Extension>,
+    ) -> Result<Json<Extended>, Or<Changing>> {
+        staff.may(Scope::OffersWrite)?;
+        reach(&staff, *festival_id)?;
+        festivals::note_extension(&app, &staff, *festival_id, body.minutes).await?;
+        let extended = super::extend_holds(&app, *festival_id, body.minutes).await?;
+        Ok(Json(Extended { extended: extended as u64 }))
     }
 
     /// Give an order up

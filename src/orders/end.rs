@@ -5,13 +5,14 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{HOLD, OrderStatus, store};
 use crate::{
     app::App,
     batcher::Trouble,
+    breaker::Breaker,
     id::{self, FestivalId, OrderId},
     offers,
 };
@@ -77,6 +78,42 @@ async fn give_back(conn: &mut sqlx::PgConnection, festival: FestivalId, orders: 
     }
     let units = store::allocations(conn, festival, orders).await?;
     offers::release_held(conn, festival, &units.into_iter().map(|(_, taken)| taken).collect::<Vec<_>>()).await
+}
+
+/// How long an order may be held in all, with extensions and open payments.
+pub const LONGEST: TimeDelta = TimeDelta::minutes(60);
+
+/// Extends what is held in a festival: every hold lasts at least so many minutes from now, and none longer than [`LONGEST`] after it was placed.
+/// Returns how many holds are longer now. Bounded steps; doing it again changes nothing but by the time that passed.
+///
+/// # Errors
+/// What the database said.
+pub async fn extend_holds(app: &App, festival: FestivalId, minutes: i64) -> Result<usize, sqlx::Error> {
+    let now = app.clock.now();
+    let mut from = OrderId(id::first_at(now - LONGEST));
+    let mut extended = 0;
+    loop {
+        let mut tx = app.pools.work.begin().await?;
+        let held = store::lock_held_after(&mut tx, festival, from, BATCH).await?;
+        let Some(last) = held.last() else { break };
+        from = *last;
+        extended += store::extend(&mut tx, festival, &held, now + TimeDelta::minutes(minutes), LONGEST, now).await?;
+        tx.commit().await?;
+    }
+    Ok(usize::try_from(extended).unwrap_or(usize::MAX))
+}
+
+/// While payment providers fail, keeps every hold for ten minutes more: nobody loses what they cannot pay. Called by a worker.
+///
+/// # Errors
+/// What the database said.
+pub async fn keep_holds(app: &App) -> Result<usize, sqlx::Error> {
+    if app.the::<Breaker>().is_open() {
+        for festival in store::holding_festivals(&app.pools.work).await? {
+            extend_holds(app, festival, HOLD.num_minutes()).await?;
+        }
+    }
+    Ok(0)
 }
 
 /// How many orders one step of the walk looks at.

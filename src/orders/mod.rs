@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub use doors::admit_waiting;
-pub use end::{CancelError, Swept, cancel, expire_due};
+pub use end::{CancelError, LONGEST, Swept, cancel, expire_due, extend_holds, keep_holds};
 pub use place::{Placing, Request, place, short_hash};
 pub use recent::{Recent, what_they_take};
 pub use store::{Held, allocations, count_payments, finish, held, lock, order, orders_of, reopen, search, unfulfillable};
@@ -203,6 +203,9 @@ pub enum PlaceError {
     /// The place in the waiting room brought an order already.
     #[error("this place brought an order already")]
     PlaceUsed,
+    /// Payment providers do not answer: nobody could pay it.
+    #[error("payments do not work just now")]
+    PaymentsDown,
     /// Not enough left; whether some may come back.
     #[error("not enough left")]
     SoldOut(OfferId, Availability),

@@ -10,6 +10,7 @@ use crate::{
     accounts::{email_key, is_address},
     app::App,
     batcher::{Busy, Kind, Trouble},
+    breaker::Breaker,
     festivals,
     id::{FestivalId, OfferId, OrderId},
     offers::{self, Taken},
@@ -66,6 +67,9 @@ pub async fn place(
     // Ids are not signed: a made-up festival number must not open a lane.
     if !festivals::facts(app, festival).await.map_err(|_| Busy::jittered())?.published {
         return Err(PlaceError::Invalid("/lines/0/offer_id".to_owned(), "there is no such offer".to_owned()));
+    }
+    if !app.the::<Breaker>().lets_in(arrived_at) {
+        return Err(PlaceError::PaymentsDown);
     }
     // While a waiting room is on, its visitor is the key of the order: a place brings one order, whoever asks how often.
     let visitor = doors::visitor(app, &basket, places, arrived_at)?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection, PgPool, types::Json};
 
 use super::{Line, Order, OrderStatus, Placed, Request, allot::FanCounts};
@@ -338,6 +338,39 @@ pub(super) async fn end(
         .bind(now)
         .execute(conn)
         .await?;
+    Ok(done.rows_affected())
+}
+
+/// Locks the next orders of a festival that are held, in the order of their ids.
+pub(super) async fn lock_held_after(conn: &mut PgConnection, festival: FestivalId, after: OrderId, most: i64) -> Result<Vec<OrderId>, sqlx::Error> {
+    sqlx::query_scalar("select order_id from orders where festival_id = $1 and order_id > $2 and status = 'held' order by order_id limit $3 for no key update")
+        .bind(festival)
+        .bind(after)
+        .bind(most)
+        .fetch_all(conn)
+        .await
+}
+
+/// Holds locked orders until a moment, or as long as an order may be held; what is over stays over.
+pub(super) async fn extend(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    orders: &[OrderId],
+    until: DateTime<Utc>,
+    longest: TimeDelta,
+    now: DateTime<Utc>,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query(
+        "update orders set held_until = least($3, placed_at + $4) where festival_id = $1 and order_id = any($2) and held_until >= $5 \
+         and held_until < least($3, placed_at + $4)",
+    )
+    .bind(festival)
+    .bind(orders)
+    .bind(until)
+    .bind(longest)
+    .bind(now)
+    .execute(conn)
+    .await?;
     Ok(done.rows_affected())
 }
 

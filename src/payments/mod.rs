@@ -23,6 +23,7 @@ use sqlx::FromRow;
 use crate::{
     app::App,
     batcher::Busy,
+    breaker::Breaker,
     festivals,
     id::{OrderId, PaymentId},
     money::Money,
@@ -200,11 +201,16 @@ pub async fn pay(app: &App, order_id: OrderId, secret: &str, key: &str, way: Way
     if matches!(payment.status, PaymentStatus::Created | PaymentStatus::Unknown) { submit(app, payment).await } else { Ok(payment) }
 }
 
+/// How long a buyer waits for a provider before the payment is unknown.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(8);
+
 /// Tells the provider of a payment that was committed as created. A provider that does not answer leaves it unknown: it is
 /// asked later, under the same id, so nobody is charged twice.
 async fn submit(app: &App, payment: Payment) -> Result<Payment, PayError> {
     let provider = app.the::<Providers>().find(&payment.provider).ok_or(PayError::NotOffered)?;
-    let started = provider.start(app, &payment).await;
+    let started = tokio::time::timeout(PATIENCE, provider.start(app, &payment)).await;
+    let started = started.unwrap_or_else(|_| Err(provider::ProviderError(format!("no answer within {} seconds", PATIENCE.as_secs()))));
+    app.the::<Breaker>().note(started.is_ok(), app.clock.now());
     let (status, redirect_url) = match started {
         Ok(url) => (PaymentStatus::Submitted, Some(url)),
         Err(error) => {

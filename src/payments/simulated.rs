@@ -1,6 +1,8 @@
 //! The simulated bank: a provider that behaves like a real one and takes no money. It has a page where the buyer decides,
 //! books of its own, and signed notifications that come at once, later, or never.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use chrono::TimeDelta;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,21 @@ const FRESH: TimeDelta = TimeDelta::seconds(300);
 
 /// The simulated bank.
 pub struct SimulatedBank;
+
+/// Whether the simulated bank answers: while it does not, every call to it fails.
+#[derive(Default)]
+pub struct Mood(AtomicBool);
+
+impl Mood {
+    /// Lets the bank fail, or answer again.
+    pub fn fail(&self, fails: bool) {
+        self.0.store(fails, Ordering::Relaxed);
+    }
+
+    fn look(app: &App) -> Result<(), ProviderError> {
+        if app.the::<Self>().0.load(Ordering::Relaxed) { Err(ProviderError("the bank does not answer".to_owned())) } else { Ok(()) }
+    }
+}
 
 /// What the bank tells, as JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,6 +80,7 @@ fn outcome(status: &str) -> Outcome {
 impl Provider for SimulatedBank {
     fn start<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, String> {
         Box::pin(async move {
+            Mood::look(app)?;
             store::insert_intent(&app.pools.web, payment).await.map_err(failed)?;
             Ok(format!("{}/simulated-bank/{}", app.settings.public_url, payment.payment_id))
         })
@@ -70,6 +88,7 @@ impl Provider for SimulatedBank {
 
     fn ask<'a>(&'a self, app: &'a App, payment: PaymentId) -> Answer<'a, Outcome> {
         Box::pin(async move {
+            Mood::look(app)?;
             let intent = store::intent(&app.pools.work, payment).await.map_err(failed)?;
             // A payment that never reached the bank did not come about.
             Ok(intent.map_or(Outcome::Failed("unknown to the bank".to_owned()), |intent| outcome(&intent.status)))

@@ -419,7 +419,6 @@ pub async fn step(app: &App, offer: OfferId, placed: i64, longest_wait: Duration
     let Some(of) = offers::offers(&app.pools.web, festival).await?.into_iter().find(|o| o.offer_id == offer) else { return Ok(()) };
     let left =
         of.takes().filter_map(|(id, units)| stocks.iter().find(|s| s.stock_id == id).and_then(|s| s.capacity.map(|_| i64::from(s.left() / units)))).min();
-    let paused = of.paused.is_some();
     let availability = offers::on_sale(of, &stocks, now).availability;
     let scene = admit::Scene {
         now,
@@ -429,7 +428,7 @@ pub async fn step(app: &App, offer: OfferId, placed: i64, longest_wait: Duration
         gathered,
         joins: &known.joins,
         placed,
-        left: if paused || availability == Availability::Paused { Some(0) } else { left },
+        left: if availability == Availability::Paused { Some(0) } else { left },
         longest_wait,
         availability,
     };

@@ -375,7 +375,7 @@ recall = Take the link back
 # waiting room
 waiting-enter = To the waiting room
 waiting-gathering = People are gathering
-waiting-gathering-lead = At { $time } the order is drawn from everybody who is here by then. Coming early gives no advantage. So far: { $people }.
+waiting-gathering-lead = At { $time } the order is drawn from everybody who is here by then. Coming early gives no advantage.
 waiting-nth = You are { $nth }
 waiting-drawing = The order is being drawn
 waiting-about-seconds = { $count ->
@@ -411,3 +411,5 @@ refusal-waiting-room = There is a queue for this one
 refusal-waiting-room-lead = Orders need a place in the waiting room whose turn it is.
 refusal-place-used = Your place brought an order already
 refusal-place-used-lead = Its page is in your email. For another order queue up again.
+refusal-payments-down = Payments do not work just now
+refusal-payments-down-lead = So nothing new is sold; what is held is kept. We look every few seconds, try again in a minute.

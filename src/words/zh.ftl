@@ -367,7 +367,7 @@ recall = 收回链接
 # 等候室
 waiting-enter = 去排队
 waiting-gathering = 大家正在集合
-waiting-gathering-lead = { $time } 在场的人随机抽签决定顺序，早到没有好处。现在已有 { $people } 人。
+waiting-gathering-lead = { $time } 在场的人随机抽签决定顺序，早到没有好处。
 waiting-nth = 你排在第 { $nth } 位
 waiting-drawing = 正在抽签
 waiting-about-seconds = 大约 { $count } 秒后轮到你。
@@ -397,3 +397,5 @@ refusal-waiting-room = 这一项要排队
 refusal-waiting-room-lead = 轮到你在等候室的位置时才能下单。
 refusal-place-used = 这个位置已经下过单
 refusal-place-used-lead = 订单页面在你的邮箱里。再买请重新排队。
+refusal-payments-down = 暂时无法付款
+refusal-payments-down-lead = 所以先不卖新的，已保留的都还在。我们每隔几秒检查一次，过一分钟再试。

@@ -68,6 +68,12 @@ const TABLE: &[(&str, May)] = &[
     ("create_stock", Of(OffersWrite)),
     ("create_upload", Self_(ReleasesWrite)),
     ("create_zone", Of(FestivalsWrite)),
+    ("delay_opening", Of(OffersWrite)),
+    ("extend_holds", Of(OffersWrite)),
+    ("freeze_festival", Of(FestivalsWrite)),
+    ("pause_festival", Of(FestivalsWrite)),
+    ("resume_festival", Of(FestivalsWrite)),
+    ("thaw_festival", Of(FestivalsWrite)),
     ("end_waiting_room", Of(OffersWrite)),
     ("extend_turn", Anyone),
     ("import_lineup", Of(LineupWrite)),
@@ -363,9 +369,13 @@ impl World {
                 let signature = simulated::sign(&self.house.app, body.as_bytes());
                 return answer(request.header("content-type", "application/octet-stream").header("gatefold-signature", signature).body(body)).await;
             }
-            "end_waiting_room" | "take_place" | "extend_turn" => None,
             "open_waiting_room" => Some(json!({ "gathers_at": self.house.app.clock.now() })),
-            "cancel_order" | "recall_ticket" | "publish_festival" | "revoke_device" | "complete_upload" => None,
+            "cancel_order" | "recall_ticket" | "publish_festival" | "revoke_device" | "complete_upload" | "end_waiting_room" | "take_place" | "extend_turn"
+            | "resume_festival" | "thaw_festival" => None,
+            "delay_opening" => Some(json!({ "opens_at": self.house.app.clock.now(), "minutes": 5 })),
+            "extend_holds" => Some(json!({ "minutes": 5 })),
+            "freeze_festival" => Some(json!({ "until": self.house.app.clock.now() + chrono::TimeDelta::hours(1) })),
+            "pause_festival" => Some(json!({ "sentence": { "en": "Back in a minute." } })),
             "change_festival" | "change_offer" | "create_set" => Some(json!({})),
             "change_tier" => Some(json!({ "name": { "en": "Now" }, "price": { "minor": 13900, "currency": "EUR" } })),
             "create_act" => Some(json!({ "name": format!("Act {fresh}") })),

@@ -23,8 +23,10 @@ const ROOMS: [&str; 16] = [
     "entry",
     "reports",
 ];
-const GROUND: [&str; 16] =
-    ["app", "batcher", "clock", "config", "fault", "files", "fresh", "id", "mailer", "money", "page", "picture", "sabotage", "scanner", "secrets", "words"];
+const GROUND: [&str; 17] = [
+    "app", "batcher", "breaker", "clock", "config", "fault", "files", "fresh", "id", "mailer", "money", "page", "picture", "sabotage", "scanner", "secrets",
+    "words",
+];
 const FACES: [&str; 7] = ["api", "web", "workers", "server", "bench", "cli", "demo"];
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {

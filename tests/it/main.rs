@@ -15,6 +15,7 @@ mod lineup;
 mod look;
 mod mail;
 mod races;
+mod night;
 mod rehearsal;
 mod releases;
 mod schema;

@@ -140,6 +140,7 @@ fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError) -
         PlaceError::Invalid(_, reason) => ("empty", reason.clone()),
         PlaceError::KeyReused => ("key-reused", String::new()),
         PlaceError::WaitingRoom(..) => ("waiting-room", String::new()),
+        PlaceError::PaymentsDown => ("payments-down", String::new()),
         PlaceError::PlaceUsed => ("place-used", String::new()),
         PlaceError::Busy(_) => ("busy", String::new()),
     };

@@ -277,7 +277,7 @@ fn state(reader: &Reader, content: &Content, on_sale: &OnSale) -> Markup {
     let zone = &content.festival.terms.time_zone;
     let words = match (on_sale.availability, on_sale.offer.opens_at) {
         (Availability::NotYet, Some(opens)) => reader.f("opens-at", [("moment", reader.language.at(opens, zone).long())]),
-        (Availability::Paused, _) => on_sale.offer.paused.as_ref().map_or(reader.t("state-paused"), |p| p.read(reader.language).to_owned().into()),
+        (Availability::Paused, _) => on_sale.offer.pause().map_or(reader.t("state-paused"), |p| p.read(reader.language).to_owned().into()),
         (state, _) => reader.t(&format!("state-{}", state.name())),
     };
     html! { p class=(format!("state {}", on_sale.availability.name())) { (words) } }

@@ -97,11 +97,10 @@ fn say(reader: &Reader, hall: &Hall, turn: &Turn) -> Said {
     let zone = &hall.festival.terms.time_zone;
     let name = hall.festival.terms.name.read(reader.language);
     let moment = |at: chrono::DateTime<chrono::Utc>| reader.language.at(at, zone).time();
-    let people = group(turn.people);
     let (title, lead) = match turn.standing {
         Standing::Gathering => (
             reader.t("waiting-gathering").into_owned(),
-            turn.opens_at.map_or_else(String::new, |opens| reader.f("waiting-gathering-lead", [("time", moment(opens)), ("people", people)]).into_owned()),
+            turn.opens_at.map_or_else(String::new, |opens| reader.f("waiting-gathering-lead", [("time", moment(opens))]).into_owned()),
         ),
         Standing::Waiting => {
             let title = match turn.ahead {
@@ -176,7 +175,7 @@ fn show(reader: &Reader, hall: &Hall, turn: &Turn, offers: &str) -> Response {
         main class="gatefold" id="content" data-wait=(format!("{room}/turn")) data-standing=(turn.standing.name()) data-again=(turn.again_in) {
             section class="panel cover flood" aria-labelledby="stand" {
                 p class="faded" { (text(&hall.offer.name, reader.language)) }
-                div role="status" aria-live="polite" aria-atomic="true" {
+                div class="stack" role="status" aria-live="polite" aria-atomic="true" {
                     h1 id="stand" data-title="" { (said.title) }
                     p class="lead" data-lead="" { (said.lead) }
                 }

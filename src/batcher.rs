@@ -34,6 +34,8 @@ const PLANS: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(60);
 /// How long one attempt may take although the database has time-outs of its own: a network that swallows packets has none.
 const ATTEMPT: Duration = Duration::from_secs(8);
+/// How long a client waits for its answer, whatever the database and the network do.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a request may be on its way from the door to its batch.
 pub const DEADLINE: Duration = Duration::from_secs(3);
 
@@ -89,6 +91,14 @@ impl Busy {
         crate::secrets::fill(&mut noise);
         Self { retry_after: 1 + u32::from(noise[0] % 3) }
     }
+}
+
+/// Waits for an answer no longer than [`PATIENCE`]. What was asked may still happen: the same key tells.
+///
+/// # Errors
+/// What the work says, or [`Busy`] when it took too long.
+pub async fn patiently<T, E: From<Busy>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(Busy::jittered().into()))
 }
 
 struct Waiting<K: Kind> {
@@ -246,8 +256,15 @@ async fn attempt<K: Kind>(app: &App, festival: FestivalId, part: &[K::Request]) 
     let mut again = 0;
     loop {
         let mut at_commit = false;
-        let outcome = tokio::time::timeout(ATTEMPT, once::<K>(app, festival, part, &mut at_commit)).await;
-        let outcome = outcome.unwrap_or_else(|_| Err(Trouble::Database(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))));
+        let mut conn = K::pool(app).acquire().await?;
+        let outcome = match tokio::time::timeout(ATTEMPT, once::<K>(app, &mut conn, festival, part, &mut at_commit)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                // Nothing comes through it, so nothing is asked of it any more: the pool makes another.
+                drop(conn.detach());
+                Err(Trouble::Database(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+            }
+        };
         match outcome {
             Err(trouble) if again < 2 && (is_conflict(&trouble) || (at_commit && again < 1 && !is_answer(&trouble))) => {
                 again += 1;
@@ -258,9 +275,8 @@ async fn attempt<K: Kind>(app: &App, festival: FestivalId, part: &[K::Request]) 
     }
 }
 
-/// Begin, decide, commit. Dropped half way, the connection rolls back or is thrown away by its pool.
-async fn once<K: Kind>(app: &App, festival: FestivalId, part: &[K::Request], at_commit: &mut bool) -> Result<Vec<K::Answer>, Trouble> {
-    let mut conn = K::pool(app).acquire().await?;
+/// Begin, decide, commit. Dropped half way, the connection has to be thrown away.
+async fn once<K: Kind>(app: &App, conn: &mut PgConnection, festival: FestivalId, part: &[K::Request], at_commit: &mut bool) -> Result<Vec<K::Answer>, Trouble> {
     let mut tx = conn.begin().await?;
     match K::run(app, &mut tx, festival, part).await {
         Ok(answers) => {

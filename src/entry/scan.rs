@@ -18,7 +18,7 @@ use super::{
 use crate::{
     accounts::Device,
     app::App,
-    batcher::{Busy, Kind, Trouble},
+    batcher::{Busy, Kind, Trouble, patiently},
     festivals::{self, Day, Gate},
     id::{FestivalId, ScanId, TicketId, ZoneId},
     keys,
@@ -122,6 +122,10 @@ pub async fn record_forgeries(app: &App) -> Result<usize, sqlx::Error> {
 /// # Errors
 /// [`Busy`]: the device decides by itself and uploads later.
 pub async fn scan(app: &App, device: &Device, asked: Asked) -> Result<ScanAnswer, ScanError> {
+    patiently(decided(app, device, asked)).await
+}
+
+async fn decided(app: &App, device: &Device, asked: Asked) -> Result<ScanAnswer, ScanError> {
     let festival = device.festival_id;
     // A clock that is a month off is no clock: what cannot be kept must not poison a batch.
     let now = app.clock.now();

@@ -9,7 +9,7 @@ use super::{Buyer, HOLD, LINES, PlaceError, Placed, Recent, Wish, allot::allot, 
 use crate::{
     accounts::{email_key, is_address},
     app::App,
-    batcher::{Busy, Kind, Trouble},
+    batcher::{Busy, Kind, Trouble, patiently},
     breaker::Breaker,
     festivals,
     id::{FestivalId, OfferId, OrderId},
@@ -64,10 +64,6 @@ pub async fn place(
     if !is_address(&buyer.email) {
         return Err(PlaceError::Invalid("/email".to_owned(), "not an email address".to_owned()));
     }
-    // Ids are not signed: a made-up festival number must not open a lane.
-    if !festivals::facts(app, festival).await.map_err(|_| Busy::jittered())?.published {
-        return Err(PlaceError::Invalid("/lines/0/offer_id".to_owned(), "there is no such offer".to_owned()));
-    }
     if !app.the::<Breaker>().lets_in(arrived_at) {
         return Err(PlaceError::PaymentsDown);
     }
@@ -88,7 +84,15 @@ pub async fn place(
         expected_minor,
         arrived_at,
     };
-    let placed = app.pass::<Placing>(festival, request).await?.map_err(|error| match error {
+    let placed = patiently(async {
+        // Ids are not signed: a made-up festival number must not open a lane.
+        if !festivals::facts(app, festival).await.map_err(|_| Busy::jittered())?.published {
+            return Err(PlaceError::Invalid("/lines/0/offer_id".to_owned(), "there is no such offer".to_owned()));
+        }
+        app.pass::<Placing>(festival, request).await?
+    })
+    .await
+    .map_err(|error| match error {
         PlaceError::KeyReused if visitor.is_some() => PlaceError::PlaceUsed,
         other => other,
     })?;

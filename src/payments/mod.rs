@@ -22,7 +22,7 @@ use sqlx::FromRow;
 
 use crate::{
     app::App,
-    batcher::Busy,
+    batcher::{Busy, patiently},
     breaker::Breaker,
     festivals,
     id::{OrderId, PaymentId},
@@ -183,21 +183,23 @@ impl Attempt {
 /// [`PayError`].
 pub async fn pay(app: &App, order_id: OrderId, secret: &str, key: &str, way: Way, arrived_at: DateTime<Utc>) -> Result<Payment, PayError> {
     let festival = order_id.festival();
-    let facts = festivals::facts(app, festival).await.map_err(|_| Busy::jittered())?;
-    if way != Way::Free && !app.settings.simulated_payments && !facts.rehearsal {
-        return Err(PayError::NotOffered);
-    }
-    // Most links were never revoked, so in the rush nothing is read before the batch. A made-up order opens no lane.
-    if !app.secrets.is_link(Purpose::OrderLink, order_id.0, 0, secret) {
-        let held = orders::held(&app.pools.web, order_id).await.map_err(|_| Busy::jittered())?.ok_or(PayError::NotFound)?;
-        if !held.is_link(app, secret) {
-            return Err(PayError::NotFound);
-        }
-    }
     let key_hash = orders::short_hash(&[b"payment", order_id.0.as_bytes(), format!("{way:?}").as_bytes(), key.as_bytes()]);
     let payment_id = PaymentId::fresh(festival, arrived_at);
     let attempt = Attempt { payment_id, order_id, secret: secret.to_owned(), key_hash, way, arrived_at };
-    let payment = app.pass::<Completing>(festival, Settle::New(attempt)).await??;
+    let payment = patiently(async {
+        if way != Way::Free && !app.settings.simulated_payments && !festivals::facts(app, festival).await.map_err(|_| Busy::jittered())?.rehearsal {
+            return Err(PayError::NotOffered);
+        }
+        // Most links were never revoked, so in the rush nothing is read before the batch. A made-up order opens no lane.
+        if !app.secrets.is_link(Purpose::OrderLink, order_id.0, 0, secret) {
+            let held = orders::held(&app.pools.web, order_id).await.map_err(|_| Busy::jittered())?.ok_or(PayError::NotFound)?;
+            if !held.is_link(app, secret) {
+                return Err(PayError::NotFound);
+            }
+        }
+        app.pass::<Completing>(festival, Settle::New(attempt)).await?
+    })
+    .await?;
     if matches!(payment.status, PaymentStatus::Created | PaymentStatus::Unknown) { submit(app, payment).await } else { Ok(payment) }
 }
 

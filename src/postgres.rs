@@ -29,6 +29,9 @@ const OWNER: &str = "gatefold_owner";
 /// The database of a private cluster.
 const DATABASE: &str = "gatefold";
 
+/// How long a connection that does nothing else may take for an answer.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// A folder that one server holds, and the cluster in it.
 #[derive(Debug)]
 pub struct Embedded {
@@ -428,6 +431,15 @@ pub async fn pools(owner: &PgConnectOptions, secrets: &Secrets) -> anyhow::Resul
             .acquire_timeout(Duration::from_secs(2))
             .test_before_acquire(false)
             .max_lifetime(None)
+            .after_release(|conn, _| {
+                // A network that swallows packets would keep a connection, and its place in the pool, on the way back for ever.
+                Box::pin(async move {
+                    tokio::time::timeout(SILENCE, conn.ping())
+                        .await
+                        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+                        .map(|()| true)
+                })
+            })
             .connect_with(options)
             .await
             .with_context(|| format!("the database cannot be reached as {role}; has 'gatefold migrate' been run?"))
@@ -449,10 +461,13 @@ pub async fn pools(owner: &PgConnectOptions, secrets: &Secrets) -> anyhow::Resul
 pub async fn forget_plans(pool: &PgPool) {
     // All of them are held before the first is given back: a pool hands them out in turn.
     let idle: Vec<_> = std::iter::from_fn(|| pool.try_acquire()).collect();
-    for mut conn in idle {
-        // A connection that cannot do this cannot do anything: the batch after it says so.
-        let _ = sqlx::raw_sql("discard plans").execute(&mut *conn).await;
-    }
+    let forgetting = idle.into_iter().map(async |mut conn| {
+        // A connection that cannot do this cannot do anything: the pool makes another.
+        if !matches!(tokio::time::timeout(SILENCE, sqlx::raw_sql("discard plans").execute(&mut *conn)).await, Ok(Ok(_))) {
+            drop(conn.detach());
+        }
+    });
+    futures_util::future::join_all(forgetting).await;
 }
 
 /// One thing that readiness looks at.

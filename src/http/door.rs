@@ -25,7 +25,7 @@ use poem::{
 };
 use tokio::{
     io::AsyncReadExt,
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::{Semaphore, watch},
 };
 
@@ -37,12 +37,29 @@ use crate::app::App;
 
 /// The most connections at once; more wait in the backlog of the system.
 const CONNECTIONS: usize = 20_000;
+/// How many connections may wait to be taken; the system may allow fewer (net.core.somaxconn).
+const BACKLOG: u32 = 4_096;
 /// How long a request may take, reading its body included. Downloads stream after it.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// When a write that has no answer yet is given up: it runs on for a while after its client was told to come back.
+const GIVEN_UP: Duration = Duration::from_secs(60);
+/// How long a read may take; a promoter's reports have the time of every request.
+const READING: Duration = Duration::from_secs(5);
 /// How long a connection may be open without a request.
 const SILENCE: Duration = Duration::from_secs(10);
 /// How long a drain may take before connections are cut.
 const DRAIN: Duration = Duration::from_secs(25);
+
+/// Listens with room for an opening: tokio's own room is for 128, and a handshake that finds none costs its fan a second or three.
+///
+/// # Errors
+/// When the address cannot be had.
+pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Answers on a listener until told to stop; then no new connection is taken and what runs is finished.
 pub async fn serve(listener: TcpListener, endpoint: Arc<BoxEndpoint<'static>>, mut stop: watch::Receiver<bool>) {
@@ -171,10 +188,7 @@ impl<E: Endpoint + 'static> Endpoint for Door<E> {
         let client = client_of(&request, &self.app.settings.trusted_proxies);
         request.extensions_mut().insert(client);
         let outcome = match read_body(&mut request, body_limit(&asked.path)).await {
-            Ok(()) => match tokio::time::timeout(DEADLINE, guarded(&self.inner, request)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(Problem { retry_after: Some(2), ..problem::UNAVAILABLE.because("the request took too long") }.into()),
-            },
+            Ok(()) => guarded(&self.inner, request).await,
             Err(problem) => Err(problem.into()),
         };
         let mut response = match outcome {
@@ -213,13 +227,27 @@ impl<E: Endpoint> Door<E> {
     }
 }
 
-/// Runs the endpoint in a task of its own: a client that hangs up does not cut a mutation in half; a panic is our mistake.
+/// How long a request may take to be answered, and how long it may run.
+fn deadlines(request: &Request) -> (Duration, Duration) {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let of_a_promoter = request.uri().path().starts_with("/desk") || request.header(header::AUTHORIZATION).is_some_and(|a| a.contains("gf_live_"));
+    match (reads, of_a_promoter) {
+        (true, false) => (READING, READING),
+        (true, true) => (DEADLINE, DEADLINE),
+        (false, _) => (DEADLINE, GIVEN_UP),
+    }
+}
+
+/// Runs the endpoint in a task of its own: a client that hangs up does not cut a mutation in half; a panic is our mistake. What gets no
+/// answer from the database ends some time, so that it holds no connection for ever.
 async fn guarded<E: Endpoint + 'static>(inner: &Arc<E>, request: Request) -> poem::Result<Response> {
     let inner = inner.clone();
-    let running = tokio::spawn(async move { inner.call(request).await.map(IntoResponse::into_response) });
-    match running.await {
-        Ok(outcome) => outcome,
-        Err(error) => Err(Problem::internal(error).into()),
+    let (answered, ended) = deadlines(&request);
+    let running = tokio::spawn(async move { tokio::time::timeout(ended, inner.call(request)).await });
+    match tokio::time::timeout(answered, running).await {
+        Ok(Ok(Ok(outcome))) => outcome.map(IntoResponse::into_response),
+        Err(_) | Ok(Ok(Err(_))) => Err(Problem { retry_after: Some(2), ..problem::UNAVAILABLE.because("the request took too long") }.into()),
+        Ok(Err(error)) => Err(Problem::internal(error).into()),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     },
     clock::Clock,
     config::{self, Place, Serve, Settings},
+    http::door,
     mailer::Mailer,
     postgres::{self, Embedded},
     reports::invariants,
@@ -217,7 +218,7 @@ impl House {
 async fn serve_house(place: &Place, serve: &Serve, demo: bool) -> anyhow::Result<ExitCode> {
     log(serve.log_json, demo);
     web::health::gather();
-    let listener = listen(serve.listen, demo).await?;
+    let listener = listen(serve.listen, demo)?;
     let metrics = TcpListener::bind(serve.metrics).await.with_context(|| format!("--metrics {} cannot be listened on", serve.metrics))?;
     let bound = listener.local_addr()?;
     anyhow::ensure!(bound.ip().is_loopback(), "--listen {bound} is plain http to other machines; listen on loopback and put TLS in front of it");
@@ -270,10 +271,10 @@ async fn serve_house(place: &Place, serve: &Serve, demo: bool) -> anyhow::Result
 }
 
 /// Listens; the demo takes the next free port when its own is taken.
-async fn listen(address: std::net::SocketAddr, demo: bool) -> anyhow::Result<TcpListener> {
-    match TcpListener::bind(address).await {
+fn listen(address: std::net::SocketAddr, demo: bool) -> anyhow::Result<TcpListener> {
+    match door::listen(address) {
         Ok(listener) => Ok(listener),
-        Err(_) if demo => TcpListener::bind((address.ip(), 0)).await.context("no free port"),
+        Err(_) if demo => door::listen((address.ip(), 0).into()).context("no free port"),
         Err(error) => Err(error).with_context(|| format!("--listen {address} cannot be listened on")),
     }
 }

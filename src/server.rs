@@ -1,6 +1,6 @@
 //! Builds the whole endpoint: API, pages, door; registers what the rooms bring along; starts and stops.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 use poem::{EndpointExt, endpoint::BoxEndpoint, get};
@@ -81,6 +81,9 @@ pub fn endpoint(app: &App) -> BoxEndpoint<'static> {
     Door::new(app.clone(), route.data(app.clone()), web::problems::page).boxed()
 }
 
+/// How long each step after the drain of requests may take.
+const LAST_STEP: Duration = Duration::from_secs(2);
+
 /// A running server.
 pub struct Running {
     /// Where it answers.
@@ -99,13 +102,21 @@ impl Running {
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
         let _ = self.serving.await;
-        while self.working.join_next().await.is_some() {}
-        if let Err(error) = entry::record_forgeries(&self.app).await {
-            tracing::warn!(%error, "forged codes could not be recorded at the end");
+        // A database that does not answer holds nobody back: what is under way is rolled back there.
+        let working = tokio::time::timeout(LAST_STEP, async { while self.working.join_next().await.is_some() {} });
+        if working.await.is_err() {
+            tracing::warn!("workers were still busy at the end of the drain");
+            self.working.shutdown().await;
+        }
+        match tokio::time::timeout(LAST_STEP, entry::record_forgeries(&self.app)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "forged codes could not be recorded at the end"),
+            Err(_) => tracing::warn!("forged codes could not be recorded at the end: the database does not answer"),
         }
         self.showing.abort();
-        for (_, pool) in self.app.pools.all() {
-            pool.close().await;
+        let closing = futures_util::future::join_all(self.app.pools.all().map(|(_, pool)| pool.close()));
+        if tokio::time::timeout(LAST_STEP, closing).await.is_err() {
+            tracing::warn!("connections were still open at the end of the drain");
         }
     }
 }

@@ -22,6 +22,10 @@ struct Worker {
     step: Step,
 }
 
+/// How long a step may take: longer than every time-out of the database and of mail servers, which a network that swallows packets
+/// does not know.
+const STEP: Duration = Duration::from_secs(120);
+
 static WORKERS: &[Worker] = &[
     Worker { name: "mail", every: Duration::from_millis(500), step: |app| Box::pin(mail::send_due(app)) },
     Worker { name: "mail-2", every: Duration::from_millis(700), step: |app| Box::pin(mail::send_due(app)) },
@@ -55,10 +59,14 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         let (app, mut stop) = (app.clone(), stop.clone());
         running.spawn(async move {
             loop {
-                let did = match (worker.step)(&app).await {
-                    Ok(did) => did,
-                    Err(error) => {
+                let did = match tokio::time::timeout(STEP, (worker.step)(&app)).await {
+                    Ok(Ok(did)) => did,
+                    Ok(Err(error)) => {
                         tracing::warn!(worker = worker.name, %error, "a worker met an error; it goes on");
+                        0
+                    }
+                    Err(_) => {
+                        tracing::warn!(worker = worker.name, "a worker waited too long for an answer; it begins again");
                         0
                     }
                 };

@@ -35,12 +35,12 @@ fn gatefold(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn run(folder: &Path, arguments: &[&str]) -> Output {
+pub fn run(folder: &Path, arguments: &[&str]) -> Output {
     gatefold(folder, arguments).output().unwrap()
 }
 
 /// Waits for a condition, at most so long; how long it took.
-async fn until(what: &str, bound: Duration, mut holds: impl AsyncFnMut() -> bool) -> Duration {
+pub async fn until(what: &str, bound: Duration, mut holds: impl AsyncFnMut() -> bool) -> Duration {
     let begin = Instant::now();
     while !holds().await {
         assert!(begin.elapsed() < bound, "{what} took longer than {bound:?}");
@@ -50,19 +50,26 @@ async fn until(what: &str, bound: Duration, mut holds: impl AsyncFnMut() -> bool
 }
 
 /// The shipped program, serving a folder with a Postgres of its own.
-struct Served {
+pub struct Served {
     folder: PathBuf,
-    port: u16,
-    child: Child,
+    pub port: u16,
+    pub child: Child,
 }
 
 impl Served {
     /// Starts and waits until it is ready; how long that took.
-    async fn start(folder: &Path, port: u16) -> (Self, Duration) {
+    pub async fn start(folder: &Path, port: u16) -> (Self, Duration) {
+        Self::start_with(folder, port, &[]).await
+    }
+
+    /// Starts with more settings, such as a `DATABASE_URL`.
+    pub async fn start_with(folder: &Path, port: u16, settings: &[(&str, String)]) -> (Self, Duration) {
         let log = std::fs::File::options().create(true).append(true).open(log_of(folder)).unwrap();
         let url = format!("http://127.0.0.1:{port}");
-        let child = gatefold(folder, &["serve", "--simulated-payments", "--listen", &url[7..], "--public-url", &url])
+        let child = gatefold(folder, &["serve", "--simulated-payments", "--listen", &url[7..]])
+            .env("GATEFOLD_PUBLIC_URL", &url)
             .env("RUST_LOG", "warn")
+            .envs(settings.iter().cloned())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -79,7 +86,7 @@ impl Served {
         (served, took)
     }
 
-    fn anybody(&self) -> Anybody {
+    pub fn anybody(&self) -> Anybody {
         Anybody { client: reqwest::Client::new(), url: format!("http://127.0.0.1:{}", self.port) }
     }
 
@@ -89,20 +96,23 @@ impl Served {
         self.child.wait().unwrap();
     }
 
-    fn terminate(&self) {
-        assert!(Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap().success());
+    pub fn terminate(&self) {
+        signal("TERM", &[self.child.id()]);
     }
 
-    async fn end(&mut self) -> ExitStatus {
+    /// What it wrote until now.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log_of(&self.folder)).unwrap()
+    }
+
+    pub async fn end(&mut self) -> ExitStatus {
         until("the drain", Duration::from_secs(40), async || self.child.try_wait().unwrap().is_some()).await;
         self.child.wait().unwrap()
     }
 
     /// The processes of the cluster of this folder.
     fn cluster(&self) -> Vec<u32> {
-        let cluster = self.folder.join("postgres").canonicalize().unwrap();
-        let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-        processes.filter(|pid: &u32| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == cluster)).collect()
+        processes_of(&self.folder.join("postgres"))
     }
 }
 
@@ -113,12 +123,26 @@ impl Drop for Served {
     }
 }
 
+/// Sends a signal to processes.
+pub fn signal(name: &str, processes: &[u32]) {
+    let ids: Vec<String> = processes.iter().map(u32::to_string).collect();
+    let outcome = Command::new("sh").args(["-c", &format!("kill -{name} {}", ids.join(" "))]).status().unwrap();
+    assert!(outcome.success(), "kill -{name} {ids:?}");
+}
+
+/// The processes that work in the folder of a cluster.
+pub fn processes_of(cluster: &Path) -> Vec<u32> {
+    let cluster = cluster.canonicalize().unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    processes.filter(|pid: &u32| std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == cluster)).collect()
+}
+
 fn log_of(folder: &Path) -> PathBuf {
     folder.with_extension("log")
 }
 
 /// A folder of its own that the unprivileged user of Postgres can reach.
-fn folder(name: &str) -> PathBuf {
+pub fn folder(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
     let _ = std::fs::remove_file(log_of(&folder));
@@ -126,7 +150,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// Removes a folder. A Postgres that is ending may still write its last files: it has ten seconds.
-fn forget(folder: &Path) {
+pub fn forget(folder: &Path) {
     let begin = Instant::now();
     while let Err(error) = std::fs::remove_dir_all(folder) {
         assert!(begin.elapsed() < Duration::from_secs(10), "{}: {error}", folder.display());
@@ -135,7 +159,7 @@ fn forget(folder: &Path) {
     std::fs::remove_file(log_of(folder)).unwrap();
 }
 
-fn a_free_port() -> u16 {
+pub fn a_free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -149,7 +173,7 @@ async fn festival(served: &Served) -> Festival {
 
 /// What a client knows of a request.
 #[derive(Clone, Debug)]
-enum Known {
+pub enum Known {
     Answered(Answer),
     /// It was on its way when the connection broke.
     Cut,
@@ -157,24 +181,25 @@ enum Known {
     Unsent,
 }
 
-async fn ask(request: reqwest::RequestBuilder) -> Known {
+pub async fn ask(request: reqwest::RequestBuilder) -> Known {
     let broken = |error: &reqwest::Error| if error.is_connect() { Known::Unsent } else { Known::Cut };
     let response = match request.timeout(Duration::from_secs(30)).send().await {
         Ok(response) => response,
         Err(error) => return broken(&error),
     };
     let status = response.status().as_u16();
+    let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()).map(str::to_owned);
     match response.json::<Value>().await {
         Ok(mut body) => {
             body.as_object_mut().unwrap().remove("request_id");
-            Known::Answered(Answer { status, body, retry_after: None })
+            Known::Answered(Answer { status, body, retry_after })
         }
         Err(_) => Known::Cut,
     }
 }
 
 /// Asks until there is an answer that is not `come back later`.
-async fn ask_again(request: impl Fn() -> reqwest::RequestBuilder) -> Answer {
+pub async fn ask_again(request: impl Fn() -> reqwest::RequestBuilder) -> Answer {
     let begin = Instant::now();
     loop {
         match ask(request()).await {
@@ -187,40 +212,40 @@ async fn ask_again(request: impl Fn() -> reqwest::RequestBuilder) -> Answer {
 
 /// One buyer's book: what was asked for, and what is known of it.
 #[derive(Clone, Debug)]
-struct Book {
-    email: String,
-    key: String,
-    pay_key: String,
-    units: i64,
-    pays: bool,
-    order: Known,
-    payment: Option<Known>,
+pub struct Book {
+    pub email: String,
+    pub key: String,
+    pub pay_key: String,
+    pub units: i64,
+    pub pays: bool,
+    pub order: Known,
+    pub payment: Option<Known>,
 }
 
 impl Book {
-    fn new(number: usize) -> Self {
+    pub fn new(number: usize) -> Self {
         let units = i64::try_from(1 + number % 3).unwrap();
         Self { email: format!("fan{number}@x.example"), key: key(), pay_key: key(), units, pays: number.is_multiple_of(2), order: Known::Unsent, payment: None }
     }
 
-    fn place(&self, http: &Anybody, offer: &str) -> reqwest::RequestBuilder {
+    pub fn place(&self, http: &Anybody, offer: &str) -> reqwest::RequestBuilder {
         let body = json!({ "email": self.email, "lines": [{ "offer_id": offer, "quantity": self.units }] });
         http.request("POST", "/v1/orders").header("idempotency-key", &self.key).json(&body)
     }
 
-    fn placed(&self) -> Option<&Value> {
+    pub fn placed(&self) -> Option<&Value> {
         match &self.order {
             Known::Answered(answer) if answer.status == 201 => Some(&answer.body),
             _ => None,
         }
     }
 
-    fn fan(&self, http: &Anybody) -> Fan {
+    pub fn fan(&self, http: &Anybody) -> Fan {
         let order = self.placed().unwrap();
         Fan { http: http.clone(), order: order["order_id"].as_str().unwrap().to_owned(), secret: order["secret"].as_str().unwrap().to_owned() }
     }
 
-    fn pay(&self, http: &Anybody) -> reqwest::RequestBuilder {
+    pub fn pay(&self, http: &Anybody) -> reqwest::RequestBuilder {
         self.fan(http).request("POST", "/payments").header("idempotency-key", &self.pay_key).json(&json!({ "way": "simulated_instant" }))
     }
 
@@ -278,13 +303,13 @@ async fn buy_until_killed(served: &mut Served, offer: &str, buyers: usize, kill_
     books
 }
 
-async fn resolve(books: Vec<Book>, http: &Anybody, offer: &str) -> Vec<Book> {
+pub async fn resolve(books: Vec<Book>, http: &Anybody, offer: &str) -> Vec<Book> {
     let tasks = stream::iter(books).map(|book| tokio::spawn(book.resolve(http.clone(), offer.to_owned())));
     tasks.buffer_unordered(16).map(Result::unwrap).collect().await
 }
 
 /// Every order of the festival: address and units.
-async fn all_orders(festival: &Festival) -> Vec<Value> {
+pub async fn all_orders(festival: &Festival) -> Vec<Value> {
     let mut found = Vec::new();
     let mut cursor = String::new();
     loop {

@@ -12,6 +12,7 @@ use gatefold::{
     app::App,
     clock::Clock,
     config::Settings,
+    http::door,
     mailer::{Kept, Mailer},
     postgres::{self, Embedded},
     reports::invariants,
@@ -117,7 +118,7 @@ impl House {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let owner = fresh_database(&format!("house_{number}")).await;
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = door::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let metrics = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let pools = postgres::pools(&way(&owner), &secrets()).await.unwrap();

@@ -134,6 +134,8 @@ ids! {
     OfferId;
     /// Something scarce and counted.
     StockId;
+    /// A code that lowers a price.
+    VoucherId;
     /// A promise: lines, total, state.
     OrderId;
     /// Our wish to be paid.

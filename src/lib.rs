@@ -61,6 +61,7 @@ pub mod waiting;
 pub mod orders;
 pub mod tickets;
 pub mod library;
+pub mod books;
 pub mod payments;
 pub mod entry;
 pub mod reports;

@@ -13,6 +13,19 @@ use serde_json::Value;
 #[serde(try_from = "String", into = "String")]
 pub struct Currency(iso_currency::Currency);
 
+impl PartialOrd for Currency {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Currency {
+    /// By code.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.code().cmp(other.code())
+    }
+}
+
 impl Currency {
     /// Digits after the decimal sign: 2 for EUR, 0 for JPY.
     #[must_use]

@@ -51,11 +51,13 @@ pub enum Purpose {
     WaitingPlace,
     /// Draws the ranks of those who gathered in a waiting room.
     WaitingDraw,
+    /// Finds vouchers by their code.
+    VoucherCode,
     /// The password of a database role.
     DatabaseRole,
 }
 
-const PURPOSES: [(Purpose, &str); 12] = [
+const PURPOSES: [(Purpose, &str); 13] = [
     (Purpose::OrderLink, "order-link"),
     (Purpose::HolderLink, "holder-link"),
     (Purpose::SignInLink, "sign-in-link"),
@@ -67,6 +69,7 @@ const PURPOSES: [(Purpose, &str); 12] = [
     (Purpose::FormGuard, "form-guard"),
     (Purpose::WaitingPlace, "waiting-place"),
     (Purpose::WaitingDraw, "waiting-draw"),
+    (Purpose::VoucherCode, "voucher-code"),
     (Purpose::DatabaseRole, "database-role"),
 ];
 

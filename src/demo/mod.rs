@@ -23,7 +23,7 @@ use crate::{
     mailer::Mailer,
     money::Money,
     offers::{self, Instruction, NewComponent, NewOffer, NewTier, OfferTerms, PassTerms, Reentry, Requirement, TaxKind},
-    orders::{self, Buyer, PlaceError, Wish},
+    orders::{self, Asking, Buyer, PlaceError, Wish},
     payments::{self, Way},
     releases::{self, NewRecording, PART, ReleaseKind, ReleaseTerms, UploadPurpose},
     secrets::Purpose,
@@ -392,7 +392,7 @@ async fn sell(past: &App, offers: &Offers, now: DateTime<Utc>) -> anyhow::Result
             language: if below(4) == 0 { Language::Zh } else { Language::En },
         };
         let at = past.clock.now();
-        match orders::place(past, buyer, &format!("demo-order-{n:08}"), basket, None, &[], at).await {
+        match orders::place(past, Asking { buyer, key: &format!("demo-order-{n:08}"), basket, expected_minor: None, voucher: None, places: &[] }, at).await {
             Ok(placed) if below(12) == 0 => orders::cancel(past, placed.order_id).await?,
             Ok(placed) => {
                 pay(past, placed.order_id, &format!("demo-payment-{n:08}")).await?;
@@ -414,7 +414,9 @@ async fn sell(past: &App, offers: &Offers, now: DateTime<Utc>) -> anyhow::Result
         let at = past.clock.now();
         let buyer = Buyer { email: format!("late{n}@mail.example"), name: format!("{} {}", FIRST[n % 16], LAST[n % 12]), language: Language::En };
         let basket = vec![Wish { offer_id: offers.today, quantity: (left - 3).min(4) }];
-        let placed = orders::place(past, buyer, &format!("demo-late-order-{n:06}"), basket, None, &[], at).await?;
+        let placed =
+            orders::place(past, Asking { buyer, key: &format!("demo-late-order-{n:06}"), basket, expected_minor: None, voucher: None, places: &[] }, at)
+                .await?;
         pay(past, placed.order_id, &format!("demo-late-payment-{n:06}")).await?;
         paid += 1;
     }

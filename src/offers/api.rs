@@ -10,7 +10,7 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use super::{AddOn, NewOffer, Offer, OfferTerms, OnSale, Pass, PassTerms, Stock, TierTerms};
+use super::{AddOn, NewOffer, NewVoucher, Offer, OfferTerms, OnSale, Pass, PassTerms, Stock, TierTerms, Voucher, VoucherTerms};
 use crate::{
     accounts::{
         Scope,
@@ -24,7 +24,7 @@ use crate::{
         problem::{Changing, Created, Guarded, NOT_FOUND, Or, Usual},
         tags::Chapter,
     },
-    id::{FestivalId, OfferId, StockId},
+    id::{FestivalId, OfferId, StockId, VoucherId},
     page::Page,
     words::Text,
 };
@@ -220,6 +220,50 @@ impl OffersApi {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, offer_id.festival())?;
         Ok(Json(super::change_tier(&app, &staff, *offer_id, *tier_no, &body, confirm.as_deref()).await?))
+    }
+
+    /// List the vouchers of a festival
+    ///
+    /// With their codes and uses, newest first. Scope `offers:write`, because codes are worth money.
+    #[oai(path = "/festivals/:festival_id/vouchers", method = "get", operation_id = "list_vouchers")]
+    async fn list_vouchers(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Voucher>>, Or<Usual>> {
+        staff.may(Scope::OffersWrite)?;
+        reach(&staff, *festival_id)?;
+        Ok(Json(Page { items: super::vouchers(&app, &staff, *festival_id).await?, next: None }))
+    }
+
+    /// Make a voucher
+    ///
+    /// A code is taken once a festival: a repeated request answers 409. Scope `offers:write`.
+    #[oai(path = "/festivals/:festival_id/vouchers", method = "post", operation_id = "create_voucher")]
+    async fn create_voucher(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        body: Json<NewVoucher>,
+    ) -> Result<Created<Voucher>, Or<Changing>> {
+        staff.may(Scope::OffersWrite)?;
+        reach(&staff, *festival_id)?;
+        let voucher = super::add_voucher(&app, &staff, *festival_id, &body).await?;
+        let location = format!("/v1/vouchers/{}", voucher.voucher_id);
+        Ok(Created { body: voucher, location })
+    }
+
+    /// Change a voucher
+    ///
+    /// How often and when it is good and for which offers; code and effect stay. Doing it again changes nothing. Scope `offers:write`.
+    #[oai(path = "/vouchers/:voucher_id", method = "put", operation_id = "change_voucher")]
+    async fn change_voucher(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        voucher_id: Path<VoucherId>,
+        body: Json<VoucherTerms>,
+    ) -> Result<Json<Voucher>, Or<Changing>> {
+        staff.may(Scope::OffersWrite)?;
+        reach(&staff, voucher_id.festival())?;
+        Ok(Json(super::change_voucher(&app, &staff, *voucher_id, &body).await?))
     }
 
     /// List the stocks of a festival

@@ -7,6 +7,7 @@ pub mod api;
 mod catalog;
 mod shelf;
 mod store;
+mod vouchers;
 
 use chrono::{DateTime, Utc};
 use poem_openapi::{Enum, Object};
@@ -24,6 +25,10 @@ pub use catalog::{
 };
 pub use shelf::{Shelf, Taken, move_to_sold, release_held, shelf, take, take_if_free};
 pub use store::{add_ons, offers, passes, stocks, stocks_of};
+pub use vouchers::{
+    NewVoucher, NoVoucher, Voucher, VoucherTerms, Vouchers, add_voucher, change_voucher, lock_vouchers, return_uses, use_if_free, use_vouchers, voucher_key,
+    vouchers,
+};
 
 /// A right of entry: days x zones x re-entry rule.
 #[derive(Clone, Debug, Object, FromRow)]

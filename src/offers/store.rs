@@ -1,11 +1,13 @@
 //! The rows of passes, add-ons, offers and stock.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool, types::Json};
 
-use super::{AddOn, Issuable, NewOffer, Offer, OfferTerms, Pass, PassTerms, Stock, TierTerms};
+use super::{AddOn, Issuable, NewOffer, NewVoucher, Offer, OfferTerms, Pass, PassTerms, Stock, TierTerms, Voucher, VoucherTerms};
 use crate::{
-    id::{AddOnId, FestivalId, OfferId, PassId, PromoterId, StockId},
+    id::{AddOnId, FestivalId, OfferId, PassId, PromoterId, StockId, VoucherId},
     words::Text,
 };
 
@@ -400,4 +402,83 @@ pub(super) async fn locked(conn: &mut PgConnection, festival: FestivalId, stocks
         .bind(stocks)
         .fetch_all(conn)
         .await
+}
+
+// - vouchers -
+
+pub(super) async fn lock_vouchers(conn: &mut PgConnection, festival: FestivalId, keys: &[[u8; 16]]) -> Result<Vec<Voucher>, sqlx::Error> {
+    sqlx::query_as("select * from vouchers where festival_id = $1 and code_key = any($2) order by voucher_id for no key update")
+        .bind(festival)
+        .bind(keys.iter().map(<[u8; 16]>::as_slice).collect::<Vec<_>>())
+        .fetch_all(conn)
+        .await
+}
+
+pub(super) async fn lock_vouchers_by_id(conn: &mut PgConnection, festival: FestivalId, ids: Vec<VoucherId>) -> Result<Vec<Voucher>, sqlx::Error> {
+    sqlx::query_as("select * from vouchers where festival_id = $1 and voucher_id = any($2) order by voucher_id for no key update")
+        .bind(festival)
+        .bind(ids)
+        .fetch_all(conn)
+        .await
+}
+
+pub(super) async fn use_vouchers(conn: &mut PgConnection, festival: FestivalId, uses: &BTreeMap<VoucherId, i32>) -> Result<u64, sqlx::Error> {
+    let (ids, counts): (Vec<VoucherId>, Vec<i32>) = uses.iter().unzip();
+    let done = sqlx::query(
+        "update vouchers v set used = v.used + u.uses from unnest($2::uuid[], $3::integer[]) as u (voucher_id, uses) \
+         where v.festival_id = $1 and v.voucher_id = u.voucher_id",
+    )
+    .bind(festival)
+    .bind(ids)
+    .bind(counts)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+pub(super) async fn insert_voucher(
+    conn: &mut PgConnection,
+    id: VoucherId,
+    key: &[u8; 16],
+    sealed: &[u8],
+    new: &NewVoucher,
+    now: DateTime<Utc>,
+) -> Result<Voucher, sqlx::Error> {
+    sqlx::query_as(
+        "insert into vouchers (festival_id, voucher_id, code_key, sealed_code, label, percent_off, minor_off, offer_ids, max_uses, used, opens_at, closes_at, created_at) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12) returning *",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .bind(key.as_slice())
+    .bind(sealed)
+    .bind(&new.terms.label)
+    .bind(new.percent_off)
+    .bind(new.minor_off)
+    .bind(&new.terms.offer_ids)
+    .bind(new.terms.max_uses)
+    .bind(new.terms.opens_at)
+    .bind(new.terms.closes_at)
+    .bind(now)
+    .fetch_one(conn)
+    .await
+}
+
+pub(super) async fn update_voucher(conn: &mut PgConnection, id: VoucherId, terms: &VoucherTerms) -> Result<Option<Voucher>, sqlx::Error> {
+    sqlx::query_as(
+        "update vouchers set label = $3, offer_ids = $4, max_uses = $5, opens_at = $6, closes_at = $7 where festival_id = $1 and voucher_id = $2 returning *",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .bind(&terms.label)
+    .bind(&terms.offer_ids)
+    .bind(terms.max_uses)
+    .bind(terms.opens_at)
+    .bind(terms.closes_at)
+    .fetch_optional(conn)
+    .await
+}
+
+pub(super) async fn vouchers(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<Voucher>, sqlx::Error> {
+    sqlx::query_as("select * from vouchers where festival_id = $1 order by voucher_id desc limit 500").bind(festival).fetch_all(conn).await
 }

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{Line, PlaceError, Request};
 use crate::{
-    id::{OfferId, StockId},
+    id::{OfferId, StockId, VoucherId},
     money::Money,
-    offers::{Availability, Offer, Shelf, Taken},
+    offers::{Availability, NoVoucher, Offer, Shelf, Taken, Voucher, Vouchers},
 };
 
 /// What held and paid orders of a fan already take of offers with a limit: by key of the address and offer.
@@ -18,14 +18,15 @@ pub(super) struct Allotted {
     pub(super) lines: Vec<Line>,
     pub(super) total: Money,
     pub(super) units: Vec<Taken>,
+    pub(super) voucher: Option<VoucherId>,
 }
 
 /// Decides requests in their order; each takes all of its basket or nothing.
-pub(super) fn allot(shelf: &mut Shelf, fans: &mut FanCounts, requests: &[&Request]) -> Vec<Result<Allotted, PlaceError>> {
-    requests.iter().map(|request| allot_one(shelf, fans, request)).collect()
+pub(super) fn allot(shelf: &mut Shelf, fans: &mut FanCounts, vouchers: &mut Vouchers, requests: &[&Request]) -> Vec<Result<Allotted, PlaceError>> {
+    requests.iter().map(|request| allot_one(shelf, fans, vouchers, request)).collect()
 }
 
-fn allot_one(shelf: &mut Shelf, fans: &mut FanCounts, request: &Request) -> Result<Allotted, PlaceError> {
+fn allot_one(shelf: &mut Shelf, fans: &mut FanCounts, vouchers: &mut Vouchers, request: &Request) -> Result<Allotted, PlaceError> {
     // The same offer on several lines is summed before anything is looked at.
     let mut wanted: Vec<(OfferId, i32)> = Vec::new();
     for wish in &request.basket {
@@ -42,12 +43,20 @@ fn allot_one(shelf: &mut Shelf, fans: &mut FanCounts, request: &Request) -> Resu
             .ok_or_else(|| PlaceError::Invalid(format!("/lines/{i}/offer_id"), "there is no such offer".to_owned()))?;
         may_order(offer, *quantity, &wanted, fans, request)?;
     }
+    let voucher = match &request.voucher {
+        Some(key) => {
+            let voucher = vouchers.get(key).ok_or(PlaceError::Voucher(NoVoucher::Unknown))?;
+            voucher.helps(request.arrived_at, wanted.iter().map(|(id, _)| *id)).map_err(PlaceError::Voucher)?;
+            Some(voucher)
+        }
+        None => None,
+    };
     let mut planned: BTreeMap<StockId, i32> = BTreeMap::new();
     let mut lines: Vec<Line> = Vec::new();
     for (id, quantity) in &wanted {
         // Present: looked at above.
         if let Some(offer) = shelf.offers.get(id) {
-            plan(shelf, offer, *quantity, request, &mut planned, &mut lines)?;
+            plan(shelf, offer, *quantity, request, voucher, &mut planned, &mut lines)?;
         }
     }
     let currency = lines.first().map(|l| l.unit.currency);
@@ -68,8 +77,12 @@ fn allot_one(shelf: &mut Shelf, fans: &mut FanCounts, request: &Request) -> Resu
             *count += quantity;
         }
     }
+    let voucher = voucher.map(|voucher| voucher.voucher_id);
+    if let Some(used) = request.voucher.as_ref().and_then(|key| vouchers.get_mut(key)) {
+        used.used += 1;
+    }
     let units = planned.into_iter().map(|(stock_id, quantity)| Taken { stock_id, quantity }).collect();
-    Ok(Allotted { lines, total, units })
+    Ok(Allotted { lines, total, units, voucher })
 }
 
 /// Window, limits and requirements of one offer of a basket.
@@ -100,7 +113,15 @@ fn may_order(offer: &Offer, quantity: i32, wanted: &[(OfferId, i32)], fans: &Fan
 }
 
 /// Spreads a quantity over the open tiers, cheapest first; one line a tier.
-fn plan(shelf: &Shelf, offer: &Offer, quantity: i32, request: &Request, planned: &mut BTreeMap<StockId, i32>, lines: &mut Vec<Line>) -> Result<(), PlaceError> {
+fn plan(
+    shelf: &Shelf,
+    offer: &Offer,
+    quantity: i32,
+    request: &Request,
+    voucher: Option<&Voucher>,
+    planned: &mut BTreeMap<StockId, i32>,
+    lines: &mut Vec<Line>,
+) -> Result<(), PlaceError> {
     let tiers = offer.open_tiers(request.arrived_at);
     if tiers.is_empty() {
         return Err(PlaceError::Over(offer.offer_id));
@@ -118,16 +139,19 @@ fn plan(shelf: &Shelf, offer: &Offer, quantity: i32, request: &Request, planned:
         if let Some(stock) = tier.stock_id {
             *planned.entry(stock).or_default() += taken;
         }
-        let total = tier.price_minor.checked_mul(i64::from(taken));
+        let discount = voucher.map_or(0, |voucher| voucher.takes_off(offer.offer_id, tier.price_minor));
+        let unit = tier.price_minor - discount;
+        let total = unit.checked_mul(i64::from(taken));
         let total = total.ok_or_else(|| PlaceError::Invalid("/lines".to_owned(), "the sum is too large".to_owned()))?;
         lines.push(Line {
             line_no: i16::try_from(lines.len() + 1).unwrap_or(i16::MAX),
             offer_id: offer.offer_id,
             tier_no: tier.tier_no,
             quantity: taken,
-            unit: Money::new(tier.price_minor, offer.currency),
+            unit: Money::new(unit, offer.currency),
+            discount: (discount > 0).then(|| Money::new(discount, offer.currency)),
             total: Money::new(total, offer.currency),
-            shares: offer.shares(tier.price_minor),
+            shares: offer.shares(unit),
         });
         rest -= taken;
         if rest == 0 {
@@ -225,13 +249,14 @@ mod tests {
             key_hash: [0; 16],
             fingerprint: [0; 16],
             basket: wishes.iter().map(|(offer_id, quantity)| Wish { offer_id: *offer_id, quantity: *quantity }).collect(),
+            voucher: None,
             expected_minor: None,
             arrived_at: now(),
         }
     }
 
     fn one(shelf: &mut Shelf, request: &Request) -> Result<Allotted, PlaceError> {
-        allot(shelf, &mut FanCounts::new(), &[request]).pop().unwrap()
+        allot(shelf, &mut FanCounts::new(), &mut Vouchers::new(), &[request]).pop().unwrap()
     }
 
     #[test]
@@ -310,7 +335,7 @@ mod tests {
                 request(&wishes)
             }).collect();
             let before = shelf.stocks.clone();
-            let answers = allot(&mut shelf, &mut FanCounts::new(), &requests.iter().collect::<Vec<_>>());
+            let answers = allot(&mut shelf, &mut FanCounts::new(), &mut Vouchers::new(), &requests.iter().collect::<Vec<_>>());
             let mut given: BTreeMap<StockId, i32> = BTreeMap::new();
             for (answer, request) in answers.iter().zip(&requests) {
                 if let Ok(allotted) = answer {

@@ -8,7 +8,7 @@ use poem_openapi::{
 };
 use serde_json::json;
 
-use super::{Buyer, CancelError, Line, Order, OrderStatus, PlaceError, Placed, Wish};
+use super::{Asking, Buyer, CancelError, Line, Order, OrderStatus, PlaceError, Placed, Wish};
 use crate::{
     accounts::{
         Scope,
@@ -21,12 +21,13 @@ use crate::{
         limit::{Client, Limited, Limits},
         problem::{
             ALREADY_PAID, CONFLICT, Changing, Created, FAN_LIMIT, KEY_MISSING, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED,
-            PAYMENT_OPEN, PAYMENTS_DOWN, PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, Usual, Wrong,
+            PAYMENT_OPEN, PAYMENTS_DOWN, PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, Usual, VOUCHER, Wrong,
         },
         tags::Chapter,
     },
     id::{FestivalId, OrderId},
     money::Money,
+    offers::NoVoucher,
     refusals,
     secrets::Purpose,
     waiting,
@@ -40,6 +41,7 @@ impl From<PlaceError> for Problem {
             PlaceError::Invalid(pointer, reason) => Self::invalid(vec![Wrong { pointer, reason }]),
             PlaceError::KeyReused => KEY_REUSED.problem(),
             PlaceError::WaitingRoom(offer, turn) => waiting::api::needs_place(offer, &turn),
+            PlaceError::Voucher(reason) => VOUCHER.because(words).with("reason", json!(reason)),
             PlaceError::PaymentsDown => Self { retry_after: Some(15), ..PAYMENTS_DOWN.problem() },
             PlaceError::PlaceUsed => PLACE_USED.problem(),
             PlaceError::SoldOut(offer, availability) => SOLD_OUT.because(words).with("offer_id", json!(offer)).with("availability", json!(availability)),
@@ -72,7 +74,7 @@ impl From<CancelError> for Problem {
 
 refusals! {
     /// What placing refuses.
-    Placing: KEY_MISSING, WAITING_ROOM, PLACE_USED, PAYMENTS_DOWN, SOLD_OUT, NOT_YET, OVER, PAUSED, FAN_LIMIT, PRICE_CHANGED, INVALID, KEY_REUSED, ORDER_LIMIT, REQUIREMENT;
+    Placing: KEY_MISSING, WAITING_ROOM, PLACE_USED, PAYMENTS_DOWN, VOUCHER, SOLD_OUT, NOT_YET, OVER, PAUSED, FAN_LIMIT, PRICE_CHANGED, INVALID, KEY_REUSED, ORDER_LIMIT, REQUIREMENT;
     /// What giving up refuses.
     Cancelling: NOT_FOUND, NOT_HELD, ALREADY_PAID, PAYMENT_OPEN, CONFLICT;
 }
@@ -93,6 +95,9 @@ pub struct NewOrder {
     /// What is asked for; offers of one festival. All or nothing.
     #[oai(validator(min_items = 1, max_items = 20))]
     pub lines: Vec<Wish>,
+    /// The code of a voucher.
+    #[oai(validator(max_length = 60))]
+    pub voucher: Option<String>,
     /// The total that the buyer saw. If it would be higher, nothing is held: 409 `price-changed`.
     pub expected_total: Option<Money>,
 }
@@ -260,10 +265,16 @@ impl OrdersApi {
     ) -> Result<Created<PlacedOrder>, Or<Placing>> {
         let key = request_key(key.as_deref())?;
         app.the::<Limits>().count(Limited::Order, &client)?;
-        let NewOrder { email, name, language, lines, expected_total } = body.0;
+        let NewOrder { email, name, language, lines, voucher, expected_total } = body.0;
         let buyer = Buyer { email, name: name.trim().to_owned(), language };
         let places: Vec<&str> = place.as_deref().unwrap_or_default().split(',').map(str::trim).collect();
-        let order = super::place(&app, buyer, key, lines, expected_total.map(|m| m.minor), &places, arrival.0.0).await?;
+        let expected_minor = expected_total.map(|m| m.minor);
+        let asking = Asking { buyer, key, basket: lines, expected_minor, voucher: voucher.as_deref(), places: &places };
+        let order = super::place(&app, asking, arrival.0.0).await;
+        if matches!(order, Err(PlaceError::Voucher(NoVoucher::Unknown))) {
+            app.the::<Limits>().count(Limited::Guess, &client)?;
+        }
+        let order = order?;
         Ok(placed(&app, order))
     }
 

@@ -76,6 +76,8 @@ async fn give_back(conn: &mut sqlx::PgConnection, festival: FestivalId, orders: 
     if ended != orders.len() as u64 {
         return Err(Trouble::Again);
     }
+    let uses = store::voucher_uses(conn, festival, orders).await?;
+    offers::return_uses(conn, festival, &uses).await?;
     let units = store::allocations(conn, festival, orders).await?;
     offers::release_held(conn, festival, &units.into_iter().map(|(_, taken)| taken).collect::<Vec<_>>()).await
 }

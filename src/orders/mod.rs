@@ -24,16 +24,16 @@ use crate::{
     batcher::Busy,
     id::{FestivalId, OfferId, OrderId},
     money::Money,
-    offers::{Availability, Share, Taken},
+    offers::{Availability, NoVoucher, Share, Taken},
     waiting::Turn,
     words::{Language, Text},
 };
 
 pub use doors::admit_waiting;
 pub use end::{CancelError, LONGEST, Swept, cancel, expire_due, extend_holds, keep_holds};
-pub use place::{Placing, Request, place, short_hash};
+pub use place::{Asking, Placing, Request, place, short_hash};
 pub use recent::{Recent, what_they_take};
-pub use store::{Held, allocations, count_payments, finish, held, lock, order, orders_of, reopen, search, unfulfillable};
+pub use store::{Held, allocations, count_payments, finish, held, lock, order, orders_of, reopen, search, unfulfillable, voucher_uses};
 
 /// How long stock is held for an order.
 pub const HOLD: TimeDelta = TimeDelta::minutes(10);
@@ -132,6 +132,7 @@ pub fn number(order: OrderId) -> String {
 
 /// One offer at one tier x quantity; price, shares and tax are frozen when it is placed.
 #[derive(Clone, Debug, PartialEq, Eq, Object, Serialize, Deserialize)]
+#[oai(skip_serializing_if_is_none)]
 pub struct Line {
     /// Its number in the order.
     pub line_no: i16,
@@ -141,8 +142,11 @@ pub struct Line {
     pub tier_no: i16,
     /// How many.
     pub quantity: i32,
-    /// The price of one.
+    /// The price of one: what is paid.
     pub unit: Money,
+    /// What a voucher took off the price of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discount: Option<Money>,
     /// The price of all.
     pub total: Money,
     /// What the price of one is made of.
@@ -206,6 +210,9 @@ pub enum PlaceError {
     /// Payment providers do not answer: nobody could pay it.
     #[error("payments do not work just now")]
     PaymentsDown,
+    /// The voucher does not help this basket.
+    #[error("the voucher is {}", .0.name())]
+    Voucher(NoVoucher),
     /// Not enough left; whether some may come back.
     #[error("not enough left")]
     SoldOut(OfferId, Availability),

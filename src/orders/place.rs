@@ -1,6 +1,6 @@
 //! Placing: a kind of batch. It starts at the stock, because it decides on it and touches no existing order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -12,7 +12,7 @@ use crate::{
     batcher::{Busy, Kind, Trouble, patiently},
     breaker::Breaker,
     festivals,
-    id::{FestivalId, OfferId, OrderId},
+    id::{FestivalId, OfferId, OrderId, VoucherId},
     offers::{self, Taken},
     sabotage, secrets,
 };
@@ -32,10 +32,29 @@ pub struct Request {
     pub fingerprint: [u8; 16],
     /// What is asked for.
     pub basket: Vec<Wish>,
+    /// The key of the voucher that is to lower its price.
+    pub voucher: Option<[u8; 16]>,
     /// The total that the buyer saw.
     pub expected_minor: Option<i64>,
     /// When it arrived at the door.
     pub arrived_at: DateTime<Utc>,
+}
+
+/// What a buyer asks for.
+#[derive(Clone, Debug)]
+pub struct Asking<'a> {
+    /// Who orders.
+    pub buyer: Buyer,
+    /// The key of the request.
+    pub key: &'a str,
+    /// What is asked for.
+    pub basket: Vec<Wish>,
+    /// The total that the buyer saw: if it would be higher, nothing is held.
+    pub expected_minor: Option<i64>,
+    /// The code of a voucher.
+    pub voucher: Option<&'a str>,
+    /// Places in waiting rooms.
+    pub places: &'a [&'a str],
 }
 
 /// Places an order and holds its stock for [`HOLD`].
@@ -45,15 +64,8 @@ pub struct Request {
 ///
 /// # Errors
 /// [`PlaceError`]; nothing is held then.
-pub async fn place(
-    app: &App,
-    buyer: Buyer,
-    key: &str,
-    basket: Vec<Wish>,
-    expected_minor: Option<i64>,
-    places: &[&str],
-    arrived_at: DateTime<Utc>,
-) -> Result<Placed, PlaceError> {
+pub async fn place(app: &App, asking: Asking<'_>, arrived_at: DateTime<Utc>) -> Result<Placed, PlaceError> {
+    let Asking { buyer, key, basket, expected_minor, voucher, places } = asking;
     let festival = festival_of(&basket)?;
     if basket.len() > LINES {
         return Err(PlaceError::Invalid("/lines".to_owned(), format!("at most {LINES} lines")));
@@ -70,7 +82,11 @@ pub async fn place(
     // While a waiting room is on, its visitor is the key of the order: a place brings one order, whoever asks how often.
     let visitor = doors::visitor(app, &basket, places, arrived_at)?;
     let email_key = email_key(&buyer.email);
-    let asked = serde_json::to_vec(&(&email_key, &buyer.name, &basket, expected_minor)).unwrap_or_default();
+    let voucher = voucher.filter(|code| !code.trim().is_empty()).map(|code| offers::voucher_key(&app.secrets, festival, code));
+    let asked = match &voucher {
+        None => serde_json::to_vec(&(&email_key, &buyer.name, &basket, expected_minor)).unwrap_or_default(),
+        Some(voucher) => serde_json::to_vec(&(&email_key, &buyer.name, &basket, expected_minor, voucher)).unwrap_or_default(),
+    };
     let request = Request {
         order_id: OrderId::fresh(festival, arrived_at),
         key_hash: match &visitor {
@@ -81,6 +97,7 @@ pub async fn place(
         email_key,
         buyer,
         basket,
+        voucher,
         expected_minor,
         arrived_at,
     };
@@ -135,6 +152,11 @@ impl Kind for Placing {
         let mut wanted: Vec<OfferId> = batch.iter().flat_map(|r| r.basket.iter().map(|w| w.offer_id)).collect();
         wanted.sort_unstable();
         wanted.dedup();
+        let mut codes: Vec<[u8; 16]> = batch.iter().filter_map(|r| r.voucher).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        // The one order of locks: vouchers before stock.
+        let mut vouchers = offers::lock_vouchers(conn, festival, &codes).await?;
         let mut shelf = offers::shelf(conn, festival, &wanted).await?;
         let keys: Vec<[u8; 16]> = firsts.keys().copied().collect();
         let existing = store::by_keys(conn, festival, &keys).await?;
@@ -150,13 +172,17 @@ impl Kind for Placing {
             store::fan_counts(conn, festival, &addresses, &limited).await?
         };
         sabotage::pause().await;
-        let decided = allot(&mut shelf, &mut fans, &fresh);
+        let decided = allot(&mut shelf, &mut fans, &mut vouchers, &fresh);
+        let mut uses: BTreeMap<VoucherId, i32> = BTreeMap::new();
         let mut rows: Vec<store::NewOrder<'_>> = Vec::with_capacity(fresh.len());
         let mut units: Vec<Taken> = Vec::new();
         let mut answers: HashMap<[u8; 16], Result<Placed, PlaceError>> = HashMap::with_capacity(batch.len());
         for (request, outcome) in fresh.iter().zip(decided) {
             let outcome = outcome.map(|allotted| {
                 units.extend(&allotted.units);
+                if let Some(voucher) = allotted.voucher {
+                    *uses.entry(voucher).or_default() += 1;
+                }
                 let held_until = request.arrived_at + HOLD;
                 let placed = Placed {
                     order_id: request.order_id,
@@ -166,7 +192,14 @@ impl Kind for Placing {
                     link_generation: 0,
                     units: allotted.units.clone(),
                 };
-                rows.push(store::NewOrder { request, lines: allotted.lines, total: allotted.total, units: allotted.units, held_until });
+                rows.push(store::NewOrder {
+                    request,
+                    lines: allotted.lines,
+                    total: allotted.total,
+                    units: allotted.units,
+                    voucher: allotted.voucher,
+                    held_until,
+                });
                 placed
             });
             answers.insert(request.key_hash, outcome);
@@ -178,6 +211,7 @@ impl Kind for Placing {
                 // Another server took one of the keys between our look and our insert.
                 return Err(Trouble::Again);
             }
+            offers::use_vouchers(conn, festival, &uses).await?;
             offers::take(conn, festival, &units).await?;
         }
         for (key, found) in existing {

@@ -1,6 +1,6 @@
 //! The rows of orders, lines and allocations.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgConnection, PgPool, types::Json};
@@ -8,7 +8,7 @@ use sqlx::{FromRow, PgConnection, PgPool, types::Json};
 use super::{Line, Order, OrderStatus, Placed, Request, allot::FanCounts};
 use crate::{
     app::App,
-    id::{FestivalId, OfferId, OrderId, StockId},
+    id::{FestivalId, OfferId, OrderId, StockId, VoucherId},
     money::{Currency, Money},
     offers::{Share, Taken},
     secrets::Purpose,
@@ -21,6 +21,7 @@ pub(super) struct NewOrder<'a> {
     pub(super) lines: Vec<Line>,
     pub(super) total: Money,
     pub(super) units: Vec<Taken>,
+    pub(super) voucher: Option<VoucherId>,
     pub(super) held_until: DateTime<Utc>,
 }
 
@@ -28,10 +29,10 @@ pub(super) struct NewOrder<'a> {
 pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, rows: &[NewOrder<'_>]) -> Result<u64, sqlx::Error> {
     let done = sqlx::query(
         "insert into orders (festival_id, order_id, status, email, email_key, buyer_name, language, currency, total_minor, key_hash, fingerprint, \
-                             link_generation, payment_count, placed_at, held_until) \
-         select $1, o.order_id, 'held', o.email, o.email_key, o.buyer_name, o.language, $2, o.total_minor, o.key_hash, o.fingerprint, 0, 0, o.placed_at, o.held_until \
-         from unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bytea[], $10::bytea[], $11::timestamptz[], $12::timestamptz[]) \
-              as o (order_id, email, email_key, buyer_name, language, total_minor, key_hash, fingerprint, placed_at, held_until) \
+                             link_generation, payment_count, placed_at, held_until, voucher_id) \
+         select $1, o.order_id, 'held', o.email, o.email_key, o.buyer_name, o.language, $2, o.total_minor, o.key_hash, o.fingerprint, 0, 0, o.placed_at, o.held_until, o.voucher_id \
+         from unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bytea[], $10::bytea[], $11::timestamptz[], $12::timestamptz[], $13::uuid[]) \
+              as o (order_id, email, email_key, buyer_name, language, total_minor, key_hash, fingerprint, placed_at, held_until, voucher_id) \
          on conflict do nothing",
     )
     .bind(festival)
@@ -46,6 +47,7 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, rows: 
     .bind(rows.iter().map(|r| r.request.fingerprint.as_slice()).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.request.arrived_at).collect::<Vec<_>>())
     .bind(rows.iter().map(|r| r.held_until).collect::<Vec<_>>())
+    .bind(rows.iter().map(|r| r.voucher).collect::<Vec<_>>())
     .execute(&mut *conn)
     .await?;
     if done.rows_affected() != rows.len() as u64 {
@@ -53,8 +55,8 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, rows: 
     }
     let lines: Vec<(OrderId, &Line)> = rows.iter().flat_map(|r| r.lines.iter().map(|l| (r.request.order_id, l))).collect();
     sqlx::query(
-        "insert into lines (festival_id, order_id, line_no, offer_id, tier_no, quantity, unit_minor, shares) \
-         select $1, l.* from unnest($2::uuid[], $3::smallint[], $4::uuid[], $5::smallint[], $6::integer[], $7::bigint[], $8::jsonb[]) as l",
+        "insert into lines (festival_id, order_id, line_no, offer_id, tier_no, quantity, unit_minor, shares, discount_minor) \
+         select $1, l.* from unnest($2::uuid[], $3::smallint[], $4::uuid[], $5::smallint[], $6::integer[], $7::bigint[], $8::jsonb[], $9::bigint[]) as l",
     )
     .bind(festival)
     .bind(lines.iter().map(|(o, _)| *o).collect::<Vec<_>>())
@@ -64,6 +66,7 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, rows: 
     .bind(lines.iter().map(|(_, l)| l.quantity).collect::<Vec<_>>())
     .bind(lines.iter().map(|(_, l)| l.unit.minor).collect::<Vec<_>>())
     .bind(lines.iter().map(|(_, l)| Json(&l.shares)).collect::<Vec<_>>())
+    .bind(lines.iter().map(|(_, l)| l.discount.map_or(0, |d| d.minor)).collect::<Vec<_>>())
     .execute(&mut *conn)
     .await?;
     let units: Vec<(OrderId, &Taken)> = rows.iter().flat_map(|r| r.units.iter().map(|u| (r.request.order_id, u))).collect();
@@ -227,12 +230,13 @@ struct LineRow {
     unit_minor: i64,
     currency: Currency,
     shares: Json<Vec<Share>>,
+    discount_minor: i64,
 }
 
 /// The lines of orders, in their order.
 pub(super) async fn lines(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<Vec<(OrderId, Line)>, sqlx::Error> {
     let rows: Vec<LineRow> = sqlx::query_as(
-        "select l.order_id, l.line_no, l.offer_id, l.tier_no, l.quantity, l.unit_minor, o.currency, l.shares \
+        "select l.order_id, l.line_no, l.offer_id, l.tier_no, l.quantity, l.unit_minor, o.currency, l.shares, l.discount_minor \
          from lines l join orders o on o.festival_id = l.festival_id and o.order_id = l.order_id \
          where l.festival_id = $1 and l.order_id = any($2) order by l.order_id, l.line_no",
     )
@@ -249,6 +253,7 @@ pub(super) async fn lines(conn: &mut PgConnection, festival: FestivalId, orders:
                 tier_no: r.tier_no,
                 quantity: r.quantity,
                 unit: Money::new(r.unit_minor, r.currency),
+                discount: (r.discount_minor > 0).then(|| Money::new(r.discount_minor, r.currency)),
                 total: Money::new(r.unit_minor * i64::from(r.quantity), r.currency),
                 shares: r.shares.0,
             };
@@ -269,6 +274,23 @@ pub async fn allocations(conn: &mut PgConnection, festival: FestivalId, orders: 
             .fetch_all(conn)
             .await?;
     Ok(rows.into_iter().map(|(order, stock_id, quantity)| (order, Taken { stock_id, quantity })).collect())
+}
+
+/// How often orders use vouchers.
+///
+/// # Errors
+/// What the database said.
+pub async fn voucher_uses(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<BTreeMap<VoucherId, i32>, sqlx::Error> {
+    let used: Vec<VoucherId> = sqlx::query_scalar("select voucher_id from orders where festival_id = $1 and order_id = any($2) and voucher_id is not null")
+        .bind(festival)
+        .bind(orders)
+        .fetch_all(conn)
+        .await?;
+    let mut uses = BTreeMap::new();
+    for voucher in used {
+        *uses.entry(voucher).or_default() += 1;
+    }
+    Ok(uses)
 }
 
 /// Counts a payment of each of some locked orders that stay held.

@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 use super::{ATTEMPTS, Attempt, Outcome, PayError, Payment, PaymentStatus, Way, store};
 use crate::{
     app::App,
     batcher::{Busy, Kind, Trouble},
+    books::{self, Account, Journal, JournalKind},
     festivals,
     id::{FestivalId, OrderId, PaymentId},
     library::{self, Entitle},
     mail::{self, Draft, Lane},
+    money::Money,
     offers::{self, Issuable, Taken},
     orders::{self, Held, Line, OrderStatus},
     tickets::{self, Issue, TicketKind},
@@ -77,13 +80,16 @@ impl Kind for Completing {
             })
             .collect();
         let now = app.clock.now();
-        store::insert(conn, festival, &desk.new).await?;
+        let journal = books::fresh(festival, now);
+        store::insert(conn, festival, &desk.new, journal).await?;
         let created: Vec<OrderId> = desk.new.iter().filter(|p| p.status.is_open()).map(|p| p.order_id).collect();
         if !created.is_empty() {
             orders::count_payments(conn, festival, &created).await?;
         }
-        store::settle(conn, festival, &desk.settled).await?;
-        fulfil(app, conn, festival, &desk.paid.iter().filter_map(|id| desk.orders.get(id)).collect::<Vec<_>>(), now).await?;
+        store::settle(conn, festival, &desk.settled, journal).await?;
+        let captured: Vec<&Payment> = desk.new.iter().chain(&desk.settled).filter(|p| p.status == PaymentStatus::Captured).collect();
+        let paid: Vec<&Held> = desk.paid.iter().filter_map(|id| desk.orders.get(id)).collect();
+        fulfil(app, conn, festival, &paid, &captured, journal, now).await?;
         Ok(answers)
     }
 }
@@ -156,7 +162,15 @@ impl Desk {
 }
 
 /// Fulfils orders that are paid in full: everything that follows from it is written here, one statement a table.
-async fn fulfil(app: &App, conn: &mut PgConnection, festival: FestivalId, paid: &[&Held], now: DateTime<Utc>) -> Result<(), Trouble> {
+async fn fulfil(
+    app: &App,
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    paid: &[&Held],
+    captured: &[&Payment],
+    journal: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), Trouble> {
     if paid.is_empty() {
         return Ok(());
     }
@@ -187,9 +201,26 @@ async fn fulfil(app: &App, conn: &mut PgConnection, festival: FestivalId, paid: 
     // The emails of a rehearsal are written like all others and never due.
     let due_at = if festivals::facts(app, festival).await?.rehearsal { mail::NEVER } else { now };
     mail::queue(conn, festival, &letters, now, due_at).await?;
+    books::record(conn, festival, journal, JournalKind::Sale, &booked(captured, &lines), now).await?;
     webhooks::record(conn, festival, "order.paid", &ids.iter().map(|id| id.0).collect::<Vec<_>>(), now).await?;
     offers::move_to_sold(conn, festival, &units).await?;
     tickets::issue(conn, festival, &issues, stamp, now).await
+}
+
+/// What a batch of sales is in the books: what the providers have, and whose it is; pure.
+fn booked(captured: &[&Payment], lines: &[(OrderId, Line)]) -> Journal {
+    let mut journal = Journal::default();
+    for payment in captured {
+        journal.debit(Account::Clearing(payment.provider.clone()), payment.amount);
+    }
+    for (_, line) in lines {
+        for share in &line.shares {
+            let times = |minor: i64| Money::new(minor * i64::from(line.quantity), line.unit.currency);
+            journal.credit(Account::Tax(share.tax_ppm), times(share.tax_minor));
+            journal.credit(share.release_id.map_or(Account::Promoter, Account::Rights), times(share.minor - share.tax_minor));
+        }
+    }
+    journal
 }
 
 /// What lines bring: tickets and entitlements; pure.
@@ -234,6 +265,21 @@ pub(super) async fn late(app: &App, payment: PaymentId) -> Result<(), Busy> {
     }
 }
 
+/// Takes what an ended order had once more: the use of its voucher and its stock, both or nothing.
+async fn take_again(conn: &mut PgConnection, festival: FestivalId, order: OrderId, units: &[Taken]) -> Result<bool, Trouble> {
+    let uses = orders::voucher_uses(conn, festival, &[order]).await?;
+    for voucher in uses.keys() {
+        if !offers::use_if_free(conn, festival, *voucher).await? {
+            return Ok(false);
+        }
+    }
+    let free = offers::take_if_free(conn, festival, units).await?;
+    if !free {
+        offers::return_uses(conn, festival, &uses).await?;
+    }
+    Ok(free)
+}
+
 async fn try_late(app: &App, id: PaymentId) -> Result<(), Trouble> {
     let (festival, now) = (id.festival(), app.clock.now());
     let mut tx = app.pools.complete.begin().await?;
@@ -243,20 +289,25 @@ async fn try_late(app: &App, id: PaymentId) -> Result<(), Trouble> {
     let Some(payment) = payments.iter_mut().find(|p| p.payment_id == id).filter(|p| p.status != PaymentStatus::Captured) else { return Ok(()) };
     payment.status = PaymentStatus::Captured;
     payment.ended_at = Some(now);
-    store::settle(&mut tx, festival, std::slice::from_ref(payment)).await?;
+    let journal = books::fresh(festival, now);
+    store::settle(&mut tx, festival, std::slice::from_ref(payment), journal).await?;
     let payment = payment.clone();
     let ended = matches!(order.status, OrderStatus::Expired | OrderStatus::Cancelled);
     let units: Vec<Taken> = orders::allocations(&mut tx, festival, &[order_id]).await?.into_iter().map(|(_, taken)| taken).collect();
     if order.status == OrderStatus::Held {
-        fulfil(app, &mut tx, festival, &[&order], now).await?;
-    } else if ended && offers::take_if_free(&mut tx, festival, &units).await? {
+        fulfil(app, &mut tx, festival, &[&order], &[&payment], journal, now).await?;
+    } else if ended && take_again(&mut tx, festival, order_id, &units).await? {
         orders::reopen(&mut tx, festival, order_id).await?;
-        fulfil(app, &mut tx, festival, &[&order], now).await?;
+        fulfil(app, &mut tx, festival, &[&order], &[&payment], journal, now).await?;
     } else {
         // Nothing left, or the order was paid by another payment: the money goes back, and the buyer hears of it.
         if ended {
             orders::unfulfillable(&mut tx, festival, order_id).await?;
         }
+        let mut owed = Journal::default();
+        owed.debit(Account::Clearing(payment.provider.clone()), payment.amount);
+        owed.credit(Account::Owed, payment.amount);
+        books::record(&mut tx, festival, journal, JournalKind::Late, &owed, now).await?;
         store::request_refund(&mut tx, festival, &payment, "late_money", now).await?;
         let letter = Draft { thing: id.0, kind: "money_back", lane: Lane::Change, language: order.language, recipient: order.email.clone() };
         mail::queue(&mut tx, festival, &[letter], now, now).await?;

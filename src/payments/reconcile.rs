@@ -3,7 +3,10 @@
 use chrono::TimeDelta;
 
 use super::{Outcome, Providers, decided, store};
-use crate::app::App;
+use crate::{
+    app::App,
+    books::{self, Account, Journal, JournalKind},
+};
 
 /// How long a notification may take before the provider is asked.
 const PATIENCE: TimeDelta = TimeDelta::seconds(45);
@@ -56,7 +59,7 @@ pub async fn refund_due(app: &App) -> Result<usize, sqlx::Error> {
     for refund in store::open_refunds(&app.pools.work, BATCH).await? {
         let Some(provider) = app.the::<Providers>().find(&refund.provider) else { continue };
         match provider.refund(app, refund.payment_id, refund.amount).await {
-            Ok(()) => match store::refunded(&app.pools.work, &refund, app.clock.now()).await {
+            Ok(()) => match note(app, &refund).await {
                 Ok(()) => done += 1,
                 Err(error) => tracing::warn!(%error, payment = %refund.payment_id, "a refund could not be noted; it is asked for again"),
             },
@@ -64,4 +67,18 @@ pub async fn refund_due(app: &App) -> Result<usize, sqlx::Error> {
         }
     }
     Ok(done)
+}
+
+/// Notes a refund that its provider took, in its row and in the books, once.
+async fn note(app: &App, refund: &store::OpenRefund) -> Result<(), sqlx::Error> {
+    let (festival, now) = (refund.festival_id, app.clock.now());
+    let id = books::fresh(festival, now);
+    let mut tx = app.pools.work.begin().await?;
+    if store::refunded(&mut tx, refund, id, now).await? {
+        let mut journal = Journal::default();
+        journal.debit(Account::Owed, refund.amount);
+        journal.credit(Account::Clearing(refund.provider.clone()), refund.amount);
+        books::record(&mut tx, festival, id, JournalKind::Refund, &journal, now).await?;
+    }
+    tx.commit().await
 }

@@ -36,13 +36,15 @@ pub(super) async fn of_orders(conn: &mut PgConnection, festival: FestivalId, ord
     Ok(by)
 }
 
-pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, payments: &[Payment]) -> Result<(), sqlx::Error> {
+/// Writes new payments; those that are captured name their journal.
+pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, payments: &[Payment], journal: Uuid) -> Result<(), sqlx::Error> {
     if payments.is_empty() {
         return Ok(());
     }
     sqlx::query(
-        "insert into payments (festival_id, payment_id, order_id, provider, status, currency, amount_minor, key_hash, created_at, decide_by, ended_at) \
-         select $1, p.* from unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bytea[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[]) as p",
+        "insert into payments (festival_id, payment_id, order_id, provider, status, currency, amount_minor, key_hash, created_at, decide_by, ended_at, journal_id) \
+         select $1, p.*, case when p.status = 'captured' then $12::uuid end from unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bytea[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[]) \
+              as p (payment_id, order_id, provider, status, currency, amount_minor, key_hash, created_at, decide_by, ended_at)",
     )
     .bind(festival)
     .bind(payments.iter().map(|p| p.payment_id).collect::<Vec<_>>())
@@ -55,17 +57,19 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, paymen
     .bind(payments.iter().map(|p| p.created_at).collect::<Vec<_>>())
     .bind(payments.iter().map(|p| p.decide_by).collect::<Vec<_>>())
     .bind(payments.iter().map(|p| p.ended_at).collect::<Vec<_>>())
+    .bind(journal)
     .execute(conn)
     .await?;
     Ok(())
 }
 
-pub(super) async fn settle(conn: &mut PgConnection, festival: FestivalId, payments: &[Payment]) -> Result<(), sqlx::Error> {
+/// Writes what became of payments; those that are captured name their journal.
+pub(super) async fn settle(conn: &mut PgConnection, festival: FestivalId, payments: &[Payment], journal: Uuid) -> Result<(), sqlx::Error> {
     if payments.is_empty() {
         return Ok(());
     }
     sqlx::query(
-        "update payments p set status = u.status, reason = u.reason, ended_at = u.ended_at \
+        "update payments p set status = u.status, reason = u.reason, ended_at = u.ended_at, journal_id = case when u.status = 'captured' then $6::uuid end \
          from unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[]) as u (payment_id, status, reason, ended_at) \
          where p.festival_id = $1 and p.payment_id = u.payment_id",
     )
@@ -74,6 +78,7 @@ pub(super) async fn settle(conn: &mut PgConnection, festival: FestivalId, paymen
     .bind(payments.iter().map(|p| if p.status == PaymentStatus::Captured { "captured" } else { "failed" }).collect::<Vec<_>>())
     .bind(payments.iter().map(|p| p.reason.as_deref()).collect::<Vec<_>>())
     .bind(payments.iter().map(|p| p.ended_at).collect::<Vec<_>>())
+    .bind(journal)
     .execute(conn)
     .await?;
     Ok(())
@@ -209,14 +214,18 @@ pub(super) async fn open_refunds(pool: &PgPool, most: i64) -> Result<Vec<OpenRef
     .await
 }
 
-pub(super) async fn refunded(pool: &PgPool, refund: &OpenRefund, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query("update refunds set status = 'done', ended_at = $3 where festival_id = $1 and refund_id = $2 and status in ('requested', 'submitted')")
-        .bind(refund.festival_id)
-        .bind(refund.refund_id)
-        .bind(now)
-        .execute(pool)
-        .await?;
-    Ok(())
+/// Marks a refund as done, with its journal; whether it was open.
+pub(super) async fn refunded(conn: &mut PgConnection, refund: &OpenRefund, journal: Uuid, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "update refunds set status = 'done', ended_at = $3, journal_id = $4 where festival_id = $1 and refund_id = $2 and status in ('requested', 'submitted')",
+    )
+    .bind(refund.festival_id)
+    .bind(refund.refund_id)
+    .bind(now)
+    .bind(journal)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 // - the books of the simulated bank -

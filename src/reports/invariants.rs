@@ -100,6 +100,31 @@ pub static INVARIANTS: &[Invariant] = &[
                 and o.payment_count <> (select count(*) from payments p where p.festival_id = o.festival_id and p.order_id = o.order_id)",
     },
     Invariant {
+        name: "vouchers-equal-uses",
+        claim: "a voucher was used as often as held and paid orders use it",
+        query: "select count(*) from vouchers v where $1::timestamptz is not null and v.used <> ( \
+                    select count(*) from orders o where o.festival_id = v.festival_id and o.voucher_id = v.voucher_id and o.status in ('held', 'part_paid', 'paid', 'partly_refunded'))",
+    },
+    Invariant {
+        name: "journals-balance",
+        claim: "the entries of a journal add up to zero in each currency",
+        query: "select count(*) from (select 1 from journal_entries where $1::timestamptz is not null group by festival_id, journal_id, currency having sum(minor) <> 0) j",
+    },
+    Invariant {
+        name: "captures-are-booked",
+        claim: "what a journal says the providers have is what was captured with it, or went back; nothing is captured or goes back without one",
+        query: "select (select count(*) from payments p where $1::timestamptz is not null and p.status = 'captured' and p.amount_minor > 0 \
+                        and not exists (select from journals j where j.festival_id = p.festival_id and j.journal_id = p.journal_id)) \
+                     + (select count(*) from refunds r where r.status = 'done' \
+                        and not exists (select from journals j where j.festival_id = r.festival_id and j.journal_id = r.journal_id)) \
+                     + (select count(*) from ( \
+                            select festival_id, journal_id, currency, sum(minor) as minor from ( \
+                                select festival_id, journal_id, currency, minor from journal_entries where account like 'clearing:%' \
+                                union all select festival_id, journal_id, currency, -amount_minor from payments where status = 'captured' and journal_id is not null \
+                                union all select festival_id, journal_id, currency, amount_minor from refunds where status = 'done' and journal_id is not null) m \
+                            group by festival_id, journal_id, currency having sum(minor) <> 0) d)",
+    },
+    Invariant {
         name: "one-confirmation",
         claim: "a paid order has exactly one confirmation, any other order none",
         query: "select count(*) from orders o cross join lateral ( \

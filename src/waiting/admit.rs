@@ -42,7 +42,7 @@ pub(super) struct Scene<'a> {
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts of people are far below 2^52")]
 pub(super) fn admit(scene: &Scene<'_>) -> Step {
     let beginning = Step {
-        at: scene.opens_at,
+        at: scene.now - TimeDelta::seconds(1),
         gathered: scene.gathered,
         drawn: if scene.gathered == 0 { 1.0 } else { 0.0 },
         joined_before: scene.opens_at,

@@ -50,6 +50,7 @@ const TABLE: &[(&str, May)] = &[
     ("change_festival", Of(FestivalsWrite)),
     ("change_offer", Of(OffersWrite)),
     ("change_tier", Of(OffersWrite)),
+    ("change_voucher", Of(OffersWrite)),
     ("claim_ticket", May::Fan),
     ("complete_upload", Music(ReleasesWrite)),
     ("create_act", Of(LineupWrite)),
@@ -67,6 +68,7 @@ const TABLE: &[(&str, May)] = &[
     ("create_stage", Of(FestivalsWrite)),
     ("create_stock", Of(OffersWrite)),
     ("create_upload", Self_(ReleasesWrite)),
+    ("create_voucher", Of(OffersWrite)),
     ("create_zone", Of(FestivalsWrite)),
     ("delay_opening", Of(OffersWrite)),
     ("extend_holds", Of(OffersWrite)),
@@ -96,6 +98,7 @@ const TABLE: &[(&str, May)] = &[
     ("list_stages", Public),
     ("list_stocks", Of(OrdersRead)),
     ("list_tickets", Of(OrdersRead)),
+    ("list_vouchers", Of(OffersWrite)),
     ("list_zones", Public),
     ("notify_payment", Anyone),
     ("open_waiting_room", Of(OffersWrite)),
@@ -196,6 +199,7 @@ struct World {
     /// An offer with a waiting room that is on, and a place in it.
     waited: String,
     place: String,
+    voucher: String,
     upload: String,
     release: String,
     device: String,
@@ -260,6 +264,9 @@ impl World {
         promoter.send("PUT", &format!("/v1/offers/{waited}/waiting-room"), &room).await.expect(200);
         let place = text(&house.anybody().post(&format!("/v1/offers/{waited}/places"), &json!({})).await.expect(201), "place");
 
+        let voucher = promoter.make(&festival.path("/vouchers"), json!({ "code": "FERRY20", "terms": {}, "percent_off": 20 })).await;
+        let voucher = text(&voucher, "voucher_id");
+
         let mut conn = house.database().await;
         let now = house.app.clock.now();
         let owner: PromoterId = sqlx::query_scalar("select promoter_id from festivals where festival_id = $1")
@@ -298,6 +305,7 @@ impl World {
             payment,
             waited,
             place,
+            voucher,
             other,
             revoked,
             expired,
@@ -338,6 +346,7 @@ impl World {
             ("{order_id}", real(&self.fan.order)),
             ("{ticket_id}", real(&self.ticket)),
             ("{stock_id}", real(&self.stock)),
+            ("{voucher_id}", real(&self.voucher)),
             ("{upload_id}", real(&self.upload)),
             ("{release_id}", real(&self.release)),
             ("{provider}", "simulated".to_owned()),
@@ -402,6 +411,8 @@ impl World {
             "create_stage" => Some(json!({ "name": { "en": "Crane" } })),
             "create_stock" => Some(json!({ "name": "beds", "capacity": 10 })),
             "create_upload" => Some(json!({ "purpose": "audio", "bytes": 10 })),
+            "create_voucher" => Some(json!({ "code": fresh, "terms": {}, "percent_off": 5 })),
+            "change_voucher" => Some(json!({ "max_uses": 3 })),
             "create_zone" => Some(json!({ "name": { "en": "Dock" } })),
             "import_lineup" => Some(json!([{ "act": "Hull", "stage": "Crane", "start": "2026-06-19T22:15:00", "end": "2026-06-19T23:00:00" }])),
             "pay_order" => Some(json!({ "way": "simulated_instant" })),

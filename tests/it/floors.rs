@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// The rooms in their order: each may use only rooms above it.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "audit",
     "mail",
     "webhooks",
@@ -19,6 +19,7 @@ const ROOMS: [&str; 16] = [
     "orders",
     "tickets",
     "library",
+    "books",
     "payments",
     "entry",
     "reports",

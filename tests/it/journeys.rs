@@ -171,7 +171,8 @@ async fn money_that_comes_late_finds_its_stock_or_goes_back() {
             let raise = json!({ "capacity": 2 });
             let offers = festival.promoter.get(&festival.path("/offers")).await.expect(200);
             let stock = offers["items"][0]["stock_id"].as_str().unwrap().to_owned();
-            festival.promoter.send("PUT", &format!("/v1/stocks/{stock}"), &raise).await.expect(200);
+            let raised = festival.promoter.request("PUT", &format!("/v1/stocks/{stock}")).header("confirm", "2").json(&raise);
+            crate::actors::answer(raised).await.expect(200);
         }
     }
     house.close().await;

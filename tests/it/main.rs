@@ -27,4 +27,5 @@ mod schema;
 mod secrecy;
 mod servers;
 mod statements;
+mod vouchers;
 mod waiting;

@@ -17,8 +17,8 @@ use crate::{
         problem::{MALFORMED, Problem},
     },
     id::OfferId,
-    offers::Availability,
-    orders::{self, Buyer, PlaceError, Wish, api::order_url},
+    offers::{Availability, NoVoucher},
+    orders::{self, Asking, Buyer, PlaceError, Wish, api::order_url},
     secrets,
     web::{
         layout::{Notice, PageResult, Reader, Shell, notice, see_other},
@@ -74,13 +74,20 @@ pub async fn place(
     let buyer =
         Buyer { email: field(&fields, "email").trim().to_owned(), name: field(&fields, "name").trim().chars().take(120).collect(), language: reader.language };
     // A browser that keeps no cookie gets no key: its second tap is another order.
-    let key = basket_key(&kept_basket(request)?.unwrap_or_else(fresh_basket), &wishes);
+    let key = basket_key(&kept_basket(request)?.unwrap_or_else(fresh_basket), &wishes, field(&fields, "voucher"));
     let mut places = Vec::new();
     for wish in &wishes {
         places.extend(kept_place(request, wish.offer_id)?.map(|place| place.text(&app.secrets)));
     }
     let places: Vec<&str> = places.iter().map(String::as_str).collect();
-    match orders::place(&app, buyer, &key, wishes, Some(expected), &places, arrival.0.0).await {
+    let voucher = Some(field(&fields, "voucher")).filter(|code| code.len() <= 60);
+    // With a voucher the total is lower than the page says: what is expected is the price without it, at most.
+    let asking = Asking { buyer, key: &key, basket: wishes, expected_minor: Some(expected), voucher, places: &places };
+    let outcome = orders::place(&app, asking, arrival.0.0).await;
+    if matches!(outcome, Err(PlaceError::Voucher(NoVoucher::Unknown))) {
+        app.the::<Limits>().count(Limited::Guess, &client)?;
+    }
+    match outcome {
         Ok(placed) => {
             let mut response = see_other(&order_url(&app, placed.order_id, placed.link_generation));
             keep_basket(&app, &mut response);
@@ -116,9 +123,9 @@ fn fresh_basket() -> String {
 }
 
 /// The key of an order from a page: what this browser keeps, and what is in the basket.
-fn basket_key(basket: &str, wishes: &[Wish]) -> String {
+fn basket_key(basket: &str, wishes: &[Wish], voucher: &str) -> String {
     let wished = wishes.iter().map(|wish| format!("{}x{}", wish.offer_id, wish.quantity)).collect::<Vec<_>>().join(" ");
-    HEXLOWER.encode(&orders::short_hash(&[basket.as_bytes(), wished.as_bytes()]))
+    HEXLOWER.encode(&orders::short_hash(&[basket.as_bytes(), wished.as_bytes(), voucher.as_bytes()]))
 }
 
 /// The page of a refusal.
@@ -140,6 +147,7 @@ fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError) -
         PlaceError::Invalid(_, reason) => ("empty", reason.clone()),
         PlaceError::KeyReused => ("key-reused", String::new()),
         PlaceError::WaitingRoom(..) => ("waiting-room", String::new()),
+        PlaceError::Voucher(reason) => ("voucher", reader.t(&format!("reason-voucher-{}", reason.name())).into_owned()),
         PlaceError::PaymentsDown => ("payments-down", String::new()),
         PlaceError::PlaceUsed => ("place-used", String::new()),
         PlaceError::Busy(_) => ("busy", String::new()),

@@ -390,6 +390,7 @@ fn form(reader: &Reader, content: &Content) -> Markup {
                     header class="head" { h2 { (reader.t("where-to")) } p { (reader.t("where-to-lead")) } }
                     div class="field" { label for="email" { (reader.t("your-email")) } input id="email" name="email" type="email" autocomplete="email" required maxlength="254"; small { (reader.t("no-password")) } }
                     div class="field" { label for="name" { (reader.t("your-name")) } input id="name" name="name" autocomplete="name" maxlength="120"; small { (reader.t("your-name-lead")) } }
+                    div class="field" { label for="voucher" { (reader.t("your-voucher")) } input id="voucher" name="voucher" autocomplete="off" autocapitalize="characters" maxlength="60"; small { (reader.t("your-voucher-lead")) } }
                 }
                 div class="basket" {
                     p { b data-sum="" data-sign=(f.currency.sign()) data-exponent=(f.currency.exponent()) { (Money::new(0, f.currency).print()) } br; small { (reader.t("nothing-charged")) } }

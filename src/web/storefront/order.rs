@@ -87,6 +87,7 @@ fn basket(reader: &Reader, opened: &Opened) -> Markup {
                     span {
                         b { @if let Some(offer) = offer { (text(&offer.name, reader.language)) } }
                         @if let Some(tier) = offer.filter(|o| o.tiers.len() > 1).and_then(|o| o.tiers.iter().find(|t| t.tier_no == line.tier_no)) { small { (text(&tier.name, reader.language)) } }
+                        @if let Some(discount) = line.discount { small { (reader.f("discount", [("amount", discount.print())])) } }
                         @if line.quantity > 1 { small { (reader.f("each", [("price", line.unit.print())])) } }
                     }
                     span { (line.total.print()) }

@@ -26,6 +26,8 @@ create table waiting_steps (
     festival_id integer not null,
     offer_id uuid not null,
     at timestamptz not null,
+    -- The opening that it belongs to: when the opening moves, everybody who came before it is drawn again.
+    draws_at timestamptz not null,
     gathered bigint not null,
     drawn double precision not null constraint waiting_steps_share check (drawn between 0 and 1),
     joined_before timestamptz not null,
@@ -33,6 +35,7 @@ create table waiting_steps (
     placed bigint not null,
     waiting bigint not null,
     per_second double precision not null,
+    free bigint,
     availability text not null,
     constraint waiting_steps_pkey primary key (festival_id, offer_id, at),
     constraint waiting_steps_room foreign key (festival_id, offer_id) references waiting_rooms

@@ -115,7 +115,30 @@ pub struct Lanes<K: Kind> {
 /// The lane of a festival: its queue, and the longest that a request waited for its answer since somebody asked, in milliseconds.
 struct Lane<K: Kind> {
     queue: mpsc::Sender<Waiting<K>>,
-    longest: Arc<AtomicU64>,
+    longest: Arc<Waits>,
+}
+
+/// How long requests of a lane wait: the longest that was answered since somebody asked, in milliseconds, and since when the oldest of the
+/// batch in flight waits.
+#[derive(Default)]
+struct Waits {
+    longest: AtomicU64,
+    in_flight: Mutex<Option<Instant>>,
+}
+
+impl Waits {
+    fn note(&self, waited: Duration) {
+        self.longest.fetch_max(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn fly(&self, since: Option<Instant>) {
+        *self.in_flight.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn take(&self) -> Duration {
+        let in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).map_or(Duration::ZERO, |since| since.elapsed());
+        Duration::from_millis(self.longest.swap(0, Ordering::Relaxed)).max(in_flight)
+    }
 }
 
 impl<K: Kind> Default for Lanes<K> {
@@ -158,12 +181,12 @@ impl<K: Kind> Lanes<K> {
     #[must_use]
     pub fn longest_wait(&self, festival: FestivalId) -> Duration {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        Duration::from_millis(lanes.get(&festival).map_or(0, |lane| lane.longest.swap(0, Ordering::Relaxed)))
+        lanes.get(&festival).map_or(Duration::ZERO, |lane| lane.longest.take())
     }
 }
 
 /// The worker of one lane.
-async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver<Waiting<K>>, longest: Arc<AtomicU64>) {
+async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver<Waiting<K>>, waits: Arc<Waits>) {
     let most = sabotage::most(K::MOST);
     let mut batch = Vec::with_capacity(most);
     let mut planned = Instant::now();
@@ -181,6 +204,7 @@ async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver
         let now = Instant::now();
         let (alive, late): (Vec<_>, Vec<_>) = batch.drain(..).partition(|w| w.deadline > now && !w.answer.is_closed());
         for waiting in late {
+            waits.note(DEADLINE);
             let _ = waiting.answer.send(Err(Busy::jittered()));
         }
         if alive.is_empty() {
@@ -191,7 +215,8 @@ async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver
             planned = Instant::now();
         }
         metrics::histogram!("gatefold_batch_size", "kind" => K::NAME).record(count(alive.len()));
-        let first_deadline = alive.first().map_or(now, |waiting| waiting.deadline);
+        let since = alive.first().and_then(|waiting| waiting.deadline.checked_sub(DEADLINE)).unwrap_or(now);
+        waits.fly(Some(since));
         let (requests, answers): (Vec<_>, Vec<_>) = alive.into_iter().map(|w| (w.request, w.answer)).unzip();
         match settle::<K>(&app, festival, &requests).await {
             Ok(decided) => {
@@ -211,8 +236,8 @@ async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver
             }
         }
         metrics::histogram!("gatefold_batch_seconds", "kind" => K::NAME).record(now.elapsed().as_secs_f64());
-        let waited = (Instant::now() + DEADLINE).saturating_duration_since(first_deadline);
-        longest.fetch_max(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        waits.fly(None);
+        waits.note(since.elapsed());
     }
 }
 

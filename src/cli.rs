@@ -19,13 +19,14 @@ use crate::{
     },
     clock::Clock,
     config::{self, Place, Serve, Settings},
+    distribute::{self, Distribute},
     http::door,
     mailer::Mailer,
     postgres::{self, Embedded},
     reports::invariants,
     scanner,
     secrets::Secrets,
-    server, web,
+    server, waiting, web,
     words::Language,
 };
 
@@ -64,6 +65,9 @@ enum Command {
     Migrate {
         #[command(flatten)]
         place: Place,
+        /// Run migrations although a festival is frozen.
+        #[arg(long)]
+        thaw: bool,
     },
     /// Check the invariants of the live database: a row each, exit code 1 on any breach.
     Check {
@@ -86,6 +90,13 @@ enum Command {
         place: Place,
         #[command(flatten)]
         what: Rehearse,
+    },
+    /// Shard a migrated database by festival with the Postgres extension Citus: for a platform that has outgrown one machine.
+    Distribute {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        what: Distribute,
     },
     /// Print the OpenAPI document of the JSON API.
     Openapi,
@@ -132,9 +143,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve { place, serve } => serve_house(&place, &serve, false).await,
         Command::Demo { place, serve } => serve_house(&place, &serve, true).await,
         Command::Invite { place, who } => invite(&place, &who).await,
-        Command::Migrate { place } => {
+        Command::Migrate { place, thaw } => {
             let house = House::open(&place, Hold::Attach)?;
-            postgres::migrate(&house.owner, &house.secrets, house.embedded.is_some()).await?;
+            postgres::migrate(&house.owner, &house.secrets, house.embedded.is_some(), thaw).await?;
             println!("the database is up to date");
             Ok(ExitCode::SUCCESS)
         }
@@ -149,6 +160,11 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let house = tokio::task::block_in_place(|| House::open(&place, Hold::Attach))?;
             let app = house.beside(&place).await?;
             rehearse::run(&what, &app, &house.owner).await
+        }
+        Command::Distribute { place, what } => {
+            let house = tokio::task::block_in_place(|| House::open(&place, Hold::Attach))?;
+            distribute::run(&what, &house.owner).await?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Openapi => {
             println!("{}", serde_json::to_string_pretty(&api::document())?);
@@ -231,7 +247,7 @@ async fn serve_house(place: &Place, serve: &Serve, demo: bool) -> anyhow::Result
     let house = tokio::task::block_in_place(|| House::open(place, Hold::Alone))?;
     if house.embedded.is_some() {
         say("bringing the database up to date");
-        postgres::migrate(&house.owner, &house.secrets, true).await?;
+        postgres::migrate(&house.owner, &house.secrets, true, false).await?;
     }
     let pools = postgres::pools(&house.owner, &house.secrets).await?;
     let clock = Clock::System;
@@ -252,6 +268,8 @@ async fn serve_house(place: &Place, serve: &Serve, demo: bool) -> anyhow::Result
     let app = server::assemble(pools, clock, house.secrets.clone(), mailer, settings)?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let guide = if demo { Some(crate::demo::furnish(&app, &house.owner, &say).await?) } else { None };
+    // Before the first fan is answered: a room that is not known would let everybody through.
+    waiting::refresh(&app).await.context("the waiting rooms could not be read")?;
     let running = server::start(&app, listener, metrics, true)?;
     match guide {
         Some(guide) => println!("{}", guide.print(&app)),

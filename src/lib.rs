@@ -75,4 +75,5 @@ pub mod workers;
 pub mod bench;
 pub mod cli;
 pub mod demo;
+pub mod distribute;
 pub mod server;

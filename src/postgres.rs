@@ -350,7 +350,7 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 ///
 /// # Errors
 /// What the database said.
-pub async fn migrate(owner: &PgConnectOptions, secrets: &Secrets, embedded: bool) -> anyhow::Result<()> {
+pub async fn migrate(owner: &PgConnectOptions, secrets: &Secrets, embedded: bool, thaw: bool) -> anyhow::Result<()> {
     if embedded {
         let mut conn = PgConnection::connect_with(&owner.clone().database("postgres")).await.context("Postgres cannot be reached")?;
         let there: Option<i32> = sqlx::query_scalar("select 1 from pg_database where datname = $1").bind(DATABASE).fetch_optional(&mut conn).await?;
@@ -360,7 +360,9 @@ pub async fn migrate(owner: &PgConnectOptions, secrets: &Secrets, embedded: bool
     }
     let mut conn = PgConnection::connect_with(owner).await.context("the database cannot be reached")?;
     sqlx::query("set lock_timeout = '10s'").execute(&mut conn).await?;
-    not_while_frozen(&mut conn).await?;
+    if !thaw {
+        not_while_frozen(&mut conn).await?;
+    }
     MIGRATIONS.run(&mut conn).await.map_err(|error| match error {
         // Before the first release founding migrations still change: what was made by an older build is made anew.
         sqlx::migrate::MigrateError::VersionMismatch(_) | sqlx::migrate::MigrateError::VersionMissing(_) => {
@@ -398,12 +400,14 @@ async fn not_while_frozen(conn: &mut PgConnection) -> anyhow::Result<()> {
         return Ok(());
     }
     let frozen: Option<(String, chrono::DateTime<chrono::Utc>)> =
-        sqlx::query_as("select slug, frozen_until from festivals where frozen_until > $1 order by frozen_until desc limit 1")
+        sqlx::query_as("select slug, frozen_until from festivals where frozen_until > $1 and published_at is not null order by frozen_until desc limit 1")
             .bind(crate::clock::Clock::System.now())
             .fetch_optional(&mut *conn)
             .await?;
     match frozen {
-        Some((slug, until)) => anyhow::bail!("{slug} is frozen until {}: no migration runs in its night", until.to_rfc3339()),
+        Some((slug, until)) => {
+            anyhow::bail!("{slug} is frozen until {}: no migration runs in its night; `gatefold migrate --thaw` runs them all the same", until.to_rfc3339())
+        }
         None => Ok(()),
     }
 }

@@ -50,6 +50,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(web::kept::Pages::default())
         .with(web::storefront::waiting::Halls::default())
         .with(waiting::Rooms::default())
+        .with(orders::OpenHolds::default())
         .with(orders::Recent::default())
         .with(orders::Swept::default())
         .with(keys::Rings::default())

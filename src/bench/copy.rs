@@ -27,13 +27,20 @@ pub(super) struct Copy {
     pub(super) devices: Vec<String>,
 }
 
-/// Copies a festival; with a capacity, every stock that is bounded gets it.
-pub(super) async fn make(app: &App, of: &Festival, capacity: Option<i32>) -> anyhow::Result<Copy> {
+/// Makes the empty copy of a festival.
+pub(super) async fn begin(app: &App, of: &Festival) -> anyhow::Result<Festival> {
     let now = app.clock.now();
     let staff = Staff { promoter: of.promoter_id, actor: Actor::House, festival: None, scopes: Scope::ALL.to_vec(), masked: false };
     let mut terms = of.terms.clone();
+    terms.licensed_capacity = None;
     terms.slug = format!("rehearsal-{}-{}", of.festival_id.0, now.timestamp());
-    let festival = festivals::create_rehearsal(app, &staff, &terms, of.festival_id).await?.festival_id;
+    Ok(festivals::create_rehearsal(app, &staff, &terms, of.festival_id).await?)
+}
+
+/// Fills a copy; with a capacity, every stock that is bounded gets it.
+pub(super) async fn fill(app: &App, of: &Festival, copy: &Festival, capacity: Option<i32>) -> anyhow::Result<()> {
+    let (now, festival) = (app.clock.now(), copy.festival_id);
+    let staff = Staff { promoter: of.promoter_id, actor: Actor::House, festival: None, scopes: Scope::ALL.to_vec(), masked: false };
     let pool = &app.pools.web;
     let days = festivals::days(pool, of.festival_id).await?;
     // The first day opens an hour ago: what is sold can be scanned.
@@ -64,7 +71,7 @@ pub(super) async fn make(app: &App, of: &Festival, capacity: Option<i32>) -> any
     }
     copy_offers(app, &staff, of.festival_id, festival, capacity, now, &passes, &add_ons).await?;
     festivals::publish(app, &staff, festival).await?;
-    open(app, &festivals::one(pool, festival).await?.context("the copy is gone")?).await
+    Ok(())
 }
 
 /// Opens a copy that is there: pairs devices with its gates.
@@ -97,7 +104,7 @@ async fn copy_offers(
     let mut shared: HashMap<StockId, StockId> = HashMap::new();
     for stock in offers.iter().flat_map(|o| &o.stocks).map(|s| s.stock_id) {
         if let (None, Some(known)) = (shared.get(&stock), stocks.get(&stock)) {
-            shared.insert(stock, offers::add_stock(app, staff, festival, &known.name, size(stock)).await?.stock_id);
+            shared.insert(stock, offers::add_stock(app, staff, festival, &known.name, size(stock), None).await?.stock_id);
         }
     }
     // What others lean on is made first: an offer without requirements before one with some.
@@ -143,7 +150,7 @@ async fn copy_offers(
                 .collect(),
             stocks: offer.stocks.iter().filter_map(|s| Some(OfferStock { stock_id: *shared.get(&s.stock_id)?, units: s.units })).collect(),
         };
-        let copied = offers::add_offer(app, staff, festival, &new).await.with_context(|| format!("the offer {} could not be copied", offer.offer_id))?;
+        let copied = offers::add_offer(app, staff, festival, &new, None).await.with_context(|| format!("the offer {} could not be copied", offer.offer_id))?;
         made.insert(offer.offer_id, copied.offer_id);
     }
     Ok(())

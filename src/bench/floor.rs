@@ -29,6 +29,7 @@ pub(super) async fn sell(world: &World, count: u32, round: u32) -> anyhow::Resul
                 fingerprint: [0; 16],
                 buyer: Buyer { email, name: "Mara Lindqvist".to_owned(), language: Language::En },
                 basket: vec![Wish { offer_id: world.offer, quantity: 1 }],
+                refusal: None,
                 voucher: None,
                 expected_minor: None,
                 arrived_at: now,

@@ -126,25 +126,34 @@ pub async fn run(what: &Rehearse, app: &App, owner: &PgConnectOptions) -> anyhow
     let marked = festival.rehearsal_of.is_some();
     if what.remove {
         ensure!(marked, "{} is no rehearsal; only a rehearsal can be removed", what.festival);
-        festivals::remove_rehearsal(&mut sqlx::PgConnection::connect_with(owner).await?, festival.festival_id).await?;
+        remove(owner, festival.festival_id).await?;
         eprintln!("gatefold: {} is removed with all its rows", what.festival);
         return Ok(ExitCode::SUCCESS);
     }
     ensure!(marked || what.rehearsal, "{} is no rehearsal: fans could buy what is played with; say --rehearsal to play on a copy of it", what.festival);
     let _ = Client::connect(what.server, Ipv4Addr::LOCALHOST).await?;
-    let copy = if marked { copy::open(app, &festival).await? } else { copy::make(app, &festival, what.capacity).await? };
-    let slug = festivals::one(&app.pools.web, copy.festival).await?.context("the copy is gone")?.terms.slug;
-    let mut outcome = play(what, app, &copy).await;
-    if let Ok(report) = &mut outcome {
-        report.festival.clone_from(&slug);
+    let copied = if marked { festival.clone() } else { copy::begin(app, &festival).await? };
+    let slug = &copied.terms.slug;
+    let rehearsing = async {
+        if !marked {
+            copy::fill(app, &festival, &copied, what.capacity).await?;
+        }
+        let mut report = play(what, app, &copy::open(app, &copied).await?).await?;
+        report.festival.clone_from(slug);
         let mut conn = sqlx::PgConnection::connect_with(owner).await?;
         let findings = invariants::check(&mut conn, app.clock.now()).await?;
         report.breaches = findings.iter().map(|f| f.breaches).sum();
-    }
+        Ok(report)
+    };
+    // Whoever gives up half way leaves no copy behind either.
+    let outcome = tokio::select! {
+        outcome = rehearsing => outcome,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("given up")),
+    };
     if marked || what.keep {
         eprintln!("gatefold: the copy stays at the address {slug}; `gatefold rehearse --festival {slug} --remove` removes it");
     } else {
-        festivals::remove_rehearsal(&mut sqlx::PgConnection::connect_with(owner).await?, copy.festival).await?;
+        remove(owner, copied.festival_id).await?;
     }
     let report = outcome?;
     if what.json {
@@ -154,6 +163,14 @@ pub async fn run(what: &Rehearse, app: &App, owner: &PgConnectOptions) -> anyhow
     }
     let good = report.unexpected == 0 && report.differences.is_empty() && report.breaches == 0;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Removes a copy: takes it off sale, waits for what is on its way to it (a second of caches, five of patience), and deletes its rows.
+async fn remove(owner: &PgConnectOptions, copy: FestivalId) -> anyhow::Result<()> {
+    let mut conn = sqlx::PgConnection::connect_with(owner).await?;
+    festivals::close_rehearsal(&mut conn, copy).await?;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    Ok(festivals::remove_rehearsal(&mut conn, copy).await?)
 }
 
 /// How a fan behaves.

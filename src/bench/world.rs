@@ -105,7 +105,7 @@ impl World {
             requirements: Vec::new(),
             stocks: Vec::new(),
         };
-        let offer = offers::add_offer(&app, &staff, festival, &new).await?.offer_id;
+        let offer = offers::add_offer(&app, &staff, festival, &new, None).await?.offer_id;
         festivals::publish(&app, &staff, festival).await?;
         let mut devices = Vec::new();
         for lane in 1..=32 {

@@ -264,7 +264,7 @@ async fn offer(app: &App, staff: &Staff, id: FestivalId, passes: &Passes, album:
                       requirements: Vec<Requirement>|
            -> Result<OfferId, Fault> {
         let new = NewOffer { terms, capacity: Some(capacity), tiers, components, requirements, stocks: Vec::new() };
-        Ok(offers::add_offer(app, staff, id, &new).await?.offer_id)
+        Ok(offers::add_offer(app, staff, id, &new, None).await?.offer_id)
     };
     let weekend_tiers = vec![
         tier("Early", "早鸟", 11_900, Some(now - TimeDelta::days(30)), Some(120)),
@@ -392,7 +392,13 @@ async fn sell(past: &App, offers: &Offers, now: DateTime<Utc>) -> anyhow::Result
             language: if below(4) == 0 { Language::Zh } else { Language::En },
         };
         let at = past.clock.now();
-        match orders::place(past, Asking { buyer, key: &format!("demo-order-{n:08}"), basket, expected_minor: None, voucher: None, places: &[] }, at).await {
+        match orders::place(
+            past,
+            Asking { buyer, key: &format!("demo-order-{n:08}"), basket, expected_minor: None, voucher: None, places: &[], holder: None },
+            at,
+        )
+        .await
+        {
             Ok(placed) if below(12) == 0 => orders::cancel(past, placed.order_id).await?,
             Ok(placed) => {
                 pay(past, placed.order_id, &format!("demo-payment-{n:08}")).await?;
@@ -414,9 +420,12 @@ async fn sell(past: &App, offers: &Offers, now: DateTime<Utc>) -> anyhow::Result
         let at = past.clock.now();
         let buyer = Buyer { email: format!("late{n}@mail.example"), name: format!("{} {}", FIRST[n % 16], LAST[n % 12]), language: Language::En };
         let basket = vec![Wish { offer_id: offers.today, quantity: (left - 3).min(4) }];
-        let placed =
-            orders::place(past, Asking { buyer, key: &format!("demo-late-order-{n:06}"), basket, expected_minor: None, voucher: None, places: &[] }, at)
-                .await?;
+        let placed = orders::place(
+            past,
+            Asking { buyer, key: &format!("demo-late-order-{n:06}"), basket, expected_minor: None, voucher: None, places: &[], holder: None },
+            at,
+        )
+        .await?;
         pay(past, placed.order_id, &format!("demo-late-payment-{n:06}")).await?;
         paid += 1;
     }

@@ -275,6 +275,23 @@ pub async fn every(pool: &PgPool) -> Result<Vec<Festival>, sqlx::Error> {
     sqlx::query_as("select * from festivals where festival_id > 0 order by festival_id desc limit 1000").fetch_all(pool).await
 }
 
+/// Whether a festival is a rehearsal; joins a transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn is_rehearsal(conn: &mut PgConnection, festival: FestivalId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from festivals where festival_id = $1 and rehearsal_of is not null)").bind(festival).fetch_one(conn).await
+}
+
+/// Takes a rehearsal off sale, as the owner of the tables: what is on its way to it ends before it is removed.
+///
+/// # Errors
+/// What the database said.
+pub async fn close_rehearsal(owner: &mut PgConnection, festival: FestivalId) -> Result<(), sqlx::Error> {
+    sqlx::query("update festivals set published_at = null where festival_id = $1 and rehearsal_of is not null").bind(festival).execute(owner).await?;
+    Ok(())
+}
+
 /// Removes a rehearsal with all its rows, as the owner of the tables. Whatever is not a rehearsal is refused by the database.
 ///
 /// # Errors

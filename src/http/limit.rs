@@ -79,7 +79,8 @@ pub struct Client(pub IpAddr);
 
 impl Client {
     /// The key of limits: an IPv4 address, or the /64 of an IPv6 address.
-    fn key(self) -> [u8; 16] {
+    #[must_use]
+    pub fn key(self) -> [u8; 16] {
         match self.0 {
             IpAddr::V4(a) => a.to_ipv6_mapped().octets(),
             IpAddr::V6(a) => {
@@ -88,5 +89,17 @@ impl Client {
                 octets
             }
         }
+    }
+
+    /// The network of an address: /24 of IPv4, /48 of IPv6. Another key than that of the address.
+    #[must_use]
+    pub fn network(self) -> [u8; 16] {
+        let mut octets = self.key();
+        match self.0 {
+            IpAddr::V4(_) => octets[15] = 0,
+            IpAddr::V6(_) => octets[6..].fill(0),
+        }
+        octets[0] ^= 0xff;
+        octets
     }
 }

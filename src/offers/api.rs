@@ -147,11 +147,14 @@ impl OffersApi {
         AsStaff(staff): AsStaff,
         app: Data<&App>,
         festival_id: Path<FestivalId>,
+        /// The words that confirm a capacity above what is licensed.
+        #[oai(name = "Confirm")]
+        confirm: Header<Option<String>>,
         body: Json<NewOffer>,
-    ) -> Result<Created<Offer>, Or<Changing>> {
+    ) -> Result<Created<Offer>, Or<Guarded>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, *festival_id)?;
-        let offer = super::add_offer(&app, &staff, *festival_id, &body).await?;
+        let offer = super::add_offer(&app, &staff, *festival_id, &body, confirm.as_deref()).await?;
         let location = format!("/v1/offers/{}", offer.offer_id);
         Ok(Created { body: offer, location })
     }
@@ -287,11 +290,14 @@ impl OffersApi {
         AsStaff(staff): AsStaff,
         app: Data<&App>,
         festival_id: Path<FestivalId>,
+        /// The words that confirm a capacity above what is licensed.
+        #[oai(name = "Confirm")]
+        confirm: Header<Option<String>>,
         body: Json<NewStock>,
-    ) -> Result<Created<Stock>, Or<Changing>> {
+    ) -> Result<Created<Stock>, Or<Guarded>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, *festival_id)?;
-        let stock = super::add_stock(&app, &staff, *festival_id, &body.name, body.capacity).await?;
+        let stock = super::add_stock(&app, &staff, *festival_id, &body.name, body.capacity, confirm.as_deref()).await?;
         let location = format!("/v1/stocks/{}", stock.stock_id);
         Ok(Created { body: stock, location })
     }

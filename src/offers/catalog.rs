@@ -158,10 +158,11 @@ pub async fn add_add_on(app: &App, staff: &Staff, festival: FestivalId, name: &T
 ///
 /// # Errors
 /// [`Fault`].
-pub async fn add_stock(app: &App, staff: &Staff, festival: FestivalId, name: &str, capacity: Option<i32>) -> Result<Stock, Fault> {
+pub async fn add_stock(app: &App, staff: &Staff, festival: FestivalId, name: &str, capacity: Option<i32>, confirm: Option<&str>) -> Result<Stock, Fault> {
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
-    festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    let found = festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    is_licensed(&found, capacity, confirm)?;
     let stock = store::insert_stock(&mut tx, festival, StockId::fresh(festival, now), name, capacity).await?;
     note(&mut tx, staff, festival, "stock.added", stock.stock_id.to_string(), Some(serde_json::json!({ "capacity": capacity })), now).await?;
     tx.commit().await?;
@@ -181,20 +182,31 @@ pub async fn resize(app: &App, staff: &Staff, stock: StockId, capacity: Option<i
     {
         return Err(Fault::Conflict(format!("{} are held and {} sold; the capacity cannot be {capacity}", before.held, before.sold)));
     }
-    let licensed = festivals::owned(&mut tx, staff.promoter, stock.festival()).await?.ok_or(Fault::NotFound)?.terms.licensed_capacity;
+    let festival = festivals::owned(&mut tx, staff.promoter, stock.festival()).await?.ok_or(Fault::NotFound)?;
     let words = || capacity.map_or_else(|| "no bound".to_owned(), |capacity| capacity.to_string());
     let (after, was) = (capacity.unwrap_or(i32::MAX), before.capacity.unwrap_or(i32::MAX));
     if after > was && i64::from(after) >= 2 * i64::from(was) {
         Fault::unless_confirmed(confirm, words(), format!("the capacity grows from {was} to {}, to the double or more", words()))?;
     }
-    if let Some(licensed) = licensed.filter(|licensed| after > *licensed && after > was) {
-        Fault::unless_confirmed(confirm, words(), format!("the authority allows {licensed} people on the site; the capacity would be {}", words()))?;
+    if after > was {
+        is_licensed(&festival, Some(after), confirm)?;
     }
     let after = store::resize_stock(&mut tx, stock, capacity).await?;
     let change = serde_json::json!({ "before": before.capacity, "after": capacity });
     note(&mut tx, staff, stock.festival(), "stock.resized", stock.to_string(), Some(change), now).await?;
     tx.commit().await?;
     Ok(after)
+}
+
+/// Asks for a confirmation of a capacity above what the authority allows on the site.
+fn is_licensed(festival: &festivals::Festival, capacity: Option<i32>, confirm: Option<&str>) -> Result<(), Fault> {
+    match (festival.terms.licensed_capacity, capacity) {
+        (Some(licensed), Some(capacity)) if capacity > licensed => {
+            let words = if capacity == i32::MAX { "no bound".to_owned() } else { capacity.to_string() };
+            Fault::unless_confirmed(confirm, words.clone(), format!("the authority allows {licensed} people on the site; the capacity would be {words}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check(festival: FestivalId, new: &NewOffer, currency: crate::money::Currency) -> Result<(), Fault> {
@@ -238,10 +250,12 @@ fn check_terms(checks: &mut Checks, at: &str, terms: &OfferTerms) {
 ///
 /// # Errors
 /// [`Fault`].
-pub async fn add_offer(app: &App, staff: &Staff, festival: FestivalId, new: &NewOffer) -> Result<Offer, Fault> {
+pub async fn add_offer(app: &App, staff: &Staff, festival: FestivalId, new: &NewOffer, confirm: Option<&str>) -> Result<Offer, Fault> {
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
     let found = festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    found.is_not_frozen(now)?;
+    is_licensed(&found, new.capacity, confirm)?;
     check(festival, new, found.terms.currency)?;
     let name = new.terms.name.read(found.terms.language).to_owned();
     let offer = OfferId::fresh(festival, now);
@@ -292,9 +306,10 @@ pub async fn change_offer(
     if terms.opens_at != before.opens_at {
         festivals::owned(&mut tx, staff.promoter, offer.festival()).await?.ok_or(Fault::NotFound)?.is_not_frozen(now)?;
         if let Some(opens) = terms.opens_at {
-            may_open(&mut tx, offer, opens, now).await?;
+            may_open(&mut tx, offer, opens).await?;
         }
-        if terms.opens_at.is_none_or(|opens| opens <= now) && before.opens_at.is_some_and(|opens| opens > now) {
+        let at_once = now + AT_ONCE;
+        if terms.opens_at.is_none_or(|opens| opens <= at_once) && before.opens_at.is_some_and(|opens| opens > at_once) {
             Fault::unless_confirmed(confirm, "now".to_owned(), "the sale would open at once")?;
         }
     }
@@ -305,9 +320,18 @@ pub async fn change_offer(
     Ok(after)
 }
 
+/// An opening so soon is one at once: nobody looks at it again.
+const AT_ONCE: TimeDelta = TimeDelta::minutes(5);
+
+/// The lowest price that somebody may pay for an offer now, or when it opens.
+fn lowest(offer: &Offer, now: DateTime<Utc>) -> Option<i64> {
+    let at = offer.opens_at.map_or(now, |opens| opens.max(now));
+    offer.open_tiers(at).first().map(|tier| tier.price_minor)
+}
+
 /// Refuses an opening behind an order.
-async fn may_open(conn: &mut sqlx::PgConnection, offer: OfferId, opens: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), Fault> {
-    if store::is_taken_before(conn, offer, opens, now).await? {
+async fn may_open(conn: &mut sqlx::PgConnection, offer: OfferId, opens: DateTime<Utc>) -> Result<(), Fault> {
+    if store::is_taken_before(conn, offer, opens).await? {
         return Err(Fault::Conflict("an order was placed before that opening".to_owned()));
     }
     Ok(())
@@ -331,8 +355,9 @@ pub async fn delay(app: &App, staff: &Staff, festival: FestivalId, opens_at: Dat
     if ids.is_empty() {
         return Err(Fault::Conflict("no offer opens at that moment".to_owned()));
     }
+    store::delay_tiers(&mut tx, festival, &ids, opens_at, minutes).await?;
     for offer in &ids {
-        may_open(&mut tx, *offer, later, now).await?;
+        may_open(&mut tx, *offer, later).await?;
         let change = serde_json::json!({ "opens_at": [opens_at, later] });
         note(&mut tx, staff, festival, "offer.delayed", offer.to_string(), Some(change), now).await?;
     }
@@ -367,19 +392,23 @@ pub async fn change_tier(app: &App, staff: &Staff, offer: OfferId, tier_no: i16,
         .claim(terms.price.currency == before.currency, "/price", "prices are in the currency of the festival")
         .claim(!terms.name.is_blank(), "/name", "a tier has a name in at least one language")
         .done()?;
-    let was = before.tiers.iter().find(|t| t.tier_no == tier_no).map(|t| t.price_minor);
-    if let Some(was) = was.filter(|was| *was != terms.price.minor) {
+    let tier = before.tiers.iter().find(|t| t.tier_no == tier_no).ok_or(Fault::NotFound)?;
+    let was = Some(tier.price_minor);
+    if (tier.price_minor, tier.until_at) != (terms.price.minor, terms.until_at) {
         festivals::owned(&mut tx, staff.promoter, offer.festival()).await?.ok_or(Fault::NotFound)?.is_not_frozen(now)?;
-        // A slip of the hand sells a thousand passes for a tenth before anybody looks.
-        if i128::from(terms.price.minor) * 10 <= i128::from(was) * 7 {
-            let why = format!("the price falls from {} to {}", Money::new(was, before.currency).print(), terms.price.print());
-            Fault::unless_confirmed(confirm, format!("{} {}", terms.price.minor, terms.price.currency), why)?;
-        }
     }
     if !store::update_tier(&mut tx, offer, tier_no, terms).await? {
         return Err(Fault::NotFound);
     }
     let after = store::offers_of(&mut tx, offer.festival(), &[offer]).await?.pop().ok_or(Fault::NotFound)?;
+    // A slip of the hand sells a thousand passes for a tenth before anybody looks: by a price, or by an early tier that comes back.
+    let falls = |from: i64, to: i64| i128::from(to) * 10 <= i128::from(from) * 7 && to < from;
+    let open = lowest(&before, now).zip(lowest(&after, now)).filter(|(from, to)| falls(*from, *to));
+    if let Some((from, to)) = open.or(Some((tier.price_minor, terms.price.minor)).filter(|(from, to)| falls(*from, *to))) {
+        let print = |minor: i64| Money::new(minor, before.currency).print();
+        let why = format!("the price falls from {} to {}", print(from), print(to));
+        Fault::unless_confirmed(confirm, format!("{to} {}", before.currency), why)?;
+    }
     let change = serde_json::json!({ "tier_no": tier_no, "price_minor": [was, Some(terms.price.minor)] });
     note(&mut tx, staff, offer.festival(), "tier.changed", offer.to_string(), Some(change), now).await?;
     tx.commit().await?;

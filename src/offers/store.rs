@@ -365,25 +365,41 @@ pub(super) async fn update_tier(conn: &mut PgConnection, offer: OfferId, tier_no
 }
 
 /// The moment of the first order of an offer, behind which its opening may not move.
-/// Whether a live order of an offer was placed before a moment. Its own stock tells whether there is any; only then orders are looked at.
-pub(super) async fn is_taken_before(conn: &mut PgConnection, offer: OfferId, moment: DateTime<Utc>, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
-    let taken: bool = sqlx::query_scalar(
-        "select exists (select from offers o join stocks s on s.festival_id = o.festival_id and s.stock_id = o.stock_id \
-                        where o.festival_id = $1 and o.offer_id = $2 and s.held + s.sold > 0)",
+/// Whether an order of an offer was placed before a moment. Its stock is locked first, so that no batch that has read the offer is still on its
+/// way.
+pub(super) async fn is_taken_before(conn: &mut PgConnection, offer: OfferId, moment: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    sqlx::query(
+        "select stock_id from stocks where festival_id = $1 and stock_id = (select o.stock_id from offers o where o.festival_id = $1 and o.offer_id = $2) \
+         for no key update",
     )
     .bind(offer.festival())
     .bind(offer)
-    .fetch_one(&mut *conn)
+    .execute(&mut *conn)
     .await?;
-    if !taken || moment > now {
-        return Ok(taken);
-    }
     sqlx::query_scalar("select exists (select from lines where festival_id = $1 and order_id < $3 and offer_id = $2)")
         .bind(offer.festival())
         .bind(offer)
         .bind(crate::id::first_at(moment))
         .fetch_one(conn)
         .await
+}
+
+/// Moves the ends of tiers that lie behind an opening with it.
+pub(super) async fn delay_tiers(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    offers: &[OfferId],
+    from: DateTime<Utc>,
+    minutes: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("update tiers set until_at = until_at + $4 where festival_id = $1 and offer_id = any($2) and until_at > $3")
+        .bind(festival)
+        .bind(offers)
+        .bind(from)
+        .bind(chrono::TimeDelta::minutes(minutes))
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 /// Moves the opening of all offers that open at one moment; which they are.

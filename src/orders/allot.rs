@@ -27,6 +27,9 @@ pub(super) fn allot(shelf: &mut Shelf, fans: &mut FanCounts, vouchers: &mut Vouc
 }
 
 fn allot_one(shelf: &mut Shelf, fans: &mut FanCounts, vouchers: &mut Vouchers, request: &Request) -> Result<Allotted, PlaceError> {
+    if let Some(refusal) = &request.refusal {
+        return Err(refusal.clone());
+    }
     // The same offer on several lines is summed before anything is looked at.
     let mut wanted: Vec<(OfferId, i32)> = Vec::new();
     for wish in &request.basket {
@@ -249,6 +252,7 @@ mod tests {
             key_hash: [0; 16],
             fingerprint: [0; 16],
             basket: wishes.iter().map(|(offer_id, quantity)| Wish { offer_id: *offer_id, quantity: *quantity }).collect(),
+            refusal: None,
             voucher: None,
             expected_minor: None,
             arrived_at: now(),

@@ -8,10 +8,10 @@ use poem_openapi::{
 };
 use serde_json::json;
 
-use super::{Asking, Buyer, CancelError, Line, Order, OrderStatus, PlaceError, Placed, Wish};
+use super::{Asking, Buyer, CancelError, Holder, Line, Order, OrderStatus, PlaceError, Placed, Wish};
 use crate::{
     accounts::{
-        Scope,
+        self, Scope,
         guard::{AsFan, AsStaff, Reader, reach},
     },
     app::App,
@@ -21,7 +21,7 @@ use crate::{
         limit::{Client, Limited, Limits},
         problem::{
             ALREADY_PAID, CONFLICT, Changing, Created, FAN_LIMIT, KEY_MISSING, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED,
-            PAYMENT_OPEN, PAYMENTS_DOWN, PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, Usual, VOUCHER, Wrong,
+            PAYMENT_OPEN, PAYMENTS_DOWN, PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, TOO_MANY, Usual, VOUCHER, Wrong,
         },
         tags::Chapter,
     },
@@ -42,6 +42,7 @@ impl From<PlaceError> for Problem {
             PlaceError::KeyReused => KEY_REUSED.problem(),
             PlaceError::WaitingRoom(offer, turn) => waiting::api::needs_place(offer, &turn),
             PlaceError::Voucher(reason) => VOUCHER.because(words).with("reason", json!(reason)),
+            PlaceError::Slower(wait) => Self { retry_after: Some(wait), ..TOO_MANY.because(words) },
             PlaceError::PaymentsDown => Self { retry_after: Some(15), ..PAYMENTS_DOWN.problem() },
             PlaceError::PlaceUsed => PLACE_USED.problem(),
             PlaceError::SoldOut(offer, availability) => SOLD_OUT.because(words).with("offer_id", json!(offer)).with("availability", json!(availability)),
@@ -162,6 +163,12 @@ pub fn breakdown(lines: &[Line], total: Money) -> Breakdown {
     }
 }
 
+/// Who holds something: a fan by their address, where they come from.
+#[must_use]
+pub fn holder(client: Client, email: &str) -> Holder {
+    Holder { fan: super::short_hash(&[b"fan", accounts::email_key(email).as_bytes()]), address: client.key(), network: client.network() }
+}
+
 /// The key of a request: 16 to 128 visible ASCII characters, because whoever knows key and address gets the order again.
 ///
 /// # Errors
@@ -268,8 +275,9 @@ impl OrdersApi {
         let NewOrder { email, name, language, lines, voucher, expected_total } = body.0;
         let buyer = Buyer { email, name: name.trim().to_owned(), language };
         let places: Vec<&str> = place.as_deref().unwrap_or_default().split(',').map(str::trim).collect();
+        let holder = Some(holder(**client, &buyer.email));
         let expected_minor = expected_total.map(|m| m.minor);
-        let asking = Asking { buyer, key, basket: lines, expected_minor, voucher: voucher.as_deref(), places: &places };
+        let asking = Asking { buyer, key, basket: lines, expected_minor, voucher: voucher.as_deref(), places: &places, holder };
         let order = super::place(&app, asking, arrival.0.0).await;
         if matches!(order, Err(PlaceError::Voucher(NoVoucher::Unknown))) {
             app.the::<Limits>().count(Limited::Guess, &client)?;

@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::{HOLD, OrderStatus, store};
+use super::{HOLD, OpenHolds, OrderStatus, store};
 use crate::{
     app::App,
     batcher::Trouble,
@@ -68,6 +68,7 @@ pub async fn cancel(app: &App, order: OrderId) -> Result<(), CancelError> {
     }
     give_back(&mut tx, festival, &[order], OrderStatus::Cancelled, now).await?;
     tx.commit().await?;
+    app.the::<OpenHolds>().ended(order);
     Ok(())
 }
 
@@ -110,9 +111,12 @@ pub async fn extend_holds(app: &App, festival: FestivalId, minutes: i64) -> Resu
 /// # Errors
 /// What the database said.
 pub async fn keep_holds(app: &App) -> Result<usize, sqlx::Error> {
-    if app.the::<Breaker>().is_open() {
+    if app.the::<Breaker>().is_open(app.clock.now()) {
         for festival in store::holding_festivals(&app.pools.work).await? {
-            extend_holds(app, festival, HOLD.num_minutes()).await?;
+            // A festival whose stock is hot just now does not keep the others from theirs.
+            if let Err(error) = extend_holds(app, festival, HOLD.num_minutes()).await {
+                tracing::warn!(festival = festival.0, %error, "holds could not be kept; the next round tries again");
+            }
         }
     }
     Ok(0)

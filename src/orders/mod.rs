@@ -11,6 +11,7 @@ mod allot;
 pub mod api;
 mod doors;
 mod end;
+mod grief;
 mod place;
 mod recent;
 mod store;
@@ -29,8 +30,9 @@ use crate::{
     words::{Language, Text},
 };
 
-pub use doors::admit_waiting;
+pub use doors::{admit_waiting, order_of_place};
 pub use end::{CancelError, LONGEST, Swept, cancel, expire_due, extend_holds, keep_holds};
+pub use grief::{Holder, OpenHolds};
 pub use place::{Asking, Placing, Request, place, short_hash};
 pub use recent::{Recent, what_they_take};
 pub use store::{Held, allocations, count_payments, finish, held, lock, order, orders_of, reopen, search, unfulfillable, voucher_uses};
@@ -207,6 +209,9 @@ pub enum PlaceError {
     /// The place in the waiting room brought an order already.
     #[error("this place brought an order already")]
     PlaceUsed,
+    /// Too many open holds, or too many that ran out: the seconds to wait.
+    #[error("too many open holds, or too many that ran out; wait {0} seconds")]
+    Slower(u32),
     /// Payment providers do not answer: nobody could pay it.
     #[error("payments do not work just now")]
     PaymentsDown,

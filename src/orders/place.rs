@@ -5,7 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Buyer, HOLD, LINES, PlaceError, Placed, Recent, Wish, allot::allot, doors, festival_of, store};
+use super::{
+    Buyer, HOLD, Holder, LINES, OpenHolds, PlaceError, Placed, Recent, Wish,
+    allot::allot,
+    doors::{self, Door},
+    festival_of, store,
+};
 use crate::{
     accounts::{email_key, is_address},
     app::App,
@@ -32,6 +37,8 @@ pub struct Request {
     pub fingerprint: [u8; 16],
     /// What is asked for.
     pub basket: Vec<Wish>,
+    /// What the door says about it: a new order is refused, one that was placed with this key is answered again.
+    pub refusal: Option<PlaceError>,
     /// The key of the voucher that is to lower its price.
     pub voucher: Option<[u8; 16]>,
     /// The total that the buyer saw.
@@ -55,6 +62,8 @@ pub struct Asking<'a> {
     pub voucher: Option<&'a str>,
     /// Places in waiting rooms.
     pub places: &'a [&'a str],
+    /// Who holds, where they come from: what they hold is bounded. The house itself is not.
+    pub holder: Option<Holder>,
 }
 
 /// Places an order and holds its stock for [`HOLD`].
@@ -65,7 +74,7 @@ pub struct Asking<'a> {
 /// # Errors
 /// [`PlaceError`]; nothing is held then.
 pub async fn place(app: &App, asking: Asking<'_>, arrived_at: DateTime<Utc>) -> Result<Placed, PlaceError> {
-    let Asking { buyer, key, basket, expected_minor, voucher, places } = asking;
+    let Asking { buyer, key, basket, expected_minor, voucher, places, holder } = asking;
     let festival = festival_of(&basket)?;
     if basket.len() > LINES {
         return Err(PlaceError::Invalid("/lines".to_owned(), format!("at most {LINES} lines")));
@@ -76,11 +85,17 @@ pub async fn place(app: &App, asking: Asking<'_>, arrived_at: DateTime<Utc>) -> 
     if !is_address(&buyer.email) {
         return Err(PlaceError::Invalid("/email".to_owned(), "not an email address".to_owned()));
     }
-    if !app.the::<Breaker>().lets_in(arrived_at) {
-        return Err(PlaceError::PaymentsDown);
-    }
     // While a waiting room is on, its visitor is the key of the order: a place brings one order, whoever asks how often.
-    let visitor = doors::visitor(app, &basket, places, arrived_at)?;
+    let Door { visitor, mut refusal } = doors::look(app, &basket, places, arrived_at);
+    if refusal.is_none() && !app.the::<Breaker>().lets_in(arrived_at) {
+        refusal = Some(PlaceError::PaymentsDown);
+    }
+    let holds = app.the::<OpenHolds>();
+    if refusal.is_none()
+        && let Some(Err(wait)) = holder.as_ref().map(|holder| holds.may_hold(holder, arrived_at))
+    {
+        refusal = Some(PlaceError::Slower(wait));
+    }
     let email_key = email_key(&buyer.email);
     let voucher = voucher.filter(|code| !code.trim().is_empty()).map(|code| offers::voucher_key(&app.secrets, festival, code));
     let asked = match &voucher {
@@ -97,6 +112,7 @@ pub async fn place(app: &App, asking: Asking<'_>, arrived_at: DateTime<Utc>) -> 
         email_key,
         buyer,
         basket,
+        refusal,
         voucher,
         expected_minor,
         arrived_at,
@@ -114,6 +130,9 @@ pub async fn place(app: &App, asking: Asking<'_>, arrived_at: DateTime<Utc>) -> 
         other => other,
     })?;
     app.the::<Recent>().keep(&placed);
+    if let Some(holder) = holder.filter(|_| !placed.units.is_empty()) {
+        holds.held(placed.order_id, holder, arrived_at);
+    }
     Ok(placed)
 }
 

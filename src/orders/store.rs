@@ -129,6 +129,15 @@ pub(super) async fn by_keys(conn: &mut PgConnection, festival: FestivalId, keys:
         .collect())
 }
 
+/// The order of a key, with the generation of its link.
+pub(super) async fn by_key(pool: &PgPool, festival: FestivalId, key: &[u8; 16]) -> Result<Option<(OrderId, i16)>, sqlx::Error> {
+    sqlx::query_as("select order_id, link_generation from orders where festival_id = $1 and key_hash = $2")
+        .bind(festival)
+        .bind(key.as_slice())
+        .fetch_optional(pool)
+        .await
+}
+
 fn lines_by_order(lines: Vec<(OrderId, Line)>) -> HashMap<OrderId, Vec<Line>> {
     let mut by: HashMap<OrderId, Vec<Line>> = HashMap::new();
     for (order, line) in lines {

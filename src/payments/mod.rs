@@ -27,7 +27,7 @@ use crate::{
     festivals,
     id::{OrderId, PaymentId},
     money::Money,
-    orders::{self, Held},
+    orders::{self, Held, OpenHolds},
     secrets::Purpose,
 };
 
@@ -200,6 +200,9 @@ pub async fn pay(app: &App, order_id: OrderId, secret: &str, key: &str, way: Way
         app.pass::<Completing>(festival, Settle::New(attempt)).await?
     })
     .await?;
+    if payment.status == PaymentStatus::Captured {
+        app.the::<OpenHolds>().ended(order_id);
+    }
     if matches!(payment.status, PaymentStatus::Created | PaymentStatus::Unknown) { submit(app, payment).await } else { Ok(payment) }
 }
 
@@ -273,6 +276,10 @@ pub async fn decided(app: &App, payment: PaymentId, outcome: Outcome) -> Result<
             match app.pass::<Completing>(payment.festival(), settle).await? {
                 // Late money is taken out of its batch and run alone.
                 Err(PayError::NotHeld) => complete::late(app, payment).await,
+                Ok(payment) if payment.status == PaymentStatus::Captured => {
+                    app.the::<OpenHolds>().ended(payment.order_id);
+                    Ok(())
+                }
                 _ => Ok(()),
             }
         }

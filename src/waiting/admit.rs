@@ -43,6 +43,8 @@ pub(super) struct Scene<'a> {
 pub(super) fn admit(scene: &Scene<'_>) -> Step {
     let beginning = Step {
         at: scene.now - TimeDelta::seconds(1),
+        draws_at: scene.opens_at,
+        free: scene.left,
         gathered: scene.gathered,
         drawn: if scene.gathered == 0 { 1.0 } else { 0.0 },
         joined_before: scene.opens_at,
@@ -53,15 +55,23 @@ pub(super) fn admit(scene: &Scene<'_>) -> Step {
         availability: scene.availability,
     };
     let last = scene.last.unwrap_or(&beginning);
-    let pace = if scene.longest_wait > BREATH { last.per_second / 2.0 } else { last.per_second * 1.25 };
+    let pace = match scene.left {
+        // While there is nothing to sell nothing is learned about the house.
+        Some(0) => last.per_second,
+        _ if scene.longest_wait > BREATH => last.per_second / 2.0,
+        _ => last.per_second * 1.25,
+    };
     let per_second = pace.clamp(SLOWEST, FASTEST);
     let seconds = (scene.now - last.at).num_milliseconds().clamp(0, 2_000) as f64 / 1_000.0;
     let placed = last.placed + scene.placed;
     let (admitted_ago, placed_ago) = scene.turn_ago.map_or((0, 0), |step| (step.admitted, step.placed));
     let inside = ((last.admitted - admitted_ago) - (placed - placed_ago)).max(0);
+    // Of those inside as many will order as did of those whose turn is over.
+    let share = if admitted_ago >= 100 { (placed as f64 / admitted_ago as f64).clamp(0.1, 1.0) } else { 1.0 };
+    let inside = (inside as f64 * share).round() as i64;
     let room = scene.left.map_or(INSIDE, |left| if left > 0 { left + left / 4 + 10 } else { 0 }).min(INSIDE) - inside;
     let mut may = ((per_second * seconds).round() as i64).min(room).max(0);
-    let mut next = Step { at: scene.now, placed, per_second, availability: scene.availability, ..last.clone() };
+    let mut next = Step { at: scene.now, placed, per_second, free: scene.left, availability: scene.availability, ..last.clone() };
 
     // First those who gathered, by their rank.
     let undrawn = (scene.gathered as f64 * (1.0 - last.drawn)).round() as i64;
@@ -90,10 +100,13 @@ pub(super) fn admit(scene: &Scene<'_>) -> Step {
             next.admitted += here;
             reached = to;
         } else if all {
-            let part = (to - from).num_milliseconds() as f64 * may as f64 / here.max(1) as f64;
+            // The threshold has steps of a millisecond: who came within one is let in together, and counted.
+            let span = (to - from).num_milliseconds();
+            let part = (span as f64 * may as f64 / here.max(1) as f64).ceil().min(span as f64);
+            let into = (here as f64 * part / span.max(1) as f64).round() as i64;
             reached = from + TimeDelta::milliseconds(part as i64);
-            next.admitted += may;
-            later += here - may;
+            next.admitted += into;
+            later += here - into;
             may = 0;
             all = false;
         } else {
@@ -181,7 +194,7 @@ mod tests {
         /// Whatever comes: thresholds only move forward, nobody is admitted twice or lost, no more inside than there is to sell and some.
         #[test]
         fn thresholds_move_forward_and_counts_add_up(
-            gathered in 0_i64..3_000, later in proptest::collection::vec(0_i64..300, 0..40), left in 0_i64..5_000, slow: bool, seconds in 3_i64..90,
+            gathered in 0_i64..3_000, later in proptest::collection::vec(prop_oneof![0_i64..300, 0_i64..6_000], 0..40), left in 0_i64..5_000, slow: bool, seconds in 3_i64..90,
         ) {
             let steps = play(gathered, &later, left, slow, seconds);
             for pair in steps.windows(2) {
@@ -193,6 +206,21 @@ mod tests {
             // Seconds that were begun are counted by their share: one person a second of rounding.
             prop_assert!((last.admitted + last.waiting - came).abs() <= seconds, "{} + {} of {came}", last.admitted, last.waiting);
             prop_assert!(last.admitted <= came + seconds);
+            // Whoever is counted as let in is let in: by rank, or because they came before the threshold.
+            let drawn = (gathered as f64 * last.drawn).round() as i64;
+            let passed: i64 = later.iter().zip(0_i64..).map(|(n, s)| {
+                let share = ((last.joined_before - at(s)).num_milliseconds().clamp(0, 1_000)) as f64 / 1_000.0;
+                (*n as f64 * share).round() as i64
+            }).sum();
+            prop_assert!((last.admitted - drawn - passed).abs() <= 2 * seconds, "{} counted, {drawn} + {passed} let in", last.admitted);
+            // Whenever somebody is let in, no more are inside than there is to sell and some, but for those of one millisecond.
+            let (mut left, mut before) = (left, (0, 0));
+            for step in &steps {
+                left -= step.placed - before.1;
+                let most = if left > 0 { left + left / 4 + 10 } else { 0 };
+                prop_assert!(step.admitted == before.0 || step.admitted - step.placed <= most + 10, "{} inside, {left} left", step.admitted - step.placed);
+                before = (step.admitted, step.placed);
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     accounts::Staff,
     app::App,
     audit::{self, Act},
+    breaker::Breaker,
     fault::{Checks, Fault},
     festivals,
     id::{FestivalId, OfferId},
@@ -41,6 +42,10 @@ pub const TURN: TimeDelta = TimeDelta::minutes(15);
 pub const EXTENDED: TimeDelta = TimeDelta::minutes(30);
 /// How long the counts of servers take until they are whole.
 const SETTLE: TimeDelta = TimeDelta::seconds(2);
+/// How long steps are remembered: longer than a turn with the pauses in it.
+const REMEMBERED: TimeDelta = TimeDelta::hours(2);
+/// A room in which nobody waits and nobody has a turn takes no steps.
+const QUIET: TimeDelta = EXTENDED;
 
 /// The waiting room of an offer.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]
@@ -74,6 +79,8 @@ impl Room {
 pub struct Step {
     /// When.
     pub at: DateTime<Utc>,
+    /// The opening that it belongs to.
+    pub draws_at: DateTime<Utc>,
     /// How many had gathered before the opening.
     pub gathered: i64,
     /// The share of them that is admitted: every rank below it.
@@ -88,6 +95,8 @@ pub struct Step {
     pub waiting: i64,
     /// How many a second are admitted when people wait.
     pub per_second: f64,
+    /// Units that were free; nothing where there is no bound.
+    pub free: Option<i64>,
     /// Whether the offer can be had.
     pub availability: Availability,
 }
@@ -96,8 +105,10 @@ pub struct Step {
 #[derive(Clone, Debug)]
 pub struct Known {
     room: Room,
-    /// Steps of the last half an hour, oldest first, with one before it.
+    /// Steps since the draw, oldest first, as far as they are remembered.
     steps: Vec<Step>,
+    /// For each step, for how long nobody could order until then.
+    paused: Vec<TimeDelta>,
     /// How many came by second since everybody before was admitted; before the opening: all of them.
     joins: Vec<(DateTime<Utc>, i64)>,
 }
@@ -190,8 +201,12 @@ impl Known {
             turn.again_in = u32::try_from((left / 4).clamp(2, 30)).unwrap_or(3);
             return turn;
         };
-        if let Some(first) = self.steps.iter().find(|step| self.admits(step, place, rank)) {
-            let until = first.at + if place.extended { EXTENDED } else { TURN };
+        // Whom a step admits every later one does.
+        let first = self.steps.partition_point(|step| !self.admits(step, place, rank));
+        if let Some(step) = self.steps.get(first) {
+            // A turn does not pass while nobody can order.
+            let lost = self.paused.last().copied().unwrap_or_default() - self.paused.get(first).copied().unwrap_or_default();
+            let until = step.at + lost + if place.extended { EXTENDED } else { TURN };
             turn.until = Some(until);
             turn.standing = if at < until { Standing::Turn } else { Standing::Over };
             turn.again_in = 10;
@@ -210,7 +225,8 @@ impl Known {
 
     /// The seconds that so many people take at the pace of the last minute; nothing while nobody moves.
     fn about(&self, ahead: i64) -> Option<i64> {
-        let last = self.steps.last()?;
+        // More before them than there is to sell: whatever were said, most of them would be disappointed.
+        let last = self.steps.last().filter(|step| step.free.is_none_or(|free| ahead < free))?;
         let first = self.steps.iter().find(|step| step.at > last.at - TimeDelta::seconds(60))?;
         let (moved, seconds) = (last.admitted - first.admitted, (last.at - first.at).num_seconds());
         (moved > 0 && seconds > 0 && last.availability != Availability::SoldOut).then(|| (ahead + 1).saturating_mul(seconds) / moved + 1)
@@ -265,8 +281,25 @@ pub fn on(app: &App, at: DateTime<Utc>) -> Vec<OfferId> {
 pub fn join(app: &App, offer: OfferId, at: DateTime<Utc>) -> Option<Place> {
     let rooms = app.the::<Rooms>();
     rooms.of(offer).filter(|known| known.room.is_on(at))?;
-    *rooms.joins.lock().unwrap_or_else(PoisonError::into_inner).entry((offer, at.timestamp())).or_default() += 1;
+    let place = Place::fresh(offer, at);
+    Some(count(app, &place))
+}
+
+/// A place for somebody who may be a machine that keeps no cookie: it counts among the people once it comes back ([`count`]).
+#[must_use]
+pub fn offer_place(app: &App, offer: OfferId, at: DateTime<Utc>) -> Option<Place> {
+    app.the::<Rooms>().of(offer).filter(|known| known.room.is_on(at))?;
     Some(Place::fresh(offer, at))
+}
+
+/// Counts a place among the people of its room, once.
+#[must_use]
+pub fn count(app: &App, place: &Place) -> Place {
+    if !place.counted {
+        let second = place.joined_at.timestamp();
+        *app.the::<Rooms>().joins.lock().unwrap_or_else(PoisonError::into_inner).entry((place.offer_id, second)).or_default() += 1;
+    }
+    Place { counted: true, ..place.clone() }
 }
 
 /// Where a place stands.
@@ -296,7 +329,7 @@ pub fn extend(app: &App, place: &Place, at: DateTime<Utc>) -> Option<Place> {
     is_turn.then(|| Place { extended: true, ..place.clone() })
 }
 
-/// Opens the waiting room of an offer, or moves its beginning; a room that ended goes on.
+/// Opens the waiting room of an offer, or moves its beginning as long as nobody can be in it; a room that ended goes on.
 ///
 /// # Errors
 /// [`Fault`].
@@ -304,8 +337,8 @@ pub async fn open(app: &App, staff: &Staff, offer: OfferId, gathers_at: DateTime
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
     festivals::owned(&mut tx, staff.promoter, offer.festival()).await?.ok_or(Fault::NotFound)?;
-    let room = store::upsert(&mut tx, offer, gathers_at).await?.ok_or(Fault::NotFound)?;
-    Checks::default().claim(room.opens_at.is_none_or(|opens| gathers_at < opens), "/gathers_at", "people gather before the sale opens").done()?;
+    let room = store::upsert(&mut tx, offer, gathers_at, now).await?.ok_or(Fault::NotFound)?;
+    Checks::default().claim(room.opens_at.is_none_or(|opens| room.gathers_at < opens), "/gathers_at", "people gather before the sale opens").done()?;
     note(&mut tx, staff, offer, "waiting_room.opened", now).await?;
     tx.commit().await?;
     refresh(app).await?;
@@ -353,35 +386,74 @@ pub async fn refresh(app: &App) -> Result<(), sqlx::Error> {
         by_festival.entry(offer.festival()).or_default().push((*offer, DateTime::from_timestamp(*second, 0).unwrap_or(now), *n));
     }
     for (festival, counted) in by_festival {
-        if let Err(error) = store::add_joins(&app.pools.work, festival, rooms.server(), &counted).await {
-            // They are told with the next second.
-            let mut kept = rooms.joins.lock().unwrap_or_else(PoisonError::into_inner);
-            for ((offer, second), n) in joins.iter().filter(|((offer, _), _)| offer.festival() == festival) {
-                *kept.entry((*offer, *second)).or_default() += n;
-            }
-            return Err(error);
+        let Err(error) = store::add_joins(&app.pools.work, festival, rooms.server(), &counted).await else { continue };
+        tracing::warn!(festival = festival.0, %error, "who came to a waiting room could not be told");
+        if error.as_database_error().is_some_and(|e| e.is_foreign_key_violation()) {
+            // The room is gone, with all who were in it.
+            continue;
+        }
+        // They are told with the next second.
+        let mut kept = rooms.joins.lock().unwrap_or_else(PoisonError::into_inner);
+        for (offer, second, n) in counted {
+            *kept.entry((offer, second.timestamp())).or_default() += n;
         }
     }
     let mut fresh = HashMap::new();
     for room in store::on(&app.pools.work, now).await? {
-        let before = rooms.of(room.offer_id);
-        let mut steps = before.map(|known| known.steps.clone()).unwrap_or_default();
-        steps.extend(store::steps_after(&app.pools.work, room.offer_id, steps.last().map(|s| s.at)).await?);
+        let draws_at = room.draws_at();
+        let mut steps = rooms.of(room.offer_id).map(|known| known.steps.clone()).unwrap_or_default();
+        // Steps of another opening say nothing about this one.
+        steps.retain(|step| step.draws_at == draws_at);
+        steps.extend(store::steps_after(&app.pools.work, room.offer_id, draws_at, steps.last().map(|s| s.at), now - REMEMBERED).await?);
         // One step older than every turn stays: it tells that a turn is over.
-        let old = steps.iter().take_while(|step| step.at < now - EXTENDED).count();
+        let old = steps.iter().take_while(|step| step.at < now - REMEMBERED).count();
         steps.drain(..old.saturating_sub(1));
-        let from = steps.last().map_or(room.gathers_at, |step| step.joined_before);
-        let joins = store::joins(&app.pools.work, room.offer_id, from - TimeDelta::seconds(1)).await?;
-        let joins = joins.into_iter().filter(|(second, _)| steps.is_empty() || *second + TimeDelta::seconds(1) > from).collect();
-        fresh.insert(room.offer_id, Arc::new(Known { room, steps, joins }));
+        let joins = match steps.last() {
+            Some(last) => {
+                let joins = store::joins(&app.pools.work, room.offer_id, last.joined_before - TimeDelta::seconds(1)).await?;
+                joins.into_iter().filter(|(second, _)| *second + TimeDelta::seconds(1) > last.joined_before).collect()
+            }
+            None if now < draws_at + SETTLE => vec![(room.gathers_at, store::all_joins(&app.pools.work, room.offer_id).await?)],
+            None => store::joins(&app.pools.work, room.offer_id, draws_at).await?,
+        };
+        let paused = lost(&steps);
+        fresh.insert(room.offer_id, Arc::new(Known { room, steps, paused, joins }));
     }
     *rooms.known.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
     Ok(())
 }
 
+/// For each step, for how long nobody could order until then.
+fn lost(steps: &[Step]) -> Vec<TimeDelta> {
+    let mut sum = TimeDelta::zero();
+    let mut before: Option<&Step> = None;
+    let mut lost = Vec::with_capacity(steps.len());
+    for step in steps {
+        if let Some(before) = before.filter(|before| before.availability == Availability::Paused) {
+            sum += (step.at - before.at).min(TimeDelta::seconds(5));
+        }
+        lost.push(sum);
+        before = Some(step);
+    }
+    lost
+}
+
+/// A room that is to be moved.
+#[derive(Clone, Copy, Debug)]
+pub struct Due {
+    /// The offer.
+    pub offer: OfferId,
+    /// The moment of the step.
+    pub at: DateTime<Utc>,
+    /// Orders are counted from here..
+    pub from: DateTime<Utc>,
+    /// .. to here.
+    pub to: DateTime<Utc>,
+}
+
 /// The rooms whose sale has opened, with the moments between which orders have to be counted for the next step.
 #[must_use]
-pub fn due(app: &App) -> Vec<(OfferId, DateTime<Utc>, DateTime<Utc>)> {
+pub fn due(app: &App) -> Vec<Due> {
     let now = app.clock.now();
     let rooms: Vec<Arc<Known>> = app.the::<Rooms>().known.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
     let until = now - COUNTED_AFTER;
@@ -389,7 +461,14 @@ pub fn due(app: &App) -> Vec<(OfferId, DateTime<Utc>, DateTime<Utc>)> {
         let opens = known.room.draws_at();
         let last = known.steps.last();
         let is_due = now >= opens + SETTLE && last.is_none_or(|step| now - step.at >= TimeDelta::milliseconds(900));
-        is_due.then(|| (known.room.offer_id, last.map_or(opens, |step| (step.at - COUNTED_AFTER).max(opens)), until.max(opens)))
+        // Who went straight through needs no further step.
+        let quiet = last.is_some_and(|step| {
+            let last_let_in = known.steps.get(known.steps.partition_point(|s| s.admitted < step.admitted)).map_or(step.at, |s| s.at);
+            step.waiting == 0 && known.joins.is_empty() && now - last_let_in > QUIET && step.availability != Availability::Paused
+        });
+        // Orders of a time without steps were not placed by people who were let in.
+        let from = last.map_or(opens, |step| (step.at - COUNTED_AFTER).max(until - TimeDelta::seconds(10)).max(opens));
+        (is_due && !quiet).then(|| Due { offer: known.room.offer_id, at: now, from, to: until.max(from) })
     };
     rooms.iter().filter_map(due).collect()
 }
@@ -402,24 +481,30 @@ const COUNTED_AFTER: TimeDelta = TimeDelta::seconds(5);
 ///
 /// # Errors
 /// What the database said.
-pub async fn step(app: &App, offer: OfferId, placed: i64, longest_wait: Duration) -> Result<(), sqlx::Error> {
-    let Some(known) = app.the::<Rooms>().of(offer) else { return Ok(()) };
-    let now = app.clock.now();
-    let (festival, room) = (offer.festival(), &known.room);
+pub async fn step(app: &App, due: Due, placed: i64, longest_wait: Duration) -> Result<(), sqlx::Error> {
+    let Some(known) = app.the::<Rooms>().of(due.offer) else { return Ok(()) };
+    let (festival, room, now) = (due.offer.festival(), &known.room, due.at);
     let mut tx = app.pools.work.begin().await?;
-    if !store::try_lead(&mut tx, offer).await? || store::last_at(&mut tx, offer).await? != known.steps.last().map(|s| s.at) {
+    if !store::try_lead(&mut tx, due.offer).await? || store::last_at(&mut tx, due.offer, room.draws_at()).await? != known.steps.last().map(|s| s.at) {
         // Another server is at it, or was.
         return Ok(());
     }
     let gathered = match known.steps.last() {
         Some(step) => step.gathered,
-        None => store::gathered(&mut tx, offer, room.draws_at()).await?,
+        None => store::gathered(&mut tx, due.offer, room.draws_at()).await?,
     };
-    let stocks = offers::stocks_of(&app.pools.web, festival).await?;
-    let Some(of) = offers::offers(&app.pools.web, festival).await?.into_iter().find(|o| o.offer_id == offer) else { return Ok(()) };
+    let stocks = offers::stocks_of(&app.pools.work, festival).await?;
+    let Some(of) = offers::offers(&app.pools.work, festival).await?.into_iter().find(|o| o.offer_id == due.offer) else { return Ok(()) };
+    if of.opens_at != room.opens_at {
+        // The opening moved meanwhile: the next look sees it.
+        return Ok(());
+    }
     let left =
         of.takes().filter_map(|(id, units)| stocks.iter().find(|s| s.stock_id == id).and_then(|s| s.capacity.map(|_| i64::from(s.left() / units)))).min();
-    let availability = offers::on_sale(of, &stocks, now).availability;
+    let mut availability = offers::on_sale(of, &stocks, now).availability;
+    if app.the::<Breaker>().is_open(now) {
+        availability = Availability::Paused;
+    }
     let scene = admit::Scene {
         now,
         opens_at: room.draws_at(),
@@ -428,19 +513,20 @@ pub async fn step(app: &App, offer: OfferId, placed: i64, longest_wait: Duration
         gathered,
         joins: &known.joins,
         placed,
-        left: if availability == Availability::Paused { Some(0) } else { left },
+        left: if matches!(availability, Availability::OnSale | Availability::FewLeft) { left } else { Some(0) },
         longest_wait,
         availability,
     };
-    store::insert_step(&mut tx, offer, &admit::admit(&scene)).await?;
+    store::insert_step(&mut tx, due.offer, &admit::admit(&scene)).await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// Forgets the counts of rooms that ended more than a day ago; how many rows.
+/// Forgets the counts of rooms that ended more than a day ago, and old steps of those that go on; how many rows.
 ///
 /// # Errors
 /// What the database said.
 pub async fn forget(app: &App) -> Result<u64, sqlx::Error> {
-    store::forget(&app.pools.work, app.clock.now() - TimeDelta::days(1)).await
+    let now = app.clock.now();
+    store::forget(&app.pools.work, now - TimeDelta::days(1), now - REMEMBERED * 2).await
 }

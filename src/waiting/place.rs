@@ -8,7 +8,7 @@ use crate::{
     secrets::{self, Purpose, Secrets},
 };
 
-/// A place. Its text is base32 of a flag byte, 16 bytes visitor, 6 bytes Unix milliseconds, and 16 bytes of HMAC-SHA256 over offer and these.
+/// A place. Its text is base32 of a byte of flags, 16 bytes visitor, 6 bytes Unix milliseconds, and 16 bytes of HMAC-SHA256 over offer and these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The offer whose room it is in.
@@ -19,6 +19,8 @@ pub struct Place {
     pub joined_at: DateTime<Utc>,
     /// Whether their turn was extended.
     pub extended: bool,
+    /// Whether they are counted among the people of the room.
+    pub counted: bool,
 }
 
 const BODY: usize = 1 + 16 + 6;
@@ -29,12 +31,12 @@ impl Place {
         let mut visitor = [0; 16];
         secrets::fill(&mut visitor);
         let joined_at = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
-        Self { offer_id, visitor, joined_at, extended: false }
+        Self { offer_id, visitor, joined_at, extended: false, counted: false }
     }
 
     fn body(&self) -> [u8; BODY] {
         let mut body = [0; BODY];
-        body[0] = u8::from(self.extended);
+        body[0] = u8::from(self.extended) | u8::from(self.counted) << 1;
         body[1..17].copy_from_slice(&self.visitor);
         body[17..].copy_from_slice(&u64::try_from(self.joined_at.timestamp_millis()).unwrap_or(0).to_be_bytes()[2..]);
         body
@@ -58,7 +60,13 @@ impl Place {
             return None;
         }
         let millis = body[17..].iter().fold(0_i64, |n, byte| n << 8 | i64::from(*byte));
-        Some(Self { offer_id, visitor: body[1..17].try_into().ok()?, joined_at: DateTime::from_timestamp_millis(millis)?, extended: body[0] == 1 })
+        Some(Self {
+            offer_id,
+            visitor: body[1..17].try_into().ok()?,
+            joined_at: DateTime::from_timestamp_millis(millis)?,
+            extended: body[0] & 1 == 1,
+            counted: body[0] & 2 == 2,
+        })
     }
 
     /// Its rank in the draw of those who gathered: from 0 to 1, uniform, and nobody outside can choose it.

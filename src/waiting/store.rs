@@ -7,16 +7,18 @@ use uuid::Uuid;
 use super::{Room, Step};
 use crate::id::{FestivalId, OfferId};
 
-pub(super) async fn upsert(conn: &mut PgConnection, offer: OfferId, gathers_at: DateTime<Utc>) -> Result<Option<Room>, sqlx::Error> {
+pub(super) async fn upsert(conn: &mut PgConnection, offer: OfferId, gathers_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<Option<Room>, sqlx::Error> {
     sqlx::query_as(
         "with made as ( \
              insert into waiting_rooms (festival_id, offer_id, gathers_at) select festival_id, offer_id, $3 from offers where festival_id = $1 and offer_id = $2 \
-             on conflict (festival_id, offer_id) do update set gathers_at = $3, ended_at = null returning festival_id, offer_id, gathers_at, ended_at) \
+             on conflict (festival_id, offer_id) do update set ended_at = null, \
+                 gathers_at = case when waiting_rooms.gathers_at <= $4 then waiting_rooms.gathers_at else $3 end returning festival_id, offer_id, gathers_at, ended_at) \
          select m.offer_id, m.gathers_at, m.ended_at, o.opens_at from made m join offers o on o.festival_id = m.festival_id and o.offer_id = m.offer_id",
     )
     .bind(offer.festival())
     .bind(offer)
     .bind(gathers_at)
+    .bind(now)
     .fetch_optional(conn)
     .await
 }
@@ -90,17 +92,34 @@ pub(super) async fn gathered(conn: &mut PgConnection, offer: OfferId, opens_at: 
         .await
 }
 
-/// Steps after a moment; without one those of the last three quarters of an hour before the newest.
-pub(super) async fn steps_after(pool: &PgPool, offer: OfferId, after: Option<DateTime<Utc>>) -> Result<Vec<Step>, sqlx::Error> {
+/// Everybody who came so far.
+pub(super) async fn all_joins(pool: &PgPool, offer: OfferId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select coalesce(sum(joined), 0)::bigint from waiting_joins where festival_id = $1 and offer_id = $2")
+        .bind(offer.festival())
+        .bind(offer)
+        .fetch_one(pool)
+        .await
+}
+
+/// Steps of an opening after a moment; without one those since another, and one before it.
+pub(super) async fn steps_after(
+    pool: &PgPool,
+    offer: OfferId,
+    draws_at: DateTime<Utc>,
+    after: Option<DateTime<Utc>>,
+    since: DateTime<Utc>,
+) -> Result<Vec<Step>, sqlx::Error> {
     sqlx::query_as(
-        "select at, gathered, drawn, joined_before, admitted, placed, waiting, per_second, availability from waiting_steps \
-         where festival_id = $1 and offer_id = $2 and at > coalesce($3, ( \
-             select s.at - interval '45 minutes' from waiting_steps s where s.festival_id = $1 and s.offer_id = $2 order by s.at desc limit 1)) \
+        "select at, draws_at, gathered, drawn, joined_before, admitted, placed, waiting, per_second, free, availability from waiting_steps \
+         where festival_id = $1 and offer_id = $2 and draws_at = $3 and case when $4::timestamptz is not null then at > $4 else at >= coalesce(( \
+             select s.at from waiting_steps s where s.festival_id = $1 and s.offer_id = $2 and s.draws_at = $3 and s.at < $5 order by s.at desc limit 1), $5) end \
          order by at",
     )
     .bind(offer.festival())
     .bind(offer)
+    .bind(draws_at)
     .bind(after)
+    .bind(since)
     .fetch_all(pool)
     .await
 }
@@ -110,22 +129,24 @@ pub(super) async fn try_lead(conn: &mut PgConnection, offer: OfferId) -> Result<
     sqlx::query_scalar("select pg_try_advisory_xact_lock(hashtextextended($1::text, 7))").bind(offer.0).fetch_one(conn).await
 }
 
-pub(super) async fn last_at(conn: &mut PgConnection, offer: OfferId) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    sqlx::query_scalar("select at from waiting_steps where festival_id = $1 and offer_id = $2 order by at desc limit 1")
+pub(super) async fn last_at(conn: &mut PgConnection, offer: OfferId, draws_at: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar("select at from waiting_steps where festival_id = $1 and offer_id = $2 and draws_at = $3 order by at desc limit 1")
         .bind(offer.festival())
         .bind(offer)
+        .bind(draws_at)
         .fetch_optional(conn)
         .await
 }
 
 pub(super) async fn insert_step(conn: &mut PgConnection, offer: OfferId, step: &Step) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into waiting_steps (festival_id, offer_id, at, gathered, drawn, joined_before, admitted, placed, waiting, per_second, availability) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        "insert into waiting_steps (festival_id, offer_id, at, draws_at, gathered, drawn, joined_before, admitted, placed, waiting, per_second, free, availability) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
     .bind(offer.festival())
     .bind(offer)
     .bind(step.at)
+    .bind(step.draws_at)
     .bind(step.gathered)
     .bind(step.drawn)
     .bind(step.joined_before)
@@ -133,19 +154,25 @@ pub(super) async fn insert_step(conn: &mut PgConnection, offer: OfferId, step: &
     .bind(step.placed)
     .bind(step.waiting)
     .bind(step.per_second)
+    .bind(step.free)
     .bind(step.availability)
     .execute(conn)
     .await?;
     Ok(())
 }
 
-pub(super) async fn forget(pool: &PgPool, before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+pub(super) async fn forget(pool: &PgPool, ended_before: DateTime<Utc>, steps_before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
     let mut gone = 0;
     for table in [
         "delete from waiting_joins j using waiting_rooms w where w.ended_at < $1 and j.festival_id = w.festival_id and j.offer_id = w.offer_id",
         "delete from waiting_steps s using waiting_rooms w where w.ended_at < $1 and s.festival_id = w.festival_id and s.offer_id = w.offer_id",
     ] {
-        gone += sqlx::query(table).bind(before).execute(pool).await?.rows_affected();
+        gone += sqlx::query(table).bind(ended_before).execute(pool).await?.rows_affected();
     }
+    let old = sqlx::query(
+        "delete from waiting_steps s using waiting_rooms w where w.ended_at is null and s.festival_id = w.festival_id and s.offer_id = w.offer_id and s.at < $1 \
+         and exists (select from waiting_steps n where n.festival_id = s.festival_id and n.offer_id = s.offer_id and n.at > s.at and n.at < $1)",
+    );
+    gone += old.bind(steps_before).execute(pool).await?.rows_affected();
     Ok(gone)
 }

@@ -47,7 +47,7 @@ impl Cluster {
         let folder = folder(name);
         let embedded = start(&folder).await;
         let owner = embedded.owner();
-        postgres::migrate(&owner, &secrets(), true).await.unwrap();
+        postgres::migrate(&owner, &secrets(), true, false).await.unwrap();
         Self { folder, owner, embedded: Some(embedded) }
     }
 

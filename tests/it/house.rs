@@ -57,7 +57,7 @@ fn cluster() -> &'static Cluster {
             let folder = folder();
             let embedded = Embedded::start(&folder, &|_| {}).expect("a private cluster");
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(postgres::migrate(&embedded.owner(), &secrets(), true)).expect("migrations");
+            runtime.block_on(postgres::migrate(&embedded.owner(), &secrets(), true, false)).expect("migrations");
             Cluster { embedded }
         })
         .join()

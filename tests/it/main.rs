@@ -6,6 +6,7 @@ mod browser;
 mod claims;
 mod clusters;
 mod contract;
+mod distribute;
 mod failover;
 mod faults;
 mod floors;

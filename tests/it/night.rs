@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 
 use crate::{
-    actors::{Answer, Festival, answer, key},
+    actors::{Answer, Fan, Festival, answer, key},
     house::{House, fresh_database},
     servers::gatefold,
 };
@@ -121,10 +121,29 @@ async fn a_slip_of_the_hand_has_to_be_confirmed() {
     house.anybody().order("mara@x.example", &[(&offer, 1)]).await;
     assert_eq!(festival.promoter.send("PATCH", &path, &opens(now + TimeDelta::hours(1))).await.problem(), "conflict");
 
+    // An early tier that comes back lowers what is paid as a price does.
+    let offers = festival.path("/offers");
+    let early = festival.promoter.make(
+        &offers,
+        json!({
+            "terms": { "name": { "en": "Steps" } }, "capacity": 100,
+            "tiers": [
+                { "name": { "en": "Early" }, "price": { "minor": 5000, "currency": "EUR" }, "until_at": now - TimeDelta::days(1) },
+                { "name": { "en": "Now" }, "price": { "minor": 13900, "currency": "EUR" } }
+            ],
+            "components": [{ "pass_id": festival.pass("Step pass", 0b1).await, "weight": 1, "tax_kind": "fixed", "tax_ppm": 90000 }]
+        }),
+    );
+    let steps = format!("/v1/offers/{}/tiers/1", early.await["offer_id"].as_str().unwrap());
+    let again = json!({ "name": { "en": "Early" }, "price": { "minor": 5000, "currency": "EUR" }, "until_at": now + TimeDelta::days(1) });
+    assert_eq!(festival.promoter.send("PUT", &steps, &again).await.body["confirm"], "5000 EUR");
+    assert_eq!(festival.promoter.send("POST", &festival.path("/stocks"), &json!({ "name": "beds", "capacity": 2001 })).await.problem(), "unconfirmed");
+
     // Frozen: no price, no opening; a pause and more places are possible.
     festival.promoter.send("PUT", &festival.path("/freeze"), &json!({ "until": now + TimeDelta::hours(6) })).await.expect(200);
     assert_eq!(festival.promoter.send("PUT", &tier, &price(990)).await.problem(), "conflict");
     assert_eq!(confirming(&festival, "PATCH", &path, "now", &opens(now - TimeDelta::hours(2))).await.problem(), "conflict");
+    assert_eq!(confirming(&festival, "PUT", &steps, "5000 EUR", &again).await.problem(), "conflict");
     festival.promoter.send("PUT", &stock, &json!({ "capacity": 1999 })).await.expect(200);
     festival.promoter.send("PATCH", &path, &json!({ "paused": { "en": "A moment." } })).await.expect(200);
     festival.promoter.request("DELETE", &festival.path("/freeze")).send().await.unwrap().error_for_status().unwrap();
@@ -143,8 +162,8 @@ async fn no_migration_runs_in_a_frozen_night() {
         (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
     };
     let mut database = sqlx::PgConnection::connect_with(&owner).await.unwrap();
-    let made = "insert into festivals (promoter_id, slug, kind, name, lead, place, currency, time_zone, spot, language, created_at, version, frozen_until) \
-                select promoter_id, 'frozen', kind, name, lead, place, currency, time_zone, spot, language, created_at, 1, '2100-01-01' from festivals where festival_id = 0";
+    let made = "insert into festivals (promoter_id, slug, kind, name, lead, place, currency, time_zone, spot, language, created_at, version, published_at, frozen_until) \
+                select promoter_id, 'frozen', kind, name, lead, place, currency, time_zone, spot, language, created_at, 1, created_at, '2100-01-01' from festivals where festival_id = 0";
     sqlx::query(made).execute(&mut database).await.unwrap();
     assert!(migrate().0, "what is up to date may be said so");
     // As if this binary brought a migration that the database has not seen.
@@ -169,14 +188,26 @@ async fn while_the_bank_fails_nothing_new_is_sold_and_nobody_loses_a_hold() {
     }
     let refused = house.anybody().place(&key(), "late@x.example", &[(&offer, 1)]).await;
     assert_eq!((refused.status, refused.problem(), refused.retry_after.as_deref()), (503, "payments-down", Some("15")));
+    let mut fans = 0;
     // Holds are kept, also of those who have not tried to pay.
     house.run_workers().await;
-    for _ in 0..3 {
-        house.advance(TimeDelta::minutes(6));
-        assert_eq!(buyers[0].pay(&key(), "simulated").await.problem(), "payment-open");
-        house.app.the::<gatefold::breaker::Breaker>().note(false, house.app.clock.now());
+    for _ in 0..18 {
+        house.advance(TimeDelta::seconds(60));
+        // Those who are let in a minute later try to pay, and the bank still does not answer.
+        let trying = house.anybody().place(&key(), &format!("trying{}@x.example", house.app.clock.now().timestamp()), &[(&offer, 1)]).await;
+        let again = house.anybody().place(&key(), &format!("again{}@x.example", house.app.clock.now().timestamp()), &[(&offer, 1)]).await;
+        for placed in [trying, again].into_iter().filter(|placed| placed.status == 201) {
+            let fan = Fan {
+                http: house.anybody(),
+                order: placed.body["order_id"].as_str().unwrap().to_owned(),
+                secret: placed.body["secret"].as_str().unwrap().to_owned(),
+            };
+            fan.pay(&key(), "simulated").await.expect(201);
+            fans += 1;
+        }
         house.run_workers().await;
     }
+    assert!(fans > 3, "some are let in to try");
     assert_eq!(buyers[7].status().await, "held", "18 minutes after it was placed");
     // The bank is back: a share of the buyers first, then everybody; what was unknown is decided.
     house.app.the::<Mood>().fail(false);
@@ -200,5 +231,36 @@ async fn while_the_bank_fails_nothing_new_is_sold_and_nobody_loses_a_hold() {
     }
     house.run_workers().await;
     assert_eq!(festival.stock(&offer).await.1, 6);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_hoards_holds_is_slowed_down_and_a_repeat_is_answered_all_the_same() {
+    let house = House::open().await;
+    let (festival, offer) = on_sale(&house).await;
+    let http = house.anybody();
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        held.push(http.order("hoarder@x.example", &[(&offer, 1)]).await);
+    }
+    let last = key();
+    let sixth = http.place(&last, "hoarder@x.example", &[(&offer, 1)]).await.expect(201);
+    let refused = http.place(&key(), "Hoarder@X.example", &[(&offer, 1)]).await;
+    assert_eq!((refused.status, refused.problem(), refused.retry_after.is_some()), (429, "too-many-requests", true));
+    assert_eq!(http.place(&last, "hoarder@x.example", &[(&offer, 1)]).await.expect(201)["order_id"], sixth["order_id"]);
+    // A neighbor behind the same address is not; paying or giving up makes room.
+    http.order("neighbor@x.example", &[(&offer, 1)]).await;
+    held[0].pay(&key(), "simulated_instant").await.expect(201);
+    http.order("hoarder@x.example", &[(&offer, 1)]).await;
+    held[1].cancel().await.expect(200);
+    http.order("hoarder@x.example", &[(&offer, 1)]).await;
+    // Six run out: the wait doubles with each, and the neighbor never notices.
+    house.advance(TimeDelta::minutes(10) + TimeDelta::seconds(10));
+    house.run_workers().await;
+    assert_eq!(http.place(&key(), "hoarder@x.example", &[(&offer, 1)]).await.status, 429);
+    http.order("neighbor@x.example", &[(&offer, 1)]).await;
+    house.advance(TimeDelta::minutes(9));
+    http.order("hoarder@x.example", &[(&offer, 1)]).await;
+    assert_eq!(festival.stock(&offer).await, (2, 1));
     house.close().await;
 }

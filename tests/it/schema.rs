@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, postgres::PgConnection};
 use crate::house::{House, secrets, template};
 
 /// The literals that look like SQL in a Rust source.
-fn statements(source: &str) -> Vec<String> {
+pub fn statements(source: &str) -> Vec<String> {
     let joined = source.replace("\\\n", "\u{1}");
     let mut found = Vec::new();
     for (i, _) in joined.match_indices('"') {
@@ -146,6 +146,6 @@ async fn a_database_of_another_version_is_refused_in_a_sentence() {
     let mut conn = PgConnection::connect_with(&owner).await.unwrap();
     conn.execute("update _sqlx_migrations set checksum = '\\x00' where version = 3").await.unwrap();
     conn.close().await.unwrap();
-    let refused = gatefold::postgres::migrate(&owner, &secrets(), false).await.unwrap_err().to_string();
+    let refused = gatefold::postgres::migrate(&owner, &secrets(), false, false).await.unwrap_err().to_string();
     assert!(refused.starts_with("this database was made by another version of gatefold"), "{refused}");
 }

@@ -138,10 +138,11 @@ async fn a_place_brings_one_order_and_nobody_goes_round_the_room() {
     assert_eq!(extended["turn"]["extended"], true);
     let slow = extended["place"].as_str().unwrap().to_owned();
     house.advance(TimeDelta::minutes(16));
-    assert_eq!(order(&http, &offer, 1, "jonas@x.example", &sleepy).await.body["standing"], "over");
+    let late = order(&http, &offer, 1, "jonas@x.example", &sleepy).await;
+    assert_eq!(late.body["standing"], "over", "{late:?}");
     order(&http, &offer, 1, "jonas@x.example", &slow).await.expect(201);
     house.advance(TimeDelta::minutes(15));
-    assert_eq!(order(&http, &offer, 1, "ada@x.example", &slow).await.body["standing"], "over");
+    assert_eq!(order(&http, &offer, 1, "ada@x.example", &slow).await.problem(), "place-used");
 
     // The room ends: everybody orders directly.
     festival.promoter.request("DELETE", &format!("/v1/offers/{offer}/waiting-room")).send().await.unwrap().error_for_status().unwrap();
@@ -168,7 +169,10 @@ async fn the_page_of_a_room_works_without_script_and_keeps_its_place_in_a_cookie
     assert_eq!((status, cookies.len()), (200, 1), "{cookies:?}");
     assert!(text.contains("People are gathering") && text.contains("<noscript><meta http-equiv=\"refresh\""), "{text}");
     let (_, again, text) = page(format!("/w/{offer}?lang=zh"), cookies[0].clone()).await;
-    assert!(again.iter().all(|c| c.starts_with("gf_lang")) && text.contains("大家正在集合"), "the place stays: {again:?}");
+    // The same visitor, now counted; every look keeps the place for another day.
+    let kept = again.iter().find(|c| c.starts_with("gf_place_")).unwrap_or_else(|| panic!("the place stays: {again:?}"));
+    let visitor = |cookie: &str| cookie.split_once('=').unwrap().1[2..27].to_owned();
+    assert!(visitor(kept) == visitor(&cookies[0]) && text.contains("大家正在集合"), "the place stays: {again:?} {cookies:?}");
 
     house.advance(TimeDelta::minutes(10) + TimeDelta::seconds(3));
     house.run_workers().await;
@@ -188,6 +192,76 @@ async fn the_page_of_a_room_works_without_script_and_keeps_its_place_in_a_cookie
     assert!(refused.text().await.unwrap().contains("There is a queue for this one"));
     let bought = post(&cookies[0]).send().await.unwrap();
     assert_eq!(bought.status(), 303, "{}", bought.text().await.unwrap());
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opening_that_moves_draws_everybody_again_and_a_pause_costs_no_turn() {
+    let house = House::open().await;
+    let (festival, offer) = room(&house, 100).await;
+    let http = house.anybody();
+    let opens = house.app.clock.now() + TimeDelta::minutes(10);
+    let early = join(&http, &offer).await;
+    // Paused before anybody could order: steps are taken, nobody is let in. Then the opening moves.
+    festival.promoter.send("PUT", &festival.path("/pause"), &json!({ "sentence": { "en": "A moment." } })).await.expect(200);
+    house.advance(TimeDelta::minutes(10));
+    for _ in 0..5 {
+        house.advance(TimeDelta::seconds(1));
+        house.run_workers().await;
+    }
+    assert_eq!(turn(&http, &offer, &early).await["standing"], "waiting");
+    festival.promoter.send("POST", &festival.path("/delays"), &json!({ "opens_at": opens, "minutes": 30 })).await.expect(200);
+    festival.promoter.request("DELETE", &festival.path("/pause")).send().await.unwrap().error_for_status().unwrap();
+    house.run_workers().await;
+    let gathering = turn(&http, &offer, &early).await;
+    assert!(gathering["standing"] == "gathering" && gathering["ahead"].is_null(), "{gathering}");
+    let later = join(&http, &offer).await;
+    house.advance(TimeDelta::minutes(30));
+    house.run_workers().await;
+    house.run_workers().await;
+    for place in [&early, &later] {
+        assert_eq!(turn(&http, &offer, place).await["standing"], "turn", "both gathered before the opening that counts");
+    }
+    let room = http.get(&format!("/v1/offers/{offer}/waiting-room")).await.expect(200);
+    assert_eq!(room["admitted"], 2, "{room}");
+
+    // Twenty minutes of pause in a turn of fifteen: the turn goes on after it.
+    festival.promoter.send("PUT", &festival.path("/pause"), &json!({ "sentence": { "en": "A moment." } })).await.expect(200);
+    for _ in 0..20 * 15 {
+        house.advance(TimeDelta::seconds(4));
+        house.run_workers().await;
+    }
+    festival.promoter.request("DELETE", &festival.path("/pause")).send().await.unwrap().error_for_status().unwrap();
+    house.advance(TimeDelta::seconds(1));
+    house.run_workers().await;
+    order(&http, &offer, 1, "mara@x.example", &early).await.expect(201);
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_basket_uses_one_place_and_a_lost_answer_is_given_again_when_the_turn_is_over() {
+    let house = House::open().await;
+    let (festival, offer) = room(&house, 100).await;
+    let cool = festival.offer(&festival.pass("Day pass", 0b1).await, 100, 5000).await;
+    open(&festival, &cool, house.app.clock.now()).await;
+    let http = house.anybody();
+    let (hot, mild) = (join(&http, &offer).await, join(&http, &cool).await);
+    house.advance(TimeDelta::minutes(10) + TimeDelta::seconds(3));
+    house.run_workers().await;
+    house.run_workers().await;
+    let lines = json!([{ "offer_id": cool, "quantity": 1 }, { "offer_id": offer, "quantity": 1 }]);
+    let both = http.request("POST", "/v1/orders").header("idempotency-key", key()).header("waiting-place", format!("{mild},{hot}"));
+    let refused = answer(both.json(&json!({ "email": "mara@x.example", "lines": lines }))).await;
+    assert_eq!((refused.status, refused.body["errors"][0]["pointer"].as_str()), (422, Some("/lines/1/offer_id")), "{refused:?}");
+
+    let placed = order(&http, &offer, 1, "mara@x.example", &hot).await.expect(201);
+    house.advance(TimeDelta::minutes(20));
+    // The turn is over and the bank is down: the order that was placed is answered all the same.
+    let again = order(&http, &offer, 1, "mara@x.example", &hot).await.expect(201);
+    assert_eq!(placed["order_id"], again["order_id"]);
+    assert_eq!(order(&http, &offer, 2, "mara@x.example", &hot).await.problem(), "place-used");
     house.run_workers().await;
     house.close().await;
 }

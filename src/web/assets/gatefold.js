@@ -73,6 +73,8 @@ function wait(room) {
     let again = Number(room.dataset.again) || 5;
     try {
       const answer = await fetch(room.dataset.wait, { headers: { accept: "application/json" } });
+      // The place is gone from this browser: the page says what can be done.
+      if (answer.status === 404) return location.reload();
       if (answer.ok) {
         const turn = await answer.json();
         document.title = turn.window;

@@ -18,7 +18,10 @@ use crate::{
     },
     id::OfferId,
     offers::{Availability, NoVoucher},
-    orders::{self, Asking, Buyer, PlaceError, Wish, api::order_url},
+    orders::{
+        self, Asking, Buyer, PlaceError, Wish,
+        api::{holder, order_url},
+    },
     secrets,
     web::{
         layout::{Notice, PageResult, Reader, Shell, notice, see_other},
@@ -75,14 +78,16 @@ pub async fn place(
         Buyer { email: field(&fields, "email").trim().to_owned(), name: field(&fields, "name").trim().chars().take(120).collect(), language: reader.language };
     // A browser that keeps no cookie gets no key: its second tap is another order.
     let key = basket_key(&kept_basket(request)?.unwrap_or_else(fresh_basket), &wishes, field(&fields, "voucher"));
-    let mut places = Vec::new();
+    let mut kept = Vec::new();
     for wish in &wishes {
-        places.extend(kept_place(request, wish.offer_id)?.map(|place| place.text(&app.secrets)));
+        kept.extend(kept_place(request, wish.offer_id)?);
     }
+    let places: Vec<String> = kept.iter().map(|place| place.text(&app.secrets)).collect();
     let places: Vec<&str> = places.iter().map(String::as_str).collect();
     let voucher = Some(field(&fields, "voucher")).filter(|code| code.len() <= 60);
+    let holder = Some(holder(**client, &buyer.email));
     // With a voucher the total is lower than the page says: what is expected is the price without it, at most.
-    let asking = Asking { buyer, key: &key, basket: wishes, expected_minor: Some(expected), voucher, places: &places };
+    let asking = Asking { buyer, key: &key, basket: wishes, expected_minor: Some(expected), voucher, places: &places, holder };
     let outcome = orders::place(&app, asking, arrival.0.0).await;
     if matches!(outcome, Err(PlaceError::Voucher(NoVoucher::Unknown))) {
         app.the::<Limits>().count(Limited::Guess, &client)?;
@@ -92,6 +97,15 @@ pub async fn place(
             let mut response = see_other(&order_url(&app, placed.order_id, placed.link_generation));
             keep_basket(&app, &mut response);
             Ok(response)
+        }
+        Err(PlaceError::PlaceUsed) => {
+            // Whoever keeps the place may see the order that it brought.
+            for place in &kept {
+                if let Some((order, generation)) = orders::order_of_place(&app, place).await.map_err(Problem::from)? {
+                    return Ok(see_other(&order_url(&app, order, generation)));
+                }
+            }
+            Ok(refused(&reader, &app, &festival, PlaceError::PlaceUsed))
         }
         Err(error) => Ok(refused(&reader, &app, &festival, error)),
     }
@@ -148,6 +162,7 @@ fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError) -
         PlaceError::KeyReused => ("key-reused", String::new()),
         PlaceError::WaitingRoom(..) => ("waiting-room", String::new()),
         PlaceError::Voucher(reason) => ("voucher", reader.t(&format!("reason-voucher-{}", reason.name())).into_owned()),
+        PlaceError::Slower(wait) => ("slower", reader.f("wait-seconds", [("count", wait.to_string())]).into_owned()),
         PlaceError::PaymentsDown => ("payments-down", String::new()),
         PlaceError::PlaceUsed => ("place-used", String::new()),
         PlaceError::Busy(_) => ("busy", String::new()),

@@ -139,12 +139,13 @@ pub async fn page(
 ) -> PageResult {
     let hall = hall(&app, offer).await?;
     let offers = format!("/f/{}#offers", hall.festival.terms.slug);
-    let (place, is_new) = match kept_place(request, offer)? {
-        Some(place) => (place, false),
+    let place = match kept_place(request, offer)? {
+        Some(place) => waiting::count(&app, &place),
         None => {
             app.the::<Limits>().count(Limited::Place, &client)?;
-            match waiting::join(&app, offer, arrival.0.0) {
-                Some(place) => (place, true),
+            // It counts among the people once its cookie comes back: a machine that keeps none is nobody.
+            match waiting::offer_place(&app, offer, arrival.0.0) {
+                Some(place) => place,
                 None => return Ok(see_other(&offers)),
             }
         }
@@ -154,9 +155,8 @@ pub async fn page(
         return Ok(see_other(&offers));
     }
     let mut response = show(&reader, &hall, &turn, &offers);
-    if is_new {
-        keep(&app, &place, &mut response);
-    }
+    // Every look keeps the place for another day.
+    keep(&app, &place, &mut response);
     Ok(response)
 }
 
@@ -211,6 +211,7 @@ fn beside(reader: &Reader, turn: &Turn, room: &str, offers: &str) -> Markup {
                 @if !turn.extended {
                     form method="post" action=(format!("{room}/extensions")) { p { button class="link" { (reader.t("waiting-extend")) } (reader.t("gap")) span class="faded" { (reader.t("waiting-extend-lead")) } } }
                 }
+                form method="post" action=(format!("{room}/places")) { p { button class="link" { (reader.t("waiting-another")) } (reader.t("gap")) span class="faded" { (reader.t("waiting-another-lead")) } } }
             },
             Standing::Over => section class="stack" {
                 h2 { (reader.t("waiting-again")) }
@@ -235,6 +236,8 @@ fn beside(reader: &Reader, turn: &Turn, room: &str, offers: &str) -> Markup {
 pub async fn look(request: &Request, reader: Reader, app: Data<&App>, arrival: Data<&Arrival>, Path(offer): Path<OfferId>) -> PageResult {
     let hall = hall(&app, offer).await?;
     let place = kept_place(request, offer)?.ok_or_else(|| NOT_FOUND.problem())?;
+    let was_counted = place.counted;
+    let place = waiting::count(&app, &place);
     let turn = waiting::turn(&app, &place, arrival.0.0);
     let said = say(&reader, &hall, &turn);
     let answer = json!({
@@ -244,6 +247,9 @@ pub async fn look(request: &Request, reader: Reader, app: Data<&App>, arrival: D
     });
     let mut response = poem::IntoResponse::into_response(Json(answer));
     response.headers_mut().insert("cache-control", poem::http::HeaderValue::from_static("no-store"));
+    if !was_counted {
+        keep(&app, &place, &mut response);
+    }
     Ok(response)
 }
 

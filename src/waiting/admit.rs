@@ -123,6 +123,7 @@ pub(super) fn admit(scene: &Scene<'_>) -> Step {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts of people are far below 2^52")]
 mod tests {
     use proptest::prelude::*;
 

@@ -388,7 +388,7 @@ pub async fn refresh(app: &App) -> Result<(), sqlx::Error> {
     for (festival, counted) in by_festival {
         let Err(error) = store::add_joins(&app.pools.work, festival, rooms.server(), &counted).await else { continue };
         tracing::warn!(festival = festival.0, %error, "who came to a waiting room could not be told");
-        if error.as_database_error().is_some_and(|e| e.is_foreign_key_violation()) {
+        if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation) {
             // The room is gone, with all who were in it.
             continue;
         }

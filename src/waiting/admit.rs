@@ -123,8 +123,9 @@ pub(super) fn admit(scene: &Scene<'_>) -> Step {
 }
 
 #[cfg(test)]
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts of people are far below 2^52")]
 mod tests {
+    #![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "counts of people are far below 2^52")]
+
     use proptest::prelude::*;
 
     use super::*;

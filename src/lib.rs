@@ -30,6 +30,7 @@ pub mod batcher;
 pub mod breaker;
 pub mod clock;
 pub mod config;
+pub mod embedded;
 pub mod fault;
 pub mod files;
 pub mod fresh;

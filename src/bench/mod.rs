@@ -4,6 +4,7 @@
 
 mod client;
 mod copy;
+mod fans;
 mod floor;
 pub mod rehearse;
 mod world;
@@ -28,7 +29,7 @@ use self::{
     client::{Client, Latencies, address_of},
     world::World,
 };
-use crate::{clock::Clock, config::Place, id::FestivalId, postgres::Embedded};
+use crate::{clock::Clock, config::Place, embedded::Embedded, id::FestivalId};
 
 /// What is measured.
 #[derive(Clone, Debug, clap::Args)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{SETTLE, Step};
+use super::{Step, steps::SETTLE};
 use crate::offers::Availability;
 
 /// The pace of the first second.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gatefold::postgres::{self, Embedded};
+use gatefold::{embedded::Embedded, postgres};
 use sqlx::{
     Connection,
     postgres::{PgConnectOptions, PgConnection},

@@ -24,9 +24,9 @@ const ROOMS: [&str; 17] = [
     "entry",
     "reports",
 ];
-const GROUND: [&str; 17] = [
-    "app", "batcher", "breaker", "clock", "config", "fault", "files", "fresh", "id", "mailer", "money", "page", "picture", "sabotage", "scanner", "secrets",
-    "words",
+const GROUND: [&str; 18] = [
+    "app", "batcher", "breaker", "clock", "config", "embedded", "fault", "files", "fresh", "id", "mailer", "money", "page", "picture", "sabotage", "scanner",
+    "secrets", "words",
 ];
 const FACES: [&str; 7] = ["api", "web", "workers", "server", "bench", "cli", "demo"];
 

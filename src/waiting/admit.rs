@@ -15,6 +15,8 @@ const FASTEST: f64 = 2_500.0;
 const SLOWEST: f64 = 5.0;
 /// The longest wait of an order at which the house still has breath.
 const BREATH: Duration = Duration::from_millis(250);
+/// How many of those who have had the time to order and have not will do so still.
+const STILL: f64 = 0.25;
 /// The most people at once who have their turn and have not ordered.
 const INSIDE: i64 = 20_000;
 
@@ -26,6 +28,8 @@ pub(super) struct Scene<'a> {
     pub(super) last: Option<&'a Step>,
     /// The step at which turns began that are over now.
     pub(super) turn_ago: Option<&'a Step>,
+    /// The step before which turns began of people who have had the time to order.
+    pub(super) while_ago: Option<&'a Step>,
     pub(super) gathered: i64,
     /// Who came since everybody before was admitted, by second.
     pub(super) joins: &'a [(DateTime<Utc>, i64)],
@@ -66,6 +70,9 @@ pub(super) fn admit(scene: &Scene<'_>) -> Step {
     let placed = last.placed + scene.placed;
     let (admitted_ago, placed_ago) = scene.turn_ago.map_or((0, 0), |step| (step.admitted, step.placed));
     let inside = ((last.admitted - admitted_ago) - (placed - placed_ago)).max(0);
+    // Who orders does so soon: those who have not after a while do not hold up everybody else for the rest of their turn.
+    let idle = (scene.while_ago.map_or(0, |step| step.admitted) - placed.max(admitted_ago)).clamp(0, inside);
+    let inside = inside - (idle as f64 * (1.0 - STILL)).round() as i64;
     // Of those inside as many will order as did of those whose turn is over.
     let share = if admitted_ago >= 100 { (placed as f64 / admitted_ago as f64).clamp(0.1, 1.0) } else { 1.0 };
     let inside = (inside as f64 * share).round() as i64;
@@ -149,6 +156,7 @@ mod tests {
                 opens_at: at(0),
                 last: steps.last(),
                 turn_ago: None,
+                while_ago: None,
                 gathered,
                 joins: &joins,
                 placed,
@@ -190,6 +198,32 @@ mod tests {
     fn who_comes_when_nobody_waits_goes_straight_through() {
         let steps = play(0, &[], 100, false, 30);
         assert_eq!(steps.last().unwrap().joined_before, at(29) - SETTLE);
+    }
+
+    #[test]
+    fn people_who_do_not_order_hold_up_the_others_for_a_while_and_not_for_their_whole_turn() {
+        let mut steps: Vec<Step> = Vec::new();
+        for now in 2..600 {
+            let ago = |seconds: i64| steps.iter().take_while(|step| step.at <= at(now - seconds)).last();
+            let scene = Scene {
+                now: at(now),
+                opens_at: at(0),
+                last: steps.last(),
+                turn_ago: ago(900),
+                while_ago: ago(180),
+                gathered: 5_000,
+                joins: &[],
+                placed: 0,
+                left: Some(100),
+                longest_wait: Duration::ZERO,
+                availability: Availability::OnSale,
+            };
+            steps.push(admit(&scene));
+        }
+        let after = |seconds: i64| steps.iter().take_while(|step| step.at <= at(seconds)).last().map_or(0, |step| step.admitted);
+        assert_eq!((after(10), after(150)), (135, 135), "as many as there is to sell, and some");
+        assert!(after(240) > 200 && after(599) > 300, "{} {}", after(240), after(599));
+        assert!(after(599) < 800, "not everybody: {}", after(599));
     }
 
     proptest! {

@@ -158,6 +158,8 @@ pub struct Turn {
     pub extended: bool,
     /// Whether the offer can be had at all.
     pub availability: Availability,
+    /// Whether more are before them than there is to sell: it may come back, or some leave.
+    pub beyond: bool,
     /// The seconds after which it makes sense to ask again.
     pub again_in: u32,
 }
@@ -183,6 +185,7 @@ impl Known {
             until: None,
             extended: place.extended,
             availability: last.map_or(Availability::OnSale, |step| step.availability),
+            beyond: false,
             again_in: 3,
         };
         if !self.room.is_on(at) {
@@ -212,15 +215,17 @@ impl Known {
             share_of(last.gathered, 1.0 - last.drawn) + self.joins.iter().filter(|(second, _)| *second < place.joined_at).map(|(_, n)| n).sum::<i64>()
         };
         turn.ahead = Some(ahead.max(0));
-        turn.about_seconds = self.about(ahead);
+        // Who came within the last second is not counted yet, and stands here all the same.
+        turn.people = people.max(ahead + 1);
+        turn.beyond = last.free.is_some_and(|free| ahead >= free);
+        turn.about_seconds = if turn.beyond { None } else { self.about(ahead) };
         turn.again_in = turn.about_seconds.map_or(5, |about| u32::try_from((about / 10).clamp(2, 30)).unwrap_or(5));
         turn
     }
 
     /// The seconds that so many people take at the pace of the last minute; nothing while nobody moves.
     fn about(&self, ahead: i64) -> Option<i64> {
-        // More before them than there is to sell: whatever were said, most of them would be disappointed.
-        let last = self.steps.last().filter(|step| step.free.is_none_or(|free| ahead < free))?;
+        let last = self.steps.last()?;
         let first = self.steps.iter().find(|step| step.at > last.at - TimeDelta::seconds(60))?;
         let (moved, seconds) = (last.admitted - first.admitted, (last.at - first.at).num_seconds());
         (moved > 0 && seconds > 0 && last.availability != Availability::SoldOut).then(|| (ahead + 1).saturating_mul(seconds) / moved + 1)
@@ -310,6 +315,7 @@ pub fn turn(app: &App, place: &Place, at: DateTime<Utc>) -> Turn {
             until: None,
             extended: place.extended,
             availability: Availability::OnSale,
+            beyond: false,
             again_in: 5,
         },
     }

@@ -20,6 +20,8 @@ use crate::{
 pub(super) const SETTLE: TimeDelta = TimeDelta::seconds(2);
 /// How long steps are remembered: longer than a turn with the pauses in it.
 const REMEMBERED: TimeDelta = TimeDelta::hours(2);
+/// How long people take to order who order.
+const A_WHILE: TimeDelta = TimeDelta::minutes(3);
 /// A room in which nobody waits and nobody has a turn takes no steps.
 const QUIET: TimeDelta = EXTENDED;
 
@@ -160,6 +162,7 @@ pub async fn step(app: &App, due: Due, placed: i64, longest_wait: Duration) -> R
         opens_at: room.draws_at(),
         last: known.steps.last(),
         turn_ago: known.steps.iter().take_while(|step| step.at <= now - TURN).last(),
+        while_ago: known.steps.iter().take_while(|step| step.at <= now - A_WHILE).last(),
         gathered,
         joins: &known.joins,
         placed,

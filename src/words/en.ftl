@@ -427,3 +427,4 @@ waiting-another-lead = queue up again; this turn ends then.
 refusal-slower = Too many open holds
 refusal-slower-lead = Pay or give up what you hold, so that there is something for others.
 wait-seconds = Try again in { $count } seconds.
+waiting-beyond = More people are before you than there is left. Some leave, and holds come back; your place stays.

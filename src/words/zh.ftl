@@ -413,3 +413,4 @@ waiting-another-lead = 请重新排队，这次的机会就结束了。
 refusal-slower = 保留的太多了
 refusal-slower-lead = 先付款或放弃已保留的，给别人留一些。
 wait-seconds = { $count } 秒后再试。
+waiting-beyond = 排在你前面的人比剩下的多。会有人离开，保留的也会放回；你的位置还在。

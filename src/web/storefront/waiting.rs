@@ -111,6 +111,7 @@ fn say(reader: &Reader, hall: &Hall, turn: &Turn) -> Said {
                 (Availability::SoldOut, _) => reader.t("waiting-sold-out").into_owned(),
                 (Availability::HeldOut, _) => reader.t("waiting-held-out").into_owned(),
                 (Availability::Paused, _) => reader.t("waiting-paused").into_owned(),
+                _ if turn.beyond => reader.t("waiting-beyond").into_owned(),
                 (_, Some(seconds)) if seconds < 100 => reader.f("waiting-about-seconds", [("count", seconds.to_string())]).into_owned(),
                 (_, Some(seconds)) => reader.f("waiting-about-minutes", [("count", ((seconds + 30) / 60).to_string())]).into_owned(),
                 (_, None) => reader.t("waiting-about-unknown").into_owned(),

@@ -1,6 +1,6 @@
 //! Settings: one struct from flags and environment; `--help` is the manual. A bad setting is a sentence, not a panic.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, os::unix::fs::MetadataExt, path::PathBuf};
 
 use clap::Args;
 use url::Url;
@@ -82,14 +82,30 @@ impl Settings {
 }
 
 impl Place {
-    /// The data folder: the flag, or `gatefold` in the user's data folder (XDG Base Directory).
+    /// The data folder: the flag, or `gatefold` in the user's data folder (XDG Base Directory), for root in /var/lib (FHS 5.8).
     #[must_use]
     pub fn folder(&self) -> PathBuf {
-        self.data.clone().unwrap_or_else(|| {
-            let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
-            std::env::var_os("XDG_DATA_HOME").map_or_else(|| home.join(".local/share"), PathBuf::from).join("gatefold")
-        })
+        let of = |name: &str| std::env::var_os(name).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        self.data.clone().unwrap_or_else(|| default_folder(is_root(), of("XDG_DATA_HOME"), of("HOME")))
     }
+}
+
+/// Where data lies when nobody says where. As root the private Postgres runs as another user, who cannot enter the home of root.
+fn default_folder(root: bool, xdg: Option<PathBuf>, home: Option<PathBuf>) -> PathBuf {
+    let parent = match (xdg, home) {
+        (Some(xdg), _) => xdg,
+        (None, _) if root => PathBuf::from("/var/lib"),
+        (None, Some(home)) => home.join(".local/share"),
+        (None, None) => PathBuf::from("/var/tmp"),
+    };
+    parent.join("gatefold")
+}
+
+/// Whether we run as root.
+#[must_use]
+pub fn is_root() -> bool {
+    let me = std::fs::metadata("/proc/self").map(|m| m.uid());
+    me.map_or_else(|_| std::env::var("USER").is_ok_and(|u| u == "root"), |uid| uid == 0)
 }
 
 /// Checks the settings of `serve` that depend on each other.
@@ -114,5 +130,20 @@ pub fn public_url(serve: &Serve, bound: SocketAddr, demo: bool) -> anyhow::Resul
         Some(url) => anyhow::bail!("--public-url {url} is not an address like https://tickets.example"),
         None if demo => Ok(format!("http://{bound}")),
         None => anyhow::bail!("--public-url is missing: the address that fans see, like https://tickets.example"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_of_root_lies_where_the_user_of_its_postgres_can_enter() {
+        let folder = |root, xdg: Option<&str>, home: Option<&str>| default_folder(root, xdg.map(PathBuf::from), home.map(PathBuf::from));
+        assert_eq!(folder(true, None, Some("/root")), PathBuf::from("/var/lib/gatefold"));
+        assert_eq!(folder(false, None, Some("/home/mara")), PathBuf::from("/home/mara/.local/share/gatefold"));
+        assert_eq!(folder(false, Some("/data"), Some("/home/mara")), PathBuf::from("/data/gatefold"));
+        assert_eq!(folder(true, Some("/data"), Some("/root")), PathBuf::from("/data/gatefold"));
+        assert_eq!(folder(false, None, None), PathBuf::from("/var/tmp/gatefold"));
     }
 }

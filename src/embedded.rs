@@ -19,6 +19,8 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use sqlx::postgres::PgConnectOptions;
 
+use crate::config::is_root;
+
 /// The role that owns the tables of a private cluster, and its superuser.
 const OWNER: &str = "gatefold_owner";
 /// The database of a private cluster.
@@ -256,9 +258,7 @@ fn socket_folder(cluster: &Path, user: Option<&Unprivileged>) -> anyhow::Result<
 
 /// When we are root: the user that runs the cluster, `postgres` where it exists, else `nobody`.
 fn unprivileged() -> anyhow::Result<Option<Unprivileged>> {
-    let me = std::fs::metadata("/proc/self").map(|m| m.uid());
-    let root = me.map_or_else(|_| std::env::var("USER").is_ok_and(|u| u == "root"), |uid| uid == 0);
-    if !root {
+    if !is_root() {
         return Ok(None);
     }
     let passwd = std::fs::read_to_string("/etc/passwd").context("/etc/passwd")?;

@@ -76,7 +76,7 @@ pub struct TakenPlace {
 fn shown(app: &App, room: &Room) -> WaitingRoom {
     let known = app.the::<super::Rooms>().of(room.offer_id);
     let last = known.as_ref().and_then(|known| known.steps.last());
-    let gathering = known.as_ref().map_or(0, |known| known.joins.iter().map(|(_, n)| n).sum());
+    let gathering = known.as_ref().map_or(0, |known| known.came);
     WaitingRoom {
         offer_id: room.offer_id,
         gathers_at: room.gathers_at,

@@ -103,8 +103,10 @@ pub struct Known {
     steps: Vec<Step>,
     /// For each step, for how long nobody could order until then.
     paused: Vec<TimeDelta>,
-    /// How many came by second since everybody before was admitted; before the opening: all of them.
+    /// How many came by second since everybody before was admitted, or since the draw.
     joins: Vec<(DateTime<Utc>, i64)>,
+    /// How many came at all, as long as no step was taken.
+    came: i64,
 }
 
 /// Where somebody stands.
@@ -175,7 +177,7 @@ impl Known {
     pub fn turn(&self, place: &Place, rank: f64, at: DateTime<Utc>) -> Turn {
         let draws_at = self.room.draws_at();
         let last = self.steps.last();
-        let people = last.map_or_else(|| self.joins.iter().map(|(_, n)| n).sum(), |step| step.waiting);
+        let people = last.map_or(self.came, |step| step.waiting);
         let mut turn = Turn {
             standing: Standing::Waiting,
             people,

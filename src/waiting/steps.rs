@@ -60,16 +60,12 @@ pub async fn refresh(app: &App) -> Result<(), sqlx::Error> {
         // One step older than every turn stays: it tells that a turn is over.
         let old = steps.iter().take_while(|step| step.at < now - REMEMBERED).count();
         steps.drain(..old.saturating_sub(1));
-        let joins = match steps.last() {
-            Some(last) => {
-                let joins = store::joins(&app.pools.work, room.offer_id, last.joined_before - TimeDelta::seconds(1)).await?;
-                joins.into_iter().filter(|(second, _)| *second + TimeDelta::seconds(1) > last.joined_before).collect()
-            }
-            None if now < draws_at + SETTLE => vec![(room.gathers_at, store::all_joins(&app.pools.work, room.offer_id).await?)],
-            None => store::joins(&app.pools.work, room.offer_id, draws_at).await?,
-        };
+        let from = steps.last().map_or(draws_at, |step| step.joined_before);
+        let joins = store::joins(&app.pools.work, room.offer_id, from - TimeDelta::seconds(1)).await?;
+        let joins = joins.into_iter().filter(|(second, _)| *second + TimeDelta::seconds(1) > from).collect();
+        let came = if steps.is_empty() { store::all_joins(&app.pools.work, room.offer_id).await? } else { 0 };
         let paused = lost(&steps);
-        fresh.insert(room.offer_id, Arc::new(Known { room, steps, paused, joins }));
+        fresh.insert(room.offer_id, Arc::new(Known { room, steps, paused, joins, came }));
     }
     *rooms.known.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
     Ok(())

@@ -23,6 +23,27 @@ const look = async (page, what) => {
 };
 
 const scenes = {
+  /** A fan waits for a turn on a phone and then may choose. */
+  async wait() {
+    const browser = await chromium.launch({ executablePath, args: quiet });
+    const context = await browser.newContext({ viewport: { width: 360, height: 740 }, locale: "en-GB" });
+    const page = await context.newPage();
+    watch(page);
+    await page.goto(`${input.url}/f/${input.slug}`);
+    await page.click(`a[href="/w/${input.offer}"]`);
+    await page.waitForSelector("[data-standing=gathering]");
+    const gathering = await page.textContent("h1");
+    await look(page, "waiting-gathering-360");
+    // The test moves the clock meanwhile; the page finds out by itself.
+    await page.waitForSelector("[data-standing=turn]", { timeout: 60_000 });
+    const title = await page.title();
+    await look(page, "waiting-turn-360");
+    await page.click("main a.button");
+    await page.waitForSelector(`select[name="offer-${input.offer}"]`);
+    await browser.close();
+    return { gathering, sideways, title, errors };
+  },
+
   /** From the page of the festival to the ticket, on a screen of 390 pixels; then a look at 320 and 1440. */
   async buy() {
     const browser = await chromium.launch({ executablePath, args: quiet });

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -55,6 +56,35 @@ async fn a_fan_buys_on_a_phone_and_the_gate_reads_the_ticket_from_its_camera() {
         assert_eq!(gate["verdicts"], json!(verdicts), "{gate}");
         assert!(gate["errors"].as_array().unwrap().is_empty(), "errors of the browser: {}", gate["errors"]);
     }
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_phone_in_a_waiting_room_finds_out_by_itself_that_it_is_its_turn() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let offer = festival.offer(&festival.pass("Weekend pass", 0b111).await, 10, 13900).await;
+    let now = house.app.clock.now();
+    festival.promoter.send("PATCH", &format!("/v1/offers/{offer}"), &json!({ "opens_at": now + TimeDelta::minutes(10) })).await.expect(200);
+    festival.promoter.send("PUT", &format!("/v1/offers/{offer}/waiting-room"), &json!({ "gathers_at": now })).await.expect(200);
+    let input = json!({ "url": house.url, "slug": "night-ferry", "offer": offer });
+    let looking = scene("wait", &input);
+    let moving = async {
+        // Somebody has come: the sale may open.
+        while house.anybody().get(&format!("/v1/offers/{offer}/waiting-room")).await.expect(200)["waiting"] == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            house.run_workers().await;
+        }
+        house.advance(TimeDelta::minutes(10) + TimeDelta::seconds(3));
+        house.run_workers().await;
+        house.run_workers().await;
+    };
+    let (seen, ()) = tokio::join!(looking, moving);
+    assert_eq!(seen["gathering"], "People are gathering");
+    assert_eq!(seen["title"], "It is your turn: Night Ferry");
+    assert!(seen["sideways"].as_array().unwrap().is_empty(), "pages that scroll sideways: {}", seen["sideways"]);
+    assert!(seen["errors"].as_array().unwrap().is_empty(), "errors of the browser: {}", seen["errors"]);
     house.run_workers().await;
     house.close().await;
 }

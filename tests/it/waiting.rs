@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use chrono::{TimeDelta, Utc};
+use gatefold::waiting;
 use serde_json::{Value, json};
 
 use crate::{
@@ -56,8 +57,13 @@ async fn who_gathers_is_drawn_and_who_comes_later_follows_in_the_order_of_coming
     assert_eq!((&early["standing"], &early["people"]), (&json!("gathering"), &json!(300)), "{early}");
     assert!(early["ahead"].is_null(), "nobody knows an order before the draw: {early}");
 
+    // A moment after the opening nobody is lost from the count.
+    house.advance(TimeDelta::minutes(5) + TimeDelta::milliseconds(1_900));
+    waiting::refresh(&house.app).await.unwrap();
+    let drawn = turn(&http, &offer, &places[0]).await;
+    assert_eq!((&drawn["people"], &drawn["standing"]), (&json!(300), &json!("waiting")), "{drawn}");
+
     // The sale opens; sixty more come, four a second.
-    house.advance(TimeDelta::minutes(5));
     let mut turns: HashMap<usize, i64> = HashMap::new();
     for second in 0..40_i64 {
         for _ in 0..if second < 15 { 4 } else { 0 } {

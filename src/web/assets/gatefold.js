@@ -53,6 +53,8 @@ function play(player) {
 /** Keeps the sum of the basket beside its button. */
 function sum(form) {
   const face = form.querySelector("[data-sum]");
+  // Nothing can be had: there is no basket.
+  if (!face) return;
   const count = () => {
     let minor = 0;
     for (const select of form.querySelectorAll("select[data-minor]")) minor += Number(select.value) * Number(select.dataset.minor);
@@ -79,7 +81,7 @@ function wait(room) {
         const turn = await answer.json();
         document.title = turn.window;
         if (turn.standing !== room.dataset.standing || (turn.passed !== null && !face("groove"))) {
-          if (turn.standing === "turn") navigator.vibrate?.(200);
+          if (turn.standing === "turn") navigator.userActivation?.hasBeenActive && navigator.vibrate?.(200);
           // The title says it for a moment before the page is made anew, so that a screen reader does, too.
           face("title").textContent = turn.title;
           return setTimeout(() => location.reload(), 600);

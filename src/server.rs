@@ -57,6 +57,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(entry::Catalogs::default())
         .with(entry::Forgeries::default())
         .with_lanes::<orders::Placing>()
+        .with_lanes::<orders::Cancelling>()
         .with_lanes::<payments::Completing>()
         .with_lanes::<entry::Scanning>()
         .with(Providers::default().with("simulated", SimulatedBank))

@@ -171,6 +171,7 @@ impl Stage {
         let group = if fan.is_multiple_of(2) { usize::try_from(fan / 2)? % SHARED } else { SHARED };
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&group).and_then(Vec::pop);
+            let reused = idle.is_some();
             let mut client = match idle {
                 // The server closes what is idle; nothing was sent over it.
                 Some(client) if client.is_closed() => continue,
@@ -183,7 +184,8 @@ impl Stage {
                 }
             };
             match client.send(Method::POST, path, token, key, body).await {
-                Err(error) if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) => {}
+                // Closed just when it was used again: what is safe to repeat is sent once more (RFC 9110 9.2.2), and all of this is.
+                Err(error) if reused && error.downcast_ref::<hyper::Error>().is_some() => {}
                 Err(error) => return Err(error),
                 Ok(answer) => {
                     self.idle.lock().unwrap_or_else(PoisonError::into_inner).entry(group).or_default().push(client);

@@ -20,8 +20,8 @@ use crate::{
         door::Arrival,
         limit::{Client, Limited, Limits},
         problem::{
-            ALREADY_PAID, CONFLICT, Changing, Created, FAN_LIMIT, KEY_MISSING, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED,
-            PAYMENT_OPEN, PAYMENTS_DOWN, PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, TOO_MANY, Usual, VOUCHER, Wrong,
+            ALREADY_PAID, Changing, Created, FAN_LIMIT, KEY_MISSING, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN,
+            PAYMENTS_DOWN, PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, TOO_MANY, Usual, VOUCHER, Wrong,
         },
         tags::Chapter,
     },
@@ -67,8 +67,7 @@ impl From<CancelError> for Problem {
             CancelError::NotHeld(OrderStatus::Paid) => ALREADY_PAID.problem(),
             CancelError::NotHeld(status) => NOT_HELD.because(format!("the order is {status:?}").to_lowercase()),
             CancelError::PaymentOpen => PAYMENT_OPEN.problem(),
-            CancelError::Database(error) => error.into(),
-            CancelError::Again => CONFLICT.because("somebody else changed the order; ask again"),
+            CancelError::Busy(busy) => busy.into(),
         }
     }
 }
@@ -77,7 +76,7 @@ refusals! {
     /// What placing refuses.
     Placing: KEY_MISSING, WAITING_ROOM, PLACE_USED, PAYMENTS_DOWN, VOUCHER, SOLD_OUT, NOT_YET, OVER, PAUSED, FAN_LIMIT, PRICE_CHANGED, INVALID, KEY_REUSED, ORDER_LIMIT, REQUIREMENT;
     /// What giving up refuses.
-    Cancelling: NOT_FOUND, NOT_HELD, ALREADY_PAID, PAYMENT_OPEN, CONFLICT;
+    Cancelling: NOT_FOUND, NOT_HELD, ALREADY_PAID, PAYMENT_OPEN;
 }
 
 /// An order to be placed.

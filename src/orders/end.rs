@@ -6,12 +6,13 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::{HOLD, OpenHolds, OrderStatus, store};
 use crate::{
     app::App,
-    batcher::Trouble,
+    batcher::{Busy, Kind, Trouble, patiently},
     breaker::Breaker,
     id::{self, FestivalId, OrderId},
     offers,
@@ -21,7 +22,7 @@ use crate::{
 const BATCH: i64 = 200;
 
 /// Why an order was not cancelled.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CancelError {
     /// No such order, or the secret of another.
     #[error("no such order")]
@@ -32,21 +33,9 @@ pub enum CancelError {
     /// A payment is open: the provider may still take the money.
     #[error("a payment is open")]
     PaymentOpen,
-    /// What the database said.
+    /// It cannot be decided now: ask again.
     #[error(transparent)]
-    Database(#[from] sqlx::Error),
-    /// Another server was faster: ask again.
-    #[error("changed meanwhile")]
-    Again,
-}
-
-impl From<Trouble> for CancelError {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Database(error) => Self::Database(error),
-            Trouble::Again => Self::Again,
-        }
-    }
+    Busy(#[from] Busy),
 }
 
 /// Gives an order up: its units go back to the shelf. Doing it again changes nothing.
@@ -54,25 +43,47 @@ impl From<Trouble> for CancelError {
 /// # Errors
 /// [`CancelError`].
 pub async fn cancel(app: &App, order: OrderId) -> Result<(), CancelError> {
-    let now = app.clock.now();
-    let festival = order.festival();
-    let mut tx = app.pools.web.begin().await?;
-    let found = store::lock(&mut tx, festival, &[order]).await?.pop().ok_or(CancelError::NotFound)?;
-    match found.status {
-        OrderStatus::Cancelled => return Ok(()),
-        OrderStatus::Held => {}
-        other => return Err(CancelError::NotHeld(other)),
-    }
-    if !store::with_open_payment(&mut tx, festival, &[order]).await?.is_empty() {
-        return Err(CancelError::PaymentOpen);
-    }
-    give_back(&mut tx, festival, &[order], OrderStatus::Cancelled, now).await?;
-    tx.commit().await?;
+    patiently(async { app.pass::<Cancelling>(order.festival(), order).await? }).await?;
     app.the::<OpenHolds>().ended(order);
     Ok(())
 }
 
-async fn give_back(conn: &mut sqlx::PgConnection, festival: FestivalId, orders: &[OrderId], status: OrderStatus, now: DateTime<Utc>) -> Result<(), Trouble> {
+/// Batches of giving up: a hundred fans who leave a rush take the lock of the hot stock once, not a hundred times (measured: 80 a second one by
+/// one made placing five times slower).
+pub struct Cancelling;
+
+impl Kind for Cancelling {
+    const NAME: &'static str = "cancel";
+    const MOST: usize = 256;
+    type Request = OrderId;
+    type Answer = Result<(), CancelError>;
+
+    fn pool(app: &App) -> &PgPool {
+        &app.pools.complete
+    }
+
+    async fn run(app: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[OrderId]) -> Result<Vec<Self::Answer>, Trouble> {
+        let mut ids = batch.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
+        let found: HashMap<OrderId, OrderStatus> = store::lock(conn, festival, &ids).await?.into_iter().map(|o| (o.order_id, o.status)).collect();
+        let held: Vec<OrderId> = ids.into_iter().filter(|id| found.get(id) == Some(&OrderStatus::Held)).collect();
+        let paying = if held.is_empty() { Vec::new() } else { store::with_open_payment(conn, festival, &held).await? };
+        let given_up: Vec<OrderId> = held.into_iter().filter(|id| !paying.contains(id)).collect();
+        if !given_up.is_empty() {
+            give_back(conn, festival, &given_up, OrderStatus::Cancelled, app.clock.now()).await?;
+        }
+        let answer = |order: &OrderId| match found.get(order) {
+            None => Err(CancelError::NotFound),
+            Some(OrderStatus::Held) if paying.contains(order) => Err(CancelError::PaymentOpen),
+            Some(OrderStatus::Held | OrderStatus::Cancelled) => Ok(()),
+            Some(other) => Err(CancelError::NotHeld(*other)),
+        };
+        Ok(batch.iter().map(answer).collect())
+    }
+}
+
+async fn give_back(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], status: OrderStatus, now: DateTime<Utc>) -> Result<(), Trouble> {
     let ended = store::end(conn, festival, orders, status, now).await?;
     if ended != orders.len() as u64 {
         return Err(Trouble::Again);

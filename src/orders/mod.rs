@@ -31,7 +31,7 @@ use crate::{
 };
 
 pub use doors::{admit_waiting, order_of_place};
-pub use end::{CancelError, LONGEST, Swept, cancel, expire_due, extend_holds, keep_holds};
+pub use end::{CancelError, Cancelling, LONGEST, Swept, cancel, expire_due, extend_holds, keep_holds};
 pub use grief::{Holder, OpenHolds};
 pub use place::{Asking, Placing, Request, place, short_hash};
 pub use recent::{Recent, what_they_take};

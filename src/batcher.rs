@@ -1,8 +1,10 @@
 //! Group commit: many requests, one transaction, one answer each (4-on-sale, 10-rules 12-14).
 //!
 //! A *lane* is one kind of request of one festival in this process: a bounded queue and one worker. The worker takes
-//! what is waiting (no timer), opens a transaction, lets the kind lock, decide and write, commits once and answers
-//! everybody. While it commits the next batch gathers. A request runs to its end although its client hung up.
+//! what is waiting, opens a transaction, lets the kind lock, decide and write, commits once and answers everybody. While
+//! it commits the next batch gathers. An idle lane waits for nobody; in a crowd it starts a batch no more often than once
+//! in [`Kind::GATHER`], because what a batch costs beside its requests is what scans and pages need then. A request runs
+//! to its end although its client hung up.
 //!
 //! ```text
 //! pass ──> queue ──> [ begin · Kind::run · commit ] ──> answers
@@ -30,6 +32,8 @@ use crate::{app::App, id::FestivalId, postgres, sabotage};
 const QUEUE: usize = 4_096;
 /// How long the plans of statements are kept: see [`postgres::forget_plans`].
 const PLANS: Duration = Duration::from_secs(1);
+/// How many requests in one batch make a crowd: the next batch then gathers for [`Kind::GATHER`].
+pub const CROWD: usize = 8;
 /// How long an idle lane stays.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long one attempt may take although the database has time-outs of its own: a network that swallows packets has none.
@@ -45,6 +49,8 @@ pub trait Kind: Send + Sync + 'static {
     const NAME: &'static str;
     /// The most requests of one batch.
     const MOST: usize;
+    /// The least time between the starts of two batches while [`CROWD`] or more came with the last one.
+    const GATHER: Duration;
     /// What is asked.
     type Request: Send + Sync + 'static;
     /// What is answered: also every refusal that the rules know.
@@ -190,7 +196,11 @@ async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver
     let most = sabotage::most(K::MOST);
     let mut batch = Vec::with_capacity(most);
     let mut planned = Instant::now();
+    let mut gather_until = None;
     loop {
+        if let Some(until) = gather_until.take().filter(|_| queue.len() < most) {
+            tokio::time::sleep_until(until).await;
+        }
         match tokio::time::timeout(IDLE, queue.recv_many(&mut batch, most)).await {
             Ok(0) => break,
             Ok(_) => {}
@@ -215,6 +225,7 @@ async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver
             planned = Instant::now();
         }
         metrics::histogram!("gatefold_batch_size", "kind" => K::NAME).record(count(alive.len()));
+        gather_until = (alive.len() >= CROWD).then(|| (now + K::GATHER).into());
         let since = alive.first().and_then(|waiting| waiting.deadline.checked_sub(DEADLINE)).unwrap_or(now);
         waits.fly(Some(since));
         let (requests, answers): (Vec<_>, Vec<_>) = alive.into_iter().map(|w| (w.request, w.answer)).unzip();

@@ -10,7 +10,7 @@ use crate::{
     app::App,
     audit, entry,
     http::{door::told_to_stop, limit::Limits},
-    mail, orders, payments, waiting,
+    mail, orders, payments, postgres, waiting,
 };
 
 type Step = for<'a> fn(&'a App) -> Pin<Box<dyn Future<Output = Result<usize, sqlx::Error>> + Send + 'a>>;
@@ -39,6 +39,18 @@ static WORKERS: &[Worker] = &[
     Worker { name: "seal", every: Duration::from_secs(60), step: |app| Box::pin(async move { audit::seal(app).await.map(|_| 0) }) },
     Worker { name: "last-used", every: Duration::from_secs(60), step: |app| Box::pin(async move { accounts::flush_last_used(app).await.map(|()| 0) }) },
     Worker { name: "waiting", every: Duration::from_secs(3_600), step: |app| Box::pin(async move { waiting::forget(app).await.map(|_| 0) }) },
+    Worker {
+        name: "plans",
+        every: Duration::from_secs(10),
+        step: |app| {
+            Box::pin(async move {
+                for pool in [&app.pools.web, &app.pools.work, &app.pools.promoter] {
+                    postgres::forget_plans(pool).await;
+                }
+                Ok(0)
+            })
+        },
+    },
     Worker {
         name: "limits",
         every: Duration::from_secs(60),

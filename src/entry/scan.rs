@@ -216,6 +216,7 @@ pub struct Scanning;
 impl Kind for Scanning {
     const NAME: &'static str = "scan";
     const MOST: usize = 128;
+    const GATHER: Duration = Duration::ZERO;
     type Request = Request;
     type Answer = ScanAnswer;
 

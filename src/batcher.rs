@@ -34,6 +34,9 @@ const QUEUE: usize = 4_096;
 const PLANS: Duration = Duration::from_secs(1);
 /// How many requests in one batch make a crowd: the next batch then gathers for [`Kind::GATHER`].
 pub const CROWD: usize = 8;
+/// How many that wait are enough to start at once, and how often a gathering lane looks.
+const ENOUGH: usize = 64;
+const LOOK: Duration = Duration::from_millis(3);
 /// How long an idle lane stays.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long one attempt may take although the database has time-outs of its own: a network that swallows packets has none.
@@ -198,8 +201,10 @@ async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver
     let mut planned = Instant::now();
     let mut gather_until = None;
     loop {
-        if let Some(until) = gather_until.take().filter(|_| queue.len() < most) {
-            tokio::time::sleep_until(until).await;
+        if let Some(until) = gather_until.take() {
+            while Instant::now() < until && queue.len() < ENOUGH.min(most) {
+                tokio::time::sleep(LOOK).await;
+            }
         }
         match tokio::time::timeout(IDLE, queue.recv_many(&mut batch, most)).await {
             Ok(0) => break,
@@ -225,7 +230,7 @@ async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver
             planned = Instant::now();
         }
         metrics::histogram!("gatefold_batch_size", "kind" => K::NAME).record(count(alive.len()));
-        gather_until = (alive.len() >= CROWD).then(|| (now + K::GATHER).into());
+        gather_until = (alive.len() >= CROWD).then(|| now + K::GATHER);
         let since = alive.first().and_then(|waiting| waiting.deadline.checked_sub(DEADLINE)).unwrap_or(now);
         waits.fly(Some(since));
         let (requests, answers): (Vec<_>, Vec<_>) = alive.into_iter().map(|w| (w.request, w.answer)).unzip();

@@ -138,14 +138,16 @@ pub async fn pools(owner: &PgConnectOptions, secrets: &Secrets) -> anyhow::Resul
 /// more, in which a table that had ten rows has a hundred thousand and is read from end to end by every batch.
 pub async fn forget_plans(pool: &PgPool) {
     // All of them are held before the first is given back: a pool hands them out in turn.
-    let idle: Vec<_> = std::iter::from_fn(|| pool.try_acquire()).collect();
-    let forgetting = idle.into_iter().map(async |mut conn| {
+    let mut idle = Vec::new();
+    while let Some(conn) = pool.try_acquire() {
+        idle.push(conn);
+    }
+    for mut conn in idle {
         // A connection that cannot do this cannot do anything: the pool makes another.
         if !matches!(tokio::time::timeout(SILENCE, sqlx::raw_sql("discard plans").execute(&mut *conn)).await, Ok(Ok(_))) {
             drop(conn.detach());
         }
-    });
-    futures_util::future::join_all(forgetting).await;
+    }
 }
 
 /// One thing that readiness looks at.

@@ -6,7 +6,9 @@ mod client;
 mod copy;
 mod fans;
 mod floor;
+mod growth;
 pub mod rehearse;
+mod store;
 mod world;
 
 use std::{
@@ -49,6 +51,9 @@ pub struct Bench {
     /// Scans a second in the part that keeps a pace.
     #[arg(long, default_value_t = 1_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub scans: u32,
+    /// Measure growth instead: the rounds with ten thousand orders there, then with this many.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(20_000..=50_000_000))]
+    pub fill: Option<u32>,
     /// The figures as JSON.
     #[arg(long)]
     pub json: bool,
@@ -164,16 +169,40 @@ pub async fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     let default = Place { data: None, database_url: None, master_key: None }.folder().with_file_name(format!("gatefold-bench-{}", std::process::id()));
     let folder = bench.data.clone().unwrap_or(default);
     ensure!(!folder.exists(), "{} is there already; a measurement wants a folder of its own", folder.display());
-    let outcome = measure(bench, &folder).await;
+    let outcome = match bench.fill {
+        Some(many) => grow(bench, &folder, many).await,
+        None => measure(bench, &folder).await.and_then(|figures| {
+            shown(bench, &figures, print)?;
+            Ok(figures.unexpected)
+        }),
+    };
     let _ = std::fs::remove_dir_all(&folder);
-    let figures = outcome?;
+    let unexpected = outcome?;
     let _ = std::fs::remove_file(folder.with_extension("log"));
+    Ok(if unexpected == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Shows figures to people, or as JSON.
+fn shown<T: Serialize>(bench: &Bench, figures: &T, print: impl Fn(&Bench, &T)) -> anyhow::Result<()> {
     if bench.json {
-        println!("{}", serde_json::to_string_pretty(&figures)?);
+        println!("{}", serde_json::to_string_pretty(figures)?);
     } else {
-        print(bench, &figures);
+        print(bench, figures);
     }
-    Ok(if figures.unexpected == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(())
+}
+
+/// Measures the same with few orders and with many.
+async fn grow(bench: &Bench, folder: &Path, many: u32) -> anyhow::Result<usize> {
+    std::fs::create_dir_all(folder)?;
+    say("starting a server on a cluster of its own");
+    let (server, _) = Server::start(folder).await?;
+    let embedded = tokio::task::block_in_place(|| Embedded::attach(folder, &|_| {}))?;
+    let world = World::make(&embedded.owner(), folder, bench).await?;
+    let growth = growth::measure(&server, &world, bench, many).await?;
+    server.stop().await?;
+    shown(bench, &growth, |_, growth| growth::print(growth))?;
+    Ok(growth.unexpected)
 }
 
 fn say(what: &str) {

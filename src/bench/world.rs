@@ -34,8 +34,10 @@ pub(super) struct World {
     pub(super) festival: FestivalId,
     pub(super) offer: OfferId,
     pub(super) devices: Vec<String>,
-    staff: Staff,
-    owner: PgConnectOptions,
+    /// A token of the promoter with every scope.
+    pub(super) token: String,
+    pub(super) staff: Staff,
+    pub(super) owner: PgConnectOptions,
 }
 
 impl World {
@@ -99,7 +101,7 @@ impl World {
         let component = |pass_id, release_id, weight| NewComponent { pass_id, release_id, add_on_id: None, weight, tax_kind: TaxKind::Fixed, tax_ppm: 90_000 };
         let new = NewOffer {
             terms: OfferTerms { name, about: Text::default(), sort: 0, opens_at: None, closes_at: None, paused: None, max_per_order: 6, max_per_fan: Some(12) },
-            capacity: Some(i32::try_from(u64::from(bench.orders) * u64::from(bench.rounds) * 2)?),
+            capacity: Some(i32::try_from(u64::from(bench.orders) * u64::from(bench.rounds) * 2 + u64::from(bench.fill.unwrap_or(0)) + 100_000)?),
             tiers: vec![NewTier { name: Text::en("Now"), price: Money::new(14_900, "EUR".parse()?), until_at: None, capacity: None }],
             components: vec![component(Some(pass), None, 133), component(None, Some(release), 16)],
             requirements: Vec::new(),
@@ -112,7 +114,7 @@ impl World {
             let pairing = accounts::offer_pairing(&app, &staff, festival, gate_id, "scan").await?;
             devices.push(accounts::pair(&app, &pairing.pairing_code, &format!("lane {lane}")).await?.token);
         }
-        Ok(Self { app, festival, offer, devices, staff, owner: owner.clone() })
+        Ok(Self { app, festival, offer, devices, token: invited.token, staff, owner: owner.clone() })
     }
 
     /// The codes of the newest tickets, 20,000 at most.
@@ -129,6 +131,12 @@ impl World {
             }
         }
         Ok(codes)
+    }
+
+    /// How many units were sold, of one each.
+    pub(super) async fn orders(&self) -> anyhow::Result<u64> {
+        let stocks = offers::stocks_of(&self.app.pools.web, self.festival).await?;
+        Ok(stocks.iter().map(|stock| u64::try_from(stock.sold).unwrap_or(0)).sum())
     }
 
     /// How many rows break an invariant.

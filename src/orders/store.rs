@@ -516,13 +516,17 @@ pub async fn orders_of(conn: &mut PgConnection, festival: FestivalId, before: Op
 /// # Errors
 /// What the database said.
 pub async fn search(conn: &mut PgConnection, festival: FestivalId, address: &str) -> Result<Vec<Order>, sqlx::Error> {
-    let pattern = format!("{}%", address.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_"));
+    // Beginnings are ranges of bytes; U+10FFFF comes after whatever an address may go on with.
     sqlx::query_as(
-        "select order_id, status, email, buyer_name, language, row(total_minor, currency)::amount as total, placed_at, held_until, paid_at, ended_at, link_generation \
-         from orders where festival_id = $1 and email_key like $2 order by order_id desc limit 50",
+        "with found as materialized (select festival_id, order_id from orders where festival_id = $1 and email_key >= $2 and email_key < $2 || $3 \
+                                    order by email_key limit 500) \
+         select o.order_id, o.status, o.email, o.buyer_name, o.language, row(o.total_minor, o.currency)::amount as total, o.placed_at, o.held_until, \
+                o.paid_at, o.ended_at, o.link_generation \
+         from found f join orders o on o.festival_id = f.festival_id and o.order_id = f.order_id order by o.order_id desc limit 50",
     )
     .bind(festival)
-    .bind(pattern)
+    .bind(address)
+    .bind("\u{10ffff}")
     .fetch_all(conn)
     .await
 }

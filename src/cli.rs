@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use crate::{
     accounts, api,
     app::App,
+    archive::{self, Archive},
     bench::{
         self, Bench,
         rehearse::{self, Rehearse},
@@ -24,6 +25,7 @@ use crate::{
     http::door,
     mailer::Mailer,
     postgres,
+    preflight::{self, Ground, Preflight},
     reports::invariants,
     scanner,
     secrets::Secrets,
@@ -91,6 +93,20 @@ enum Command {
         place: Place,
         #[command(flatten)]
         what: Rehearse,
+    },
+    /// Look before the night of an opening whether everything is there that it needs; exit code 1 when something is in the way.
+    Preflight {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        what: Preflight,
+    },
+    /// Write a finished festival to files, and take out of the database what only its gates and couriers needed; or put that back.
+    Archive {
+        #[command(flatten)]
+        place: Place,
+        #[command(flatten)]
+        what: Archive,
     },
     /// Shard a migrated database by festival with the Postgres extension Citus: for a platform that has outgrown one machine.
     Distribute {
@@ -161,6 +177,16 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             let house = tokio::task::block_in_place(|| House::open(&place, Hold::Attach))?;
             let app = house.beside(&place).await?;
             rehearse::run(&what, &app, &house.owner).await
+        }
+        Command::Preflight { place, what } => {
+            let house = tokio::task::block_in_place(|| House::open(&place, Hold::Attach))?;
+            let app = house.beside(&place).await?;
+            preflight::run(&what, &app, &Ground { owner: &house.owner, embedded: house.embedded.as_ref(), place: &place }).await
+        }
+        Command::Archive { place, what } => {
+            let house = tokio::task::block_in_place(|| House::open(&place, Hold::Attach))?;
+            archive::run(&what, &house.owner, &say).await?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Distribute { place, what } => {
             let house = tokio::task::block_in_place(|| House::open(&place, Hold::Attach))?;

@@ -313,6 +313,16 @@ fn binaries(say: &dyn Fn(&str)) -> anyhow::Result<PathBuf> {
     bail!("no Postgres 15 or newer was found on this machine; install it with: sudo {command} (on a Mac: brew install postgresql@17)")
 }
 
+/// A program that comes with Postgres: beside the server's own, or in PATH.
+///
+/// # Errors
+/// When there is none.
+pub fn tool(name: &str) -> anyhow::Result<PathBuf> {
+    let beside = find_binaries().map(|folder| folder.join(name)).filter(|path| path.exists());
+    let in_path = || std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).map(|folder| folder.join(name)).find(|path| path.exists());
+    beside.or_else(in_path).with_context(|| format!("{name} is not on this machine; install it with: apt-get install postgresql-client"))
+}
+
 fn find_binaries() -> Option<PathBuf> {
     let mut folders: Vec<PathBuf> = std::env::var_os("PG_BIN").map(PathBuf::from).into_iter().collect();
     let mut debian: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|e| e.path().join("bin")).collect();

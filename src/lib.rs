@@ -73,8 +73,10 @@ pub mod web;
 pub mod workers;
 
 // - the house -
+pub mod archive;
 pub mod bench;
 pub mod cli;
 pub mod demo;
 pub mod distribute;
+pub mod preflight;
 pub mod server;

@@ -181,7 +181,7 @@ pub async fn readiness(pool: &PgPool, now: chrono::DateTime<chrono::Utc>) -> Vec
             let skew = (clock - now).num_milliseconds();
             vec![
                 finding("database", true, "reached".to_owned()),
-                finding("migrations", version == newest, format!("the database has {version:?}, this program {newest:?}")),
+                finding("migrations", version == newest, format!("the database has {}, this program {}", version.unwrap_or(0), newest.unwrap_or(0))),
                 finding("isolation", isolation == "read committed", isolation),
                 finding("durability", fsync == "on" && commit != "off", format!("fsync {fsync}, synchronous_commit {commit}")),
                 finding("clock", skew.abs() <= 2_000, format!("{skew} ms between this machine and the database")),

@@ -27,7 +27,7 @@ use crate::{
         self, Providers,
         simulated::{self, SimulatedBank},
     },
-    scanner,
+    reports, scanner,
     secrets::Secrets,
     waiting, web, workers,
 };
@@ -53,6 +53,8 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(orders::OpenHolds::default())
         .with(orders::Recent::default())
         .with(orders::Swept::default())
+        .with(orders::Walked::default())
+        .with(reports::KnownSales::default())
         .with(keys::Rings::default())
         .with(entry::Catalogs::default())
         .with(entry::Forgeries::default())

@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub use pairing::{DeviceCache, PairError, Paired, Pairing, device_of, devices, offer_pairing, pair, revoke_device};
-pub use sign_in::{EnterError, ask, begin_life, enter_by_code, enter_by_link, leave, session};
+pub use sign_in::{EnterError, ask, begin_life, enter_by_code, enter_by_link, forget, leave, session};
 pub use store::{Invited, LastUsed, first_link, flush_last_used, invite, new_token, promoter_name, renew_token};
 
 /// A verb on a part of the promoter's work: what tokens carry and roles stand for.

@@ -125,3 +125,14 @@ pub async fn session(app: &App, cookie: &str) -> Result<Option<Member>, sqlx::Er
 pub async fn leave(app: &App, cookie: &str) -> Result<(), sqlx::Error> {
     store::end_session(&app.pools.web, &secrets::sha256(cookie.as_bytes()), app.clock.now()).await
 }
+
+/// How long an attempt to sign in, and a session that ended, are remembered.
+const REMEMBERED: TimeDelta = TimeDelta::days(30);
+
+/// Forgets attempts and sessions of a month ago; called by a worker.
+///
+/// # Errors
+/// What the database said.
+pub async fn forget(app: &App) -> Result<u64, sqlx::Error> {
+    store::forget(&app.pools.work, app.clock.now() - REMEMBERED).await
+}

@@ -401,3 +401,10 @@ pub async fn renew_token(conn: &mut PgConnection, promoter: PromoterId, name: &s
         .await?;
     new_token(conn, promoter, None, name, scopes, now).await
 }
+
+/// Forgets what signing in leaves behind: attempts that were made, and sessions that ended, before a moment; how many rows.
+pub(super) async fn forget(pool: &PgPool, before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let sign_ins = sqlx::query("delete from sign_ins where asked_at < $1").bind(before).execute(pool).await?.rows_affected();
+    let sessions = sqlx::query("delete from sessions where coalesce(ended_at, expires_at) < $1").bind(before).execute(pool).await?.rows_affected();
+    Ok(sign_ins + sessions)
+}

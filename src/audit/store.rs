@@ -30,9 +30,9 @@ pub(super) async fn insert(conn: &mut PgConnection, act: &Act<'_>, (actor_kind, 
 
 pub(super) async fn unsealed(pool: &PgPool, until: DateTime<Utc>) -> Result<Vec<FestivalId>, sqlx::Error> {
     sqlx::query_scalar(
-        "select distinct a.festival_id from audit a \
-         where a.at < $1 and a.audit_id > coalesce((select s.last_audit_id from audit_seals s where s.festival_id = a.festival_id \
-               order by s.seal_no desc limit 1), '00000000-0000-0000-0000-000000000000')",
+        "select f.festival_id from festivals f where exists (select from audit a \
+         where a.festival_id = f.festival_id and a.at < $1 and a.audit_id > coalesce((select s.last_audit_id from audit_seals s \
+               where s.festival_id = f.festival_id order by s.seal_no desc limit 1), '00000000-0000-0000-0000-000000000000'))",
     )
     .bind(until)
     .fetch_all(pool)

@@ -37,6 +37,8 @@ pub struct Answer {
     pub status: u16,
     /// The seconds after which to ask again, where the answer says so.
     pub retry_after: Option<u64>,
+    /// The cookie that the answer sets, as it is sent back.
+    pub cookie: Option<String>,
     /// The body as JSON; null where it is none.
     pub body: Value,
     /// From the first byte sent to the last one read.
@@ -71,12 +73,19 @@ impl Client {
     /// # Errors
     /// When the connection broke or the answer took longer than half a minute.
     pub async fn send(&mut self, method: Method, path: &str, token: &str, key: &str, body: &Value) -> anyhow::Result<Answer> {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", if token.is_empty() { "" } else { &bearer }), ("idempotency-key", key)];
+        self.send_with(method, path, &headers, body).await
+    }
+
+    /// Sends a request with headers of its own; an empty one is left away.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn send_with(&mut self, method: Method, path: &str, headers: &[(&str, &str)], body: &Value) -> anyhow::Result<Answer> {
         let mut request = Request::builder().method(method).uri(path).header("host", &self.host);
-        if !token.is_empty() {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        if !key.is_empty() {
-            request = request.header("idempotency-key", key);
+        for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+            request = request.header(*name, *value);
         }
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(serde_json::to_vec(body)?) };
         let request = request.header("content-type", "application/json").body(Full::new(body))?;
@@ -85,10 +94,11 @@ impl Client {
             let response = self.sender.send_request(request).await?;
             let status = response.status().as_u16();
             let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
-            Ok::<_, hyper::Error>((status, retry_after, response.into_body().collect().await?.to_bytes()))
+            let cookie = response.headers().get("set-cookie").and_then(|v| Some(v.to_str().ok()?.split(';').next()?.to_owned()));
+            Ok::<_, hyper::Error>((status, retry_after, cookie, response.into_body().collect().await?.to_bytes()))
         };
-        let (status, retry_after, bytes) = tokio::time::timeout(PATIENCE, exchange).await.context("no answer within half a minute")??;
-        Ok(Answer { status, retry_after, took: begin.elapsed(), body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+        let (status, retry_after, cookie, bytes) = tokio::time::timeout(PATIENCE, exchange).await.context("no answer within half a minute")??;
+        Ok(Answer { status, retry_after, cookie, took: begin.elapsed(), body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
     }
 }
 

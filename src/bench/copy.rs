@@ -28,7 +28,7 @@ pub(super) struct Copy {
 }
 
 /// Makes the empty copy of a festival.
-pub(super) async fn begin(app: &App, of: &Festival) -> anyhow::Result<Festival> {
+pub(crate) async fn begin(app: &App, of: &Festival) -> anyhow::Result<Festival> {
     let now = app.clock.now();
     let staff = Staff { promoter: of.promoter_id, actor: Actor::House, festival: None, scopes: Scope::ALL.to_vec(), masked: false };
     let mut terms = of.terms.clone();
@@ -38,7 +38,7 @@ pub(super) async fn begin(app: &App, of: &Festival) -> anyhow::Result<Festival> 
 }
 
 /// Fills a copy; with a capacity, every stock that is bounded gets it.
-pub(super) async fn fill(app: &App, of: &Festival, copy: &Festival, capacity: Option<i32>) -> anyhow::Result<()> {
+pub(crate) async fn fill(app: &App, of: &Festival, copy: &Festival, capacity: Option<i32>) -> anyhow::Result<()> {
     let (now, festival) = (app.clock.now(), copy.festival_id);
     let staff = Staff { promoter: of.promoter_id, actor: Actor::House, festival: None, scopes: Scope::ALL.to_vec(), masked: false };
     let pool = &app.pools.web;

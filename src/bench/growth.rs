@@ -14,7 +14,7 @@ use sqlx::{Connection, PgConnection};
 use super::{
     Bench, Server,
     client::{Client, Latencies, address_of},
-    floor, say, scan, sell, store,
+    floor, median, say, scan, sell, store,
     world::World,
 };
 use crate::{orders, reports};
@@ -111,11 +111,6 @@ async fn size(server: &Server, world: &World, bench: &Bench, rounds_before: u32,
 async fn counted(conn: &mut PgConnection) -> anyhow::Result<i64> {
     tokio::time::sleep(COUNTED).await;
     Ok(store::rows_read(conn).await?.iter().map(|(_, rows)| rows).sum())
-}
-
-fn median(mut of: Vec<f64>) -> f64 {
-    of.sort_by(f64::total_cmp);
-    of.get(of.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// How long pages, lists and loops take, in milliseconds: medians.

@@ -2,11 +2,12 @@
 //! statements and rows, in one run. The server is a process of its own, as in the field; generator, server and Postgres share
 //! the cores. Everything happens in a folder of its own that is removed at the end.
 
-mod client;
-mod copy;
+pub(crate) mod client;
+pub(crate) mod copy;
 mod fans;
 mod floor;
 mod growth;
+mod pages;
 pub mod rehearse;
 mod store;
 mod world;
@@ -54,9 +55,15 @@ pub struct Bench {
     /// Measure growth instead: the rounds with ten thousand orders there, then with this many.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(20_000..=50_000_000))]
     pub fill: Option<u32>,
+    /// Measure pages and the waiting room instead, beside an empty handler of the framework.
+    #[arg(long, conflicts_with = "fill")]
+    pub pages: bool,
     /// The figures as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Serve the empty handler: for the measurement of pages, which starts itself with it.
+    #[arg(long, hide = true)]
+    empty: Option<SocketAddr>,
 }
 
 /// What was measured. Rates are a second, latencies in milliseconds, memory in megabytes.
@@ -166,11 +173,16 @@ fn processor_time() -> Duration {
 /// # Errors
 /// What went wrong, in a sentence.
 pub async fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
+    if let Some(address) = bench.empty {
+        pages::serve_empty(address).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let default = Place { data: None, database_url: None, master_key: None }.folder().with_file_name(format!("gatefold-bench-{}", std::process::id()));
     let folder = bench.data.clone().unwrap_or(default);
     ensure!(!folder.exists(), "{} is there already; a measurement wants a folder of its own", folder.display());
     let outcome = match bench.fill {
         Some(many) => grow(bench, &folder, many).await,
+        None if bench.pages => look(bench, &folder).await,
         None => measure(bench, &folder).await.and_then(|figures| {
             shown(bench, &figures, print)?;
             Ok(figures.unexpected)
@@ -192,13 +204,28 @@ fn shown<T: Serialize>(bench: &Bench, figures: &T, print: impl Fn(&Bench, &T)) -
     Ok(())
 }
 
-/// Measures the same with few orders and with many.
-async fn grow(bench: &Bench, folder: &Path, many: u32) -> anyhow::Result<usize> {
+/// A server on a cluster of its own, and what it sells.
+async fn stage(bench: &Bench, folder: &Path) -> anyhow::Result<(Server, World)> {
     std::fs::create_dir_all(folder)?;
     say("starting a server on a cluster of its own");
     let (server, _) = Server::start(folder).await?;
     let embedded = tokio::task::block_in_place(|| Embedded::attach(folder, &|_| {}))?;
     let world = World::make(&embedded.owner(), folder, bench).await?;
+    Ok((server, world))
+}
+
+/// Measures pages.
+async fn look(bench: &Bench, folder: &Path) -> anyhow::Result<usize> {
+    let (server, world) = stage(bench, folder).await?;
+    let pages = pages::measure(&server, &world, bench, folder).await?;
+    server.stop().await?;
+    shown(bench, &pages, |_, pages| pages::print(pages))?;
+    Ok(pages.unexpected)
+}
+
+/// Measures the same with few orders and with many.
+async fn grow(bench: &Bench, folder: &Path, many: u32) -> anyhow::Result<usize> {
+    let (server, world) = stage(bench, folder).await?;
     let growth = growth::measure(&server, &world, bench, many).await?;
     server.stop().await?;
     shown(bench, &growth, |_, growth| growth::print(growth))?;
@@ -249,8 +276,6 @@ async fn measure(bench: &Bench, folder: &Path) -> anyhow::Result<Figures> {
     say("checking the invariants");
     unexpected += world.breaches().await?;
     server.stop().await?;
-    let mut ratios: Vec<f64> = sale.iter().map(|s| s.ratio).collect();
-    ratios.sort_by(f64::total_cmp);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     #[expect(clippy::cast_precision_loss, reason = "a handful of cores")]
     let generator_share = generator.as_secs_f64() / (while_driving.as_secs_f64() * cores as f64);
@@ -260,7 +285,7 @@ async fn measure(bench: &Bench, folder: &Path) -> anyhow::Result<Figures> {
         start_ms: start.as_millis(),
         idle_mb,
         peak_mb,
-        ratio_median: ratios[ratios.len() / 2],
+        ratio_median: median(sale.iter().map(|s| s.ratio).collect()),
         sale,
         scans: vec![fast.0, paced.0],
         generator_share,
@@ -270,6 +295,11 @@ async fn measure(bench: &Bench, folder: &Path) -> anyhow::Result<Figures> {
 
 fn quantiles(latencies: &mut Latencies) -> [f64; 3] {
     [0.5, 0.95, 0.99].map(|share| latencies.quantile(share))
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of.get(of.len() / 2).copied().unwrap_or(0.0)
 }
 
 struct Sold {

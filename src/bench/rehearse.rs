@@ -166,7 +166,7 @@ pub async fn run(what: &Rehearse, app: &App, owner: &PgConnectOptions) -> anyhow
 }
 
 /// Removes a copy: takes it off sale, waits for what is on its way to it (a second of caches, five of patience), and deletes its rows.
-async fn remove(owner: &PgConnectOptions, copy: FestivalId) -> anyhow::Result<()> {
+pub(crate) async fn remove(owner: &PgConnectOptions, copy: FestivalId) -> anyhow::Result<()> {
     let mut conn = sqlx::PgConnection::connect_with(owner).await?;
     festivals::close_rehearsal(&mut conn, copy).await?;
     tokio::time::sleep(Duration::from_secs(7)).await;

@@ -92,6 +92,8 @@ pub struct Festival {
     pub paused: Option<Text>,
     /// Until when prices, openings and migrations are frozen.
     pub frozen_until: Option<DateTime<Utc>>,
+    /// Since when its scans and emails lie in an archive outside the database.
+    pub archived_at: Option<DateTime<Utc>>,
     /// The festival of which this is a copy to rehearse an opening on.
     pub rehearsal_of: Option<FestivalId>,
     /// Whose it is.

@@ -1,7 +1,7 @@
 //! The rows of festivals, days, zones, stages, gates and feeds.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool, types::Json};
+use sqlx::{PgConnection, PgExecutor, PgPool, types::Json};
 
 use super::{Day, Festival, FestivalTerms, Gate, Site, Stage, Zone};
 use crate::{
@@ -157,8 +157,8 @@ pub async fn one(pool: &PgPool, festival: FestivalId) -> Result<Option<Festival>
 ///
 /// # Errors
 /// What the database said.
-pub async fn by_slug(pool: &PgPool, slug: &str) -> Result<Option<Festival>, sqlx::Error> {
-    sqlx::query_as("select * from festivals where slug = $1 and festival_id > 0").bind(slug).fetch_optional(pool).await
+pub async fn by_slug(conn: impl PgExecutor<'_>, slug: &str) -> Result<Option<Festival>, sqlx::Error> {
+    sqlx::query_as("select * from festivals where slug = $1 and festival_id > 0").bind(slug).fetch_optional(conn).await
 }
 
 pub(super) async fn upsert_day(conn: &mut PgConnection, festival: FestivalId, day: &Day) -> Result<Day, sqlx::Error> {

@@ -84,7 +84,7 @@ pub(super) async fn claim(pool: &PgPool, festival: FestivalId, now: DateTime<Utc
 pub(super) async fn sent(pool: &PgPool, email: &Email, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update emails set status = 'sent', sent_at = $4, leased_until = null, attempts = attempts + 1, last_error = null \
-         where festival_id = $1 and thing_id = $2 and kind = $3 and status = 'queued'",
+         where festival_id = $1 and thing_id = $2 and kind = $3 and status not in ('sent', 'failed')",
     )
     .bind(email.festival_id)
     .bind(email.thing_id)
@@ -98,7 +98,7 @@ pub(super) async fn sent(pool: &PgPool, email: &Email, now: DateTime<Utc>) -> Re
 pub(super) async fn failed(pool: &PgPool, email: &Email, why: &str) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update emails set status = 'failed', leased_until = null, attempts = attempts + 1, last_error = $4 \
-         where festival_id = $1 and thing_id = $2 and kind = $3 and status = 'queued'",
+         where festival_id = $1 and thing_id = $2 and kind = $3 and status not in ('sent', 'failed')",
     )
     .bind(email.festival_id)
     .bind(email.thing_id)
@@ -112,7 +112,7 @@ pub(super) async fn failed(pool: &PgPool, email: &Email, why: &str) -> Result<()
 pub(super) async fn later(pool: &PgPool, email: &Email, due_at: DateTime<Utc>, why: &str) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update emails set due_at = $4, leased_until = null, attempts = attempts + 1, last_error = $5 \
-         where festival_id = $1 and thing_id = $2 and kind = $3 and status = 'queued'",
+         where festival_id = $1 and thing_id = $2 and kind = $3 and status not in ('sent', 'failed')",
     )
     .bind(email.festival_id)
     .bind(email.thing_id)

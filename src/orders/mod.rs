@@ -11,6 +11,7 @@ mod allot;
 pub mod api;
 mod doors;
 mod end;
+mod forget;
 mod grief;
 mod place;
 mod recent;
@@ -32,6 +33,7 @@ use crate::{
 
 pub use doors::{admit_waiting, order_of_place};
 pub use end::{CancelError, Cancelling, LONGEST, Swept, cancel, expire_due, extend_holds, keep_holds};
+pub use forget::{Walked, forget_carts};
 pub use grief::{Holder, OpenHolds};
 pub use place::{Asking, Placing, Request, place, short_hash};
 pub use recent::{Recent, what_they_take};

@@ -85,7 +85,7 @@ pub(super) async fn settle(conn: &mut PgConnection, festival: FestivalId, paymen
 }
 
 pub(super) async fn submitted(pool: &PgPool, payment: &Payment, status: PaymentStatus, redirect_url: Option<&str>) -> Result<(), sqlx::Error> {
-    sqlx::query("update payments set status = $3, redirect_url = $4 where festival_id = $1 and payment_id = $2 and status in ('created', 'unknown')")
+    sqlx::query("update payments set status = $3, redirect_url = $4 where festival_id = $1 and payment_id = $2 and status not in ('submitted', 'captured', 'failed', 'cancelled')")
         .bind(payment.payment_id.festival())
         .bind(payment.payment_id)
         .bind(status)
@@ -217,7 +217,7 @@ pub(super) async fn open_refunds(pool: &PgPool, most: i64) -> Result<Vec<OpenRef
 /// Marks a refund as done, with its journal; whether it was open.
 pub(super) async fn refunded(conn: &mut PgConnection, refund: &OpenRefund, journal: Uuid, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
-        "update refunds set status = 'done', ended_at = $3, journal_id = $4 where festival_id = $1 and refund_id = $2 and status in ('requested', 'submitted')",
+        "update refunds set status = 'done', ended_at = $3, journal_id = $4 where festival_id = $1 and refund_id = $2 and status not in ('done', 'failed')",
     )
     .bind(refund.festival_id)
     .bind(refund.refund_id)

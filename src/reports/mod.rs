@@ -4,4 +4,4 @@ pub mod api;
 pub mod invariants;
 mod store;
 
-pub use store::{Day, OfferSales, Sales, masked, sales};
+pub use store::{Day, KnownSales, OfferSales, Sales, masked, sales};

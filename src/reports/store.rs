@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, types::Json};
 
 use crate::{
+    fresh::Fresh,
     id::{FestivalId, OfferId},
     words::Text,
 };
@@ -48,6 +49,9 @@ pub struct Sales {
     /// Refunded money, in the smallest unit.
     pub refunded_minor: i64,
 }
+
+/// What was sold of festivals, at most a second old, and read once for everybody who looks: it is a sum over all orders.
+pub type KnownSales = Fresh<FestivalId, Sales>;
 
 /// What was sold of a festival.
 ///

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Stdio};
 use gatefold::mailer::Mailer;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
-    process::Command,
+    process::{Child, Command},
 };
 
 use crate::{
@@ -56,13 +56,19 @@ fn python() -> PathBuf {
     python
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_confirmation_arrives_once_and_its_codes_open_the_gate() {
-    let room = folder().join("smtp");
+/// A mail server that keeps what it gets in a folder of this name; its address, and what ends it when it is dropped.
+pub async fn server(name: &str) -> (String, (PathBuf, Child)) {
+    let room = folder().join(format!("smtp-{name}"));
     std::fs::create_dir_all(&room).unwrap();
     let mut server = Command::new(python()).arg("-c").arg(SERVER).arg(&room).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let port = BufReader::new(server.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
-    let house = House::with_mailer(Mailer::smtp(&format!("smtp://127.0.0.1:{port}")).unwrap()).await;
+    (format!("smtp://127.0.0.1:{port}"), (room, server))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_arrives_once_and_its_codes_open_the_gate() {
+    let (smtp, (room, _server)) = server("confirmation").await;
+    let house = House::with_mailer(Mailer::smtp(&smtp).unwrap()).await;
     let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
     let pass = festival.pass("Weekend pass", 0b111).await;
     let offer = bundle(&festival, &pass, 10).await;

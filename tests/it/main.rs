@@ -1,6 +1,7 @@
 //! One test binary: the house, its actors, and what they live through.
 
 mod actors;
+mod archive;
 mod authorization;
 mod browser;
 mod claims;
@@ -18,6 +19,7 @@ mod lineup;
 mod look;
 mod mail;
 mod outages;
+mod preflight;
 mod proxy;
 mod races;
 mod night;

@@ -67,6 +67,110 @@ async fn every_statement_of_the_house_fits_the_schema() {
     house.close().await;
 }
 
+/// Tables that grow with sales, scans and emails.
+const GROWS: [&str; 15] = [
+    "orders",
+    "lines",
+    "allocations",
+    "payments",
+    "refunds",
+    "provider_events",
+    "simulated_intents",
+    "tickets",
+    "entitlements",
+    "scans",
+    "admissions",
+    "emails",
+    "audit",
+    "journals",
+    "journal_entries",
+];
+
+/// Statements that read a table of a festival from end to end, each with its reason.
+const READ_IT_ALL: &[(&str, &str)] = &[
+    (
+        "select order_id from payments where festival_id = $1 and order_id = any($2)",
+        "a batch of expiry looks through the payments that are open, by their own index",
+    ),
+    ("select count(*) from orders", "what a backup holds, read back into a database of its own"),
+    ("('orders are held', (select sum(held)", "once, before a festival is archived"),
+    (
+        "from offers o join stocks s on s.festival_id = o.festival_id and s.stock_id = o.stock_id where o.festival_id = $1 order by",
+        "sums of a report, read once a second",
+    ),
+    ("select date_trunc('day', o.paid_at, $2)", "sums of a report, read once a second"),
+    ("select coalesce(sum(amount_minor), 0)::bigint", "sums of a report, read once a second"),
+];
+
+/// What a plan reads from end to end: a table that grows, without an index, or all rows of a festival in it.
+fn reads_all_of(node: &serde_json::Value, found: &mut Vec<String>) {
+    let table = node["Relation Name"].as_str().filter(|table| GROWS.contains(table));
+    if let Some(table) = table {
+        let condition = node["Index Cond"].as_str().unwrap_or_default();
+        match node["Node Type"].as_str().unwrap_or_default() {
+            "Seq Scan" => found.push(format!("{table} from end to end")),
+            "Index Scan" | "Index Only Scan" if condition.matches(" = ").count() + condition.matches('<').count() + condition.matches('>').count() < 2 => {
+                found.push(format!("all of a festival in {table}: {condition}"));
+            }
+            _ => {}
+        }
+    }
+    if node["Node Type"] == "Bitmap Index Scan" && node["Index Cond"].as_str().is_some_and(|c| c.starts_with("(festival_id = ") && !c.contains(" AND ")) {
+        found.push(format!("all of a festival by {}", node["Index Name"]));
+    }
+    // A limit stops what comes in the order of its index.
+    if node["Node Type"] != "Limit" {
+        for child in node["Plans"].as_array().into_iter().flatten() {
+            reads_all_of(child, found);
+        }
+    }
+}
+
+/// The plans of all statements when the tables are large: what a test database has, five million times over, as the planner is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_reads_a_table_that_grows_from_end_to_end() {
+    let house = House::open().await;
+    crate::invariants::world(&house).await;
+    let mut conn = house.database().await;
+    conn.execute("analyze").await.unwrap();
+    sqlx::query("update pg_class set reltuples = 5000000 where relkind = 'r' and relname = any($1)").bind(&GROWS[..]).execute(&mut conn).await.unwrap();
+    conn.execute("set plan_cache_mode = force_generic_plan").await.unwrap();
+    let mut files = Vec::new();
+    stores(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut files);
+    let mut strays = Vec::new();
+    let mut looked_at = 0;
+    for file in files.iter().filter(|file| file.ends_with("store.rs")) {
+        for statement in statements(&std::fs::read_to_string(file).unwrap()) {
+            conn.execute(AssertSqlSafe(format!("prepare looked_at as {statement}")).into_sql()).await.unwrap();
+            let parameters: i32 = sqlx::query_scalar("select cardinality(parameter_types) from pg_prepared_statements where name = 'looked_at'")
+                .fetch_one(&mut conn)
+                .await
+                .unwrap();
+            let nulls = vec!["null"; usize::try_from(parameters).unwrap()].join(", ");
+            let execute = if nulls.is_empty() { "looked_at".to_owned() } else { format!("looked_at({nulls})") };
+            let plan: serde_json::Value =
+                sqlx::query_scalar(AssertSqlSafe(format!("explain (format json) execute {execute}"))).fetch_one(&mut conn).await.unwrap();
+            conn.execute("deallocate looked_at").await.unwrap();
+            looked_at += 1;
+            let mut found = Vec::new();
+            reads_all_of(&plan[0]["Plan"], &mut found);
+            if !found.is_empty() && !READ_IT_ALL.iter().any(|(known, _)| statement.contains(known)) {
+                strays.push(format!("{}: {} | {found:?}", file.display(), statement.split_whitespace().collect::<Vec<_>>().join(" ")));
+            }
+        }
+    }
+    assert!(looked_at > 150, "{looked_at}");
+    assert!(strays.is_empty(), "{strays:#?}");
+    // The negative control: a statement without an index is found.
+    let plan: serde_json::Value =
+        sqlx::query_scalar("explain (format json) select order_id from orders where placed_at < '2026-01-01'").fetch_one(&mut conn).await.unwrap();
+    let mut found = Vec::new();
+    reads_all_of(&plan[0]["Plan"], &mut found);
+    assert_eq!(found, ["orders from end to end"]);
+    conn.close().await.unwrap();
+    house.close().await;
+}
+
 trait IntoSql {
     fn into_sql(self) -> sqlx::SqlStr;
 }
@@ -123,14 +227,12 @@ async fn a_row_of_a_festival_carries_its_festival_first() {
         assert_eq!(first, "festival_id", "{table}");
     }
     // Beside the primary key no index of a table that grows begins with the festival: without statistics it would tie with the key.
-    let grows =
-        ["orders", "lines", "allocations", "payments", "refunds", "provider_events", "tickets", "entitlements", "scans", "admissions", "emails", "audit"];
     let ties: Vec<String> = sqlx::query_scalar(
         "select i.relname::text from pg_index x join pg_class i on i.oid = x.indexrelid join pg_class c on c.oid = x.indrelid \
          join pg_attribute a on a.attrelid = c.oid and a.attnum = x.indkey[0] \
          where not x.indisprimary and a.attname = 'festival_id' and c.relname = any($1)",
     )
-    .bind(grows)
+    .bind(&GROWS[..])
     .fetch_all(&mut conn)
     .await
     .unwrap();

@@ -62,6 +62,12 @@ impl Server {
         server
     }
 
+    /// kill -9.
+    pub fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     pub fn anybody(&self) -> Anybody {
         Anybody { client: reqwest::Client::new(), url: self.url.clone() }
     }

@@ -322,8 +322,10 @@ async fn once<K: Kind>(app: &App, conn: &mut PgConnection, festival: FestivalId,
     match K::run(app, &mut tx, festival, part).await {
         Ok(answers) => {
             debug_assert_eq!(answers.len(), part.len(), "one answer for each request");
+            sabotage::die_at(format_args!("{}-written", K::NAME));
             *at_commit = true;
             tx.commit().await?;
+            sabotage::die_at(format_args!("{}-committed", K::NAME));
             Ok(answers)
         }
         Err(trouble) => {

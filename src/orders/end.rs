@@ -16,7 +16,7 @@ use crate::{
     batcher::{Busy, Kind, Trouble, patiently},
     breaker::Breaker,
     id::{self, FestivalId, OrderId},
-    offers,
+    offers, sabotage,
 };
 
 /// The most orders that one transaction of expiry ends.
@@ -182,6 +182,7 @@ async fn expire_one(app: &App, festival: FestivalId, now: DateTime<Utc>) -> Resu
     let paying = store::with_open_payment(&mut tx, festival, &due).await?;
     due.retain(|order| !paying.contains(order));
     give_back(&mut tx, festival, &due, OrderStatus::Expired, now).await?;
+    sabotage::die_at("expire-written");
     tx.commit().await?;
     Ok(due.len())
 }

@@ -28,6 +28,7 @@ use crate::{
     id::{OrderId, PaymentId},
     money::Money,
     orders::{self, Held, OpenHolds},
+    sabotage,
     secrets::Purpose,
 };
 
@@ -215,6 +216,7 @@ async fn submit(app: &App, payment: Payment) -> Result<Payment, PayError> {
     let provider = app.the::<Providers>().find(&payment.provider).ok_or(PayError::NotOffered)?;
     let started = tokio::time::timeout(PATIENCE, provider.start(app, &payment)).await;
     let started = started.unwrap_or_else(|_| Err(provider::ProviderError(format!("no answer within {} seconds", PATIENCE.as_secs()))));
+    sabotage::die_at("provider-called");
     app.the::<Breaker>().note(started.is_ok(), app.clock.now());
     let (status, redirect_url) = match started {
         Ok(url) => (PaymentStatus::Submitted, Some(url)),
@@ -260,7 +262,9 @@ pub async fn notified(app: &App, provider: &str, signature: Option<&str>, body: 
     let told = found.verify(app, signature, body)?;
     // The event is written down before it is acted on; the same event again is told the same.
     store::insert_event(&app.pools.web, provider, &told, app.clock.now()).await?;
+    sabotage::die_at("notification-noted");
     decided(app, told.payment_id, told.outcome).await?;
+    sabotage::die_at("notification-applied");
     Ok(())
 }
 

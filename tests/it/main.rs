@@ -7,6 +7,7 @@ mod browser;
 mod claims;
 mod clusters;
 mod contract;
+mod deaths;
 mod distribute;
 mod failover;
 mod faults;

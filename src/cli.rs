@@ -23,6 +23,7 @@ use crate::{
     distribute::{self, Distribute},
     embedded::Embedded,
     http::door,
+    log::Log,
     mailer::Mailer,
     postgres,
     preflight::{self, Ground, Preflight},
@@ -259,8 +260,8 @@ impl House {
 }
 
 async fn serve_house(place: &Place, serve: &Serve, demo: bool) -> anyhow::Result<ExitCode> {
-    log(serve.log_json, demo);
-    web::health::gather();
+    let mut log = Log::begin(serve.log_json, demo);
+    web::health::gather(log.dropped());
     let listener = listen(serve.listen, demo)?;
     let metrics = TcpListener::bind(serve.metrics).await.with_context(|| format!("--metrics {} cannot be listened on", serve.metrics))?;
     let bound = listener.local_addr()?;
@@ -306,7 +307,7 @@ async fn serve_house(place: &Place, serve: &Serve, demo: bool) -> anyhow::Result
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
-    say("draining");
+    log.say("draining");
     running.stop().await;
     drop(app);
     if let Some(embedded) = house.embedded {
@@ -321,17 +322,6 @@ fn listen(address: std::net::SocketAddr, demo: bool) -> anyhow::Result<TcpListen
         Ok(listener) => Ok(listener),
         Err(_) if demo => door::listen((address.ip(), 0).into()).context("no free port"),
         Err(error) => Err(error).with_context(|| format!("--listen {address} cannot be listened on")),
-    }
-}
-
-fn log(json: bool, quiet: bool) {
-    let default = if quiet { "warn" } else { "info,sqlx=warn" };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        lines.json().init();
-    } else {
-        lines.init();
     }
 }
 

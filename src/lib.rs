@@ -78,5 +78,6 @@ pub mod bench;
 pub mod cli;
 pub mod demo;
 pub mod distribute;
+pub mod log;
 pub mod preflight;
 pub mod server;

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use poem::{EndpointExt, Response, Route, endpoint::BoxEndpoint, get, handler, http::StatusCode, web::Data};
 use serde_json::json;
+use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::{app::App, postgres};
 
@@ -45,14 +46,21 @@ fn recorder() -> &'static PrometheusHandle {
     })
 }
 
-/// Starts to gather metrics.
-pub fn gather() {
+/// The lines of the log that nobody took.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Starts to gather metrics; the log counts for itself what it drops.
+pub fn gather(dropped: ErrorCounter) {
     recorder();
+    let _ = DROPPED.set(dropped);
 }
 
 #[handler]
 fn show() -> Response {
     let handle = recorder();
+    if let Some(dropped) = DROPPED.get() {
+        metrics::counter!("gatefold_log_lines_dropped_total").absolute(dropped.dropped_lines() as u64);
+    }
     handle.run_upkeep();
     Response::builder().content_type("text/plain; version=0.0.4").body(handle.render())
 }

@@ -28,7 +28,7 @@ const GROUND: [&str; 18] = [
     "app", "batcher", "breaker", "clock", "config", "embedded", "fault", "files", "fresh", "id", "mailer", "money", "page", "picture", "sabotage", "scanner",
     "secrets", "words",
 ];
-const FACES: [&str; 8] = ["api", "web", "workers", "server", "bench", "cli", "demo", "preflight"];
+const FACES: [&str; 9] = ["api", "web", "workers", "server", "bench", "cli", "demo", "log", "preflight"];
 
 fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -1,9 +1,14 @@
 //! A sale goes on while something below it breaks: the network to Postgres, Postgres itself, single connections, a lock that somebody
-//! holds, a server that stands still. What was acknowledged stays, what had no answer gets one under the same key, nobody waits long.
+//! holds, a server that stands still, a log that nobody reads. What was acknowledged stays, what had no answer gets one under the same key, nobody waits long.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{ErrorKind, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, stream};
 use sqlx::{
     Connection, Executor,
     postgres::{PgConnectOptions, PgConnection},
@@ -11,12 +16,13 @@ use sqlx::{
 use tokio::net::TcpStream;
 
 use crate::{
-    actors::{Device, key},
+    actors::{Anybody, Device, key},
     clusters::{Cluster, socket_of},
-    faults::{signal, until},
+    faults::{a_free_port, signal, until},
     house::{House, fresh_database},
     proxy::{Mode, Proxy},
     sale::{Seen, Shop, all, by_port, by_socket, longest},
+    servers::gatefold,
 };
 
 /// How long an answer of ours may take whatever the database does, and a moment for a busy machine.
@@ -348,6 +354,7 @@ async fn a_server_that_is_told_to_stop_amid_a_sale_answers_whatever_it_did() {
     assert_eq!(shop.served.end().await.code(), Some(0));
     let took = told.elapsed();
     assert!(took < Duration::from_secs(30), "{took:?}");
+    assert!(shop.served.log().contains("gatefold: draining\n"), "the last lines of the log are lost: {}", shop.served.log());
     until("a buyer before a closed door", HEALED, async || sale.unanswered(told) > 0).await;
     let (books, _) = sale.close().await;
     println!("stopped after {took:?}");
@@ -362,4 +369,51 @@ async fn a_server_that_is_told_to_stop_amid_a_sale_answers_whatever_it_did() {
     shop.start_again(&by_socket(&database)).await;
     shop.settle(books, &database).await;
     shop.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_holds_up_no_request_and_no_end() {
+    const REQUESTS: usize = 12_000;
+    const O_NONBLOCK: i32 = 0o4000;
+    let database = fresh_database("outages_log").await;
+    // A request that waits for its line would wait for ever.
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().unwrap();
+    let http = Anybody { client, url: format!("http://127.0.0.1:{}", a_free_port()) };
+    let metrics = format!("127.0.0.1:{}", a_free_port());
+    let (mut unread, log) = std::io::pipe().unwrap();
+    let mut served = {
+        let mut command = gatefold("log", &database, &["serve", "--listen", &http.url[7..], "--public-url", &http.url, "--metrics", &metrics]);
+        command.env("RUST_LOG", "info").stdout(log.try_clone().unwrap()).stderr(log);
+        tokio::process::Command::from(command).kill_on_drop(true).spawn().unwrap()
+    };
+    let process = served.id().unwrap();
+    until("readiness", HEALED, async || http.request("GET", "/readyz").send().await.is_ok_and(|answer| answer.status() == 200)).await;
+    // Another hand on the same pipe, which is told when it would have to wait.
+    let mut beside = std::fs::File::options().write(true).custom_flags(O_NONBLOCK).open(format!("/proc/{process}/fd/2")).unwrap();
+    assert_eq!(beside.write(&[b'\n'; 4096]).unwrap(), 4096, "the pipe is full before anybody came");
+
+    let answers = stream::iter(0..REQUESTS).map(async |_| {
+        let begin = Instant::now();
+        (http.get("/healthz").await.status, begin.elapsed())
+    });
+    let answers: Vec<(u16, Duration)> = answers.buffer_unordered(32).collect().await;
+    assert_eq!(beside.write(&[b'\n'; 4096]).map_err(|error| error.kind()), Err(ErrorKind::WouldBlock), "the pipe is not full");
+    drop(beside);
+    assert!(answers.iter().all(|(status, _)| *status == 200));
+    let slowest = answers.iter().map(|(_, took)| *took).max().unwrap();
+    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    let shown = reqwest::get(format!("http://{metrics}/metrics")).await.unwrap().text().await.unwrap();
+    let dropped: usize = shown.lines().find_map(|line| line.strip_prefix("gatefold_log_lines_dropped_total ")).unwrap().parse().unwrap();
+    assert!(dropped > 0 && dropped < REQUESTS, "{dropped} lines were dropped");
+
+    signal("TERM", &[process]);
+    let told = Instant::now();
+    let ended = tokio::time::timeout(Duration::from_secs(30), served.wait()).await.expect("the server hangs before its log").unwrap();
+    println!("{REQUESTS} requests, the slowest {slowest:?}, {dropped} lines dropped; stopped after {:?}", told.elapsed());
+    assert_eq!(ended.code(), Some(0));
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+    let mut text = Vec::new();
+    unread.read_to_end(&mut text).unwrap();
+    // The pages of a pipe are not filled to their last byte.
+    assert!(text.len() > 40_000 && String::from_utf8_lossy(&text).contains("answered"), "{} bytes", text.len());
 }

@@ -324,7 +324,7 @@ async fn once<K: Kind>(app: &App, conn: &mut PgConnection, festival: FestivalId,
             debug_assert_eq!(answers.len(), part.len(), "one answer for each request");
             sabotage::die_at(format_args!("{}-written", K::NAME));
             *at_commit = true;
-            tx.commit().await?;
+            postgres::commit(tx).await?;
             sabotage::die_at(format_args!("{}-committed", K::NAME));
             Ok(answers)
         }

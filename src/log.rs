@@ -6,6 +6,8 @@ use std::{io::Write, sync::mpsc, time::Duration};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
+use crate::postgres::Notices;
+
 /// How many lines may wait to be written: a rush of a second.
 const LINES: usize = 8_192;
 /// How long the last lines may take.
@@ -25,7 +27,7 @@ impl Log {
         let default = if quiet { "warn" } else { "info,sqlx=warn" };
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
         let layer = tracing_subscriber::fmt::layer().with_writer(lines.clone());
-        let house = tracing_subscriber::registry();
+        let house = tracing_subscriber::registry().with(Notices.with_filter(Notices::filter()));
         if json {
             house.with(layer.json().with_filter(filter)).init();
         } else {

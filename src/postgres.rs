@@ -1,12 +1,13 @@
 //! The database: migrations, pools by purpose, what a server looks at before it answers.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use anyhow::Context;
 use sqlx::{
-    Connection, PgPool,
+    Connection, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
+use tracing_subscriber::{Layer, filter::Targets, layer};
 
 use crate::{app::Pools, embedded::DATABASE, secrets::Secrets};
 
@@ -148,6 +149,44 @@ pub async fn forget_plans(pool: &PgPool) {
             drop(conn.detach());
         }
     }
+}
+
+tokio::task_local! {
+    /// Whether Postgres warned during a commit.
+    static WARNED: Cell<bool>;
+}
+
+/// Hears the warnings of Postgres. It is a layer of the log, because sqlx tells them nowhere else.
+pub struct Notices;
+
+impl Notices {
+    /// What it has to hear, whatever else is logged.
+    #[must_use]
+    pub fn filter() -> Targets {
+        Targets::new().with_target("sqlx::postgres::notice", tracing::Level::WARN)
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Notices {
+    fn on_event(&self, _event: &tracing::Event<'_>, _context: layer::Context<'_, S>) {
+        // Outside of a commit nobody listens.
+        let _ = WARNED.try_with(|warned| warned.set(true));
+    }
+}
+
+/// Commits, and takes nothing for committed that Postgres only warned of.
+///
+/// When somebody cancels the wait for a synchronous standby, Postgres says COMMIT and warns (01000) that the standby may not have it: if the
+/// primary dies now it is lost. That is unknown, not done; whoever asks again waits for the standby.
+///
+/// # Errors
+/// What the database said, or that it warned.
+pub async fn commit(tx: Transaction<'_, Postgres>) -> Result<(), sqlx::Error> {
+    let committing = async {
+        tx.commit().await?;
+        if WARNED.with(Cell::get) { Err(sqlx::Error::Protocol("Postgres warned during a commit: whether it stays is unknown".to_owned())) } else { Ok(()) }
+    };
+    WARNED.scope(Cell::new(false), committing).await
 }
 
 /// One thing that readiness looks at.

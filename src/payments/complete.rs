@@ -22,6 +22,7 @@ use crate::{
     money::Money,
     offers::{self, Issuable, Taken},
     orders::{self, Held, Line, OrderStatus},
+    postgres,
     tickets::{self, Issue, TicketKind},
     webhooks,
 };
@@ -316,6 +317,6 @@ async fn try_late(app: &App, id: PaymentId) -> Result<(), Trouble> {
         let letter = Draft { thing: id.0, kind: "money_back", lane: Lane::Change, language: order.language, recipient: order.email.clone() };
         mail::queue(&mut tx, festival, &[letter], now, now).await?;
     }
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     clusters::Cluster,
-    faults::{Book, Known, ask_again, signal, until},
+    faults::{Book, Known, ask, ask_again, signal, until},
     proxy::Proxy,
     sale::{Shop, by_port, longest},
 };
@@ -147,5 +147,34 @@ async fn a_standby_that_stands_still_blocks_commits_and_buyers_are_told_in_time(
     println!("blocked for {:?}; 50 orders {took:?} after the standby went on", whole - still);
     assert!(longest(&seen, &["place", "pay", "look"]) <= Duration::from_millis(5_500));
     pair.shop.settle(books, pair.primary.owner()).await;
+    pair.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_wait_for_the_standby_was_cancelled_is_no_order_until_the_standby_has_it() {
+    const CANCELLED: &str = "canceling wait for synchronous replication due to user request";
+    let pair = Pair::open("cancelled").await;
+    pair.be_synchronous().await;
+    let standing = Standing::still(pair.standby.processes());
+    let mut book = Book::new(1);
+    let begin = Instant::now();
+    let asked = tokio::spawn(ask(book.place(&pair.shop.served.anybody(), &pair.shop.offer)));
+    let waiting = "select count(*) from pg_stat_activity where application_name = 'gatefold place' and wait_event = 'SyncRep'";
+    until("a commit that waits for the standby", HEALED, async || pair.primary.ask::<i64>(waiting).await > 0).await;
+    // An administrator cancels: Postgres warns (01000), and says that the commit took place. The standby does not have it.
+    let cancel = "select count(*) from (select pid from pg_stat_activity where application_name = 'gatefold place' and wait_event = 'SyncRep' offset 0) waiting \
+                  where pg_cancel_backend(pid)";
+    assert_eq!(pair.primary.ask::<i64>(cancel).await, 1);
+    until("the end of the wait", HEALED, async || pair.primary.log().contains(CANCELLED)).await;
+    book.order = asked.await.unwrap();
+    assert!(matches!(&book.order, Known::Answered(answer) if answer.status == 503), "told although the standby does not have it: {:?}", book.order);
+    assert!(begin.elapsed() <= Duration::from_millis(5_500), "{:?}", begin.elapsed());
+    // The batch was run again and waits again; no time-out of a statement (3 s) ends that: Postgres does not count the wait of a commit.
+    let long = "select count(*) from pg_stat_activity where application_name = 'gatefold place' and wait_event = 'SyncRep' \
+                and query_start < clock_timestamp() - interval '4 seconds'";
+    until("a commit that waits longer than a statement may take", HEALED, async || pair.primary.ask::<i64>(long).await > 0).await;
+    assert_eq!(pair.primary.log().matches("canceling").count(), 1, "{}", pair.primary.log());
+    drop(standing);
+    pair.shop.settle(vec![book], pair.primary.owner()).await;
     pair.close().await;
 }

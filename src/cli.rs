@@ -25,7 +25,7 @@ use crate::{
     http::door,
     log::Log,
     mailer::Mailer,
-    postgres,
+    postgres::{self, When},
     preflight::{self, Ground, Preflight},
     reports::invariants,
     scanner,
@@ -279,8 +279,8 @@ async fn serve_house(place: &Place, serve: &Serve, demo: bool) -> anyhow::Result
     }
     let pools = postgres::pools(&house.owner, &house.secrets).await?;
     let clock = Clock::System;
-    for finding in postgres::readiness(&pools.web, clock.now()).await {
-        anyhow::ensure!(finding.good, "{} is not as it should be: {}", finding.name, finding.detail);
+    for finding in postgres::readiness(&pools.web, When::Starting, clock.now()).await {
+        anyhow::ensure!(finding.good, "the database is not as it should be ({}): {}", finding.name, finding.detail);
     }
     let settings = Settings {
         public_url,

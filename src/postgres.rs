@@ -1,6 +1,6 @@
 //! The database: migrations, pools by purpose, what a server looks at before it answers.
 
-use std::{cell::Cell, time::Duration};
+use std::{cell::Cell, cmp::Ordering, time::Duration};
 
 use anyhow::Context;
 use sqlx::{
@@ -200,31 +200,79 @@ pub struct Readiness {
     pub detail: String,
 }
 
+/// When readiness is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// A server starts: its database has exactly its migrations.
+    Starting,
+    /// A server runs: the next version may have migrated meanwhile, and both serve until this one is replaced.
+    Running,
+}
+
+/// What new sessions of our roles get by a setting of the role or the database, in the order in which Postgres looks for it, where it is not
+/// what it should be. The session that asks may be older.
+const UNFIT: &str = "select coalesce(array_agg(format('new sessions of %s get %s=%s', rolname, name, value) order by rolname, name), '{}') from ( \
+        select r.rolname, split_part(s, '=', 1) as name, lower(split_part(s, '=', 2)) as value, \
+               row_number() over (partition by r.oid, split_part(s, '=', 1) order by d.setrole = 0, d.setdatabase = 0) as place \
+        from pg_roles r \
+        join pg_db_role_setting d on d.setrole in (0, r.oid) and d.setdatabase in (0, (select oid from pg_database where datname = current_database())) \
+        cross join unnest(d.setconfig) s where r.rolname in ('gatefold_app', 'gatefold_promoter') \
+     ) said \
+     where place = 1 and (name = 'synchronous_commit' and value in ('off', 'false', 'no', '0') or name = 'default_transaction_isolation' and value <> 'read committed')";
+
 /// Looks at the database: reachable, migrated, isolation, durability, clock.
-pub async fn readiness(pool: &PgPool, now: chrono::DateTime<chrono::Utc>) -> Vec<Readiness> {
+pub async fn readiness(pool: &PgPool, when: When, now: chrono::DateTime<chrono::Utc>) -> Vec<Readiness> {
     type Row = (String, String, String, chrono::DateTime<chrono::Utc>, Option<i64>);
-    let asked: Result<Row, sqlx::Error> = sqlx::query_as(
-        "select current_setting('default_transaction_isolation'), current_setting('fsync'), current_setting('synchronous_commit'), clock_timestamp(), \
-                gatefold_schema_version()",
-    )
-    .fetch_one(pool)
-    .await;
     let finding = |name, good, detail: String| Readiness { name, good, detail };
-    match asked {
+    let asked = async {
+        let mut conn = pool.acquire().await?;
+        let here: Row = sqlx::query_as(
+            "select current_setting('default_transaction_isolation'), current_setting('fsync'), current_setting('synchronous_commit'), clock_timestamp(), \
+                    gatefold_schema_version()",
+        )
+        .fetch_one(&mut *conn)
+        .await?;
+        let skew = (here.3 - now).num_milliseconds();
+        let unfit: Vec<String> = sqlx::query_scalar(UNFIT).fetch_one(&mut *conn).await?;
+        Ok::<_, sqlx::Error>((here, skew, unfit))
+    };
+    match asked.await {
         Err(error) => {
             tracing::warn!(%error, "the database is not ready");
             vec![finding("database", false, "cannot be reached".to_owned())]
         }
-        Ok((isolation, fsync, commit, clock, version)) => {
-            let newest = MIGRATIONS.iter().map(|m| m.version).max();
-            let skew = (clock - now).num_milliseconds();
+        Ok(((isolation, fsync, commit, _, version), skew, unfit)) => {
+            let (unfit_isolation, unfit_commit): (Vec<String>, Vec<String>) = unfit.into_iter().partition(|said| said.contains("isolation"));
+            let said = |mut first: Vec<String>, more: Vec<String>| {
+                first.extend(more);
+                first.join("; ")
+            };
+            let (migrated, migrations) = migrated(version.unwrap_or(0), when);
             vec![
                 finding("database", true, "reached".to_owned()),
-                finding("migrations", version == newest, format!("the database has {}, this program {}", version.unwrap_or(0), newest.unwrap_or(0))),
-                finding("isolation", isolation == "read committed", isolation),
-                finding("durability", fsync == "on" && commit != "off", format!("fsync {fsync}, synchronous_commit {commit}")),
+                finding("migrations", migrated, migrations),
+                finding(
+                    "isolation",
+                    isolation == "read committed" && unfit_isolation.is_empty(),
+                    said(vec![format!("default_transaction_isolation {isolation}")], unfit_isolation),
+                ),
+                finding(
+                    "durability",
+                    fsync == "on" && commit != "off" && unfit_commit.is_empty(),
+                    said(vec![format!("fsync {fsync}"), format!("synchronous_commit {commit}")], unfit_commit),
+                ),
                 finding("clock", skew.abs() <= 2_000, format!("{skew} ms between this machine and the database")),
             ]
         }
+    }
+}
+
+/// Whether a server of this program may serve a database with this newest migration, and a sentence about it.
+fn migrated(database: i64, when: When) -> (bool, String) {
+    let program = MIGRATIONS.iter().map(|m| m.version).max().unwrap_or(0);
+    match database.cmp(&program) {
+        Ordering::Equal => (true, format!("{database}")),
+        Ordering::Less => (false, format!("the database has {database}, this program needs {program}; run 'gatefold migrate'")),
+        Ordering::Greater => (when == When::Running, format!("the database has {database}, this program knows {program}; start the newer program")),
     }
 }

@@ -7,7 +7,10 @@ use poem::{EndpointExt, Response, Route, endpoint::BoxEndpoint, get, handler, ht
 use serde_json::json;
 use tracing_appender::non_blocking::ErrorCounter;
 
-use crate::{app::App, postgres};
+use crate::{
+    app::App,
+    postgres::{self, When},
+};
 
 /// The process answers.
 #[handler]
@@ -18,7 +21,7 @@ pub fn healthz() -> Response {
 /// Whether this server should get requests: database, migrations, isolation, durability, clock.
 #[handler]
 pub async fn readyz(app: Data<&App>) -> Response {
-    let findings = postgres::readiness(&app.pools.web, app.clock.now()).await;
+    let findings = postgres::readiness(&app.pools.web, When::Running, app.clock.now()).await;
     let ready = findings.iter().all(|f| f.good);
     let checks: Vec<_> = findings.iter().map(|f| json!({ "name": f.name, "good": f.good, "detail": f.detail })).collect();
     Response::builder()

@@ -1,4 +1,4 @@
-//! What breaks: the process dies by kill -9 amid orders, a folder is taken, a database is set wrongly. The clients keep the
+//! What breaks: the process dies by kill -9 amid orders, a folder is taken. The clients keep the
 //! books: every answer they got has to hold afterwards.
 
 use std::{
@@ -14,14 +14,9 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use gatefold::postgres;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection};
 
-use crate::{
-    actors::{Answer, Anybody, Fan, Festival, Promoter, key},
-    house::{House, secrets},
-};
+use crate::actors::{Answer, Anybody, Fan, Festival, Promoter, key};
 
 /// A command of the shipped program in a folder.
 fn gatefold(folder: &Path, arguments: &[&str]) -> Command {
@@ -423,33 +418,6 @@ async fn a_server_that_is_told_to_stop_finishes_what_it_began() {
     assert_eq!(checked.status.code(), Some(0), "{}{}", String::from_utf8_lossy(&checked.stdout), String::from_utf8_lossy(&checked.stderr));
     drop(served);
     forget(&folder);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_database_with_another_isolation_is_refused() {
-    let house = House::open().await;
-    let now = async || -> chrono::DateTime<chrono::Utc> {
-        let mut conn = house.database().await;
-        sqlx::query_scalar("select clock_timestamp()").fetch_one(&mut conn).await.unwrap()
-    };
-    let findings = postgres::readiness(&house.app.pools.web, now().await).await;
-    assert!(findings.iter().all(|f| f.good), "{findings:?}");
-    let database = house.owner.get_database().unwrap();
-    let mut conn = house.database().await;
-    for (setting, name) in [("default_transaction_isolation = 'repeatable read'", "isolation"), ("synchronous_commit = off", "durability")] {
-        let alter = format!("alter role gatefold_app in database {database} set {setting}");
-        sqlx::query(AssertSqlSafe(alter)).execute(&mut conn).await.unwrap();
-        let pools = postgres::pools(&house.owner, &secrets()).await.unwrap();
-        let findings = postgres::readiness(&pools.web, now().await).await;
-        let refused: Vec<_> = findings.iter().filter(|f| !f.good).map(|f| f.name).collect();
-        assert_eq!(refused, [name], "{findings:?}");
-        for (_, pool) in pools.all() {
-            pool.close().await;
-        }
-        sqlx::query(AssertSqlSafe(format!("alter role gatefold_app in database {database} reset all"))).execute(&mut conn).await.unwrap();
-    }
-    conn.close().await.unwrap();
-    house.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

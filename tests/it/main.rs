@@ -30,6 +30,7 @@ mod sale;
 mod schema;
 mod secrecy;
 mod servers;
+mod settings;
 mod statements;
 mod vouchers;
 mod waiting;

@@ -5,6 +5,7 @@ use std::{cell::Cell, cmp::Ordering, time::Duration};
 use anyhow::Context;
 use sqlx::{
     Connection, PgPool, Postgres, Transaction,
+    migrate::MigrateError,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
 use tracing_subscriber::{Layer, filter::Targets, layer};
@@ -30,14 +31,18 @@ pub async fn migrate(owner: &PgConnectOptions, secrets: &Secrets, embedded: bool
         }
     }
     let mut conn = PgConnection::connect_with(owner).await.context("the database cannot be reached")?;
-    sqlx::query("set lock_timeout = '10s'").execute(&mut conn).await?;
+    // While a migration waits for a table, everybody who reads it waits behind the migration.
+    sqlx::query("set lock_timeout = '5s'").execute(&mut conn).await?;
     if !thaw {
         not_while_frozen(&mut conn).await?;
     }
     MIGRATIONS.run(&mut conn).await.map_err(|error| match error {
         // Before the first release founding migrations still change: what was made by an older build is made anew.
-        sqlx::migrate::MigrateError::VersionMismatch(_) | sqlx::migrate::MigrateError::VersionMissing(_) => {
+        MigrateError::VersionMismatch(_) | MigrateError::VersionMissing(_) => {
             anyhow::anyhow!("this database was made by another version of gatefold ({error}); choose another folder with --data, or remove this one")
+        }
+        MigrateError::Execute(ref why) | MigrateError::ExecuteMigration(ref why, _) if is_lock_timeout(why) => {
+            anyhow::anyhow!("the migrations did not run: somebody holds a table for longer than 5 seconds ({error}); run it again in a quieter moment")
         }
         other => anyhow::Error::new(other).context("the migrations did not run"),
     })?;
@@ -56,6 +61,10 @@ pub async fn migrate(owner: &PgConnectOptions, secrets: &Secrets, embedded: bool
     }
     conn.close().await?;
     Ok(())
+}
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(e) if e.code().is_some_and(|code| code == "55P03"))
 }
 
 /// Refuses to migrate while a festival is frozen, where anything is to be migrated.

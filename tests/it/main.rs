@@ -32,5 +32,6 @@ mod secrecy;
 mod servers;
 mod settings;
 mod statements;
+mod upgrades;
 mod vouchers;
 mod waiting;

@@ -48,21 +48,23 @@ fn stores(folder: &Path, out: &mut Vec<std::path::PathBuf>) {
     }
 }
 
+/// Every statement of the stores below a folder of sources, with its file.
+pub fn of_the_house(sources: &Path) -> Vec<(std::path::PathBuf, String)> {
+    let mut files = Vec::new();
+    stores(sources, &mut files);
+    files.into_iter().flat_map(|file| statements(&std::fs::read_to_string(&file).unwrap()).into_iter().map(move |s| (file.clone(), s))).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_statement_of_the_house_fits_the_schema() {
     let house = House::open().await;
     let mut conn = house.database().await;
-    let mut files = Vec::new();
-    stores(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut files);
-    let mut looked_at = 0;
-    for file in files {
-        for statement in statements(&std::fs::read_to_string(&file).unwrap()) {
-            looked_at += 1;
-            let prepared = conn.prepare(AssertSqlSafe(statement.clone()).into_sql()).await;
-            assert!(prepared.is_ok(), "{}: {statement}\n{:?}", file.display(), prepared.err());
-        }
+    let all = of_the_house(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
+    for (file, statement) in &all {
+        let prepared = conn.prepare(AssertSqlSafe(statement.clone()).into_sql()).await;
+        assert!(prepared.is_ok(), "{}: {statement}\n{:?}", file.display(), prepared.err());
     }
-    assert!(looked_at > 100, "{looked_at}");
+    assert!(all.len() > 100, "{}", all.len());
     conn.close().await.unwrap();
     house.close().await;
 }

@@ -15,7 +15,13 @@ use anyhow::Context;
 use serde::Serialize;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::{app::App, config::Place, embedded::Embedded, festivals, postgres};
+use crate::{
+    app::App,
+    config::Place,
+    embedded::Embedded,
+    festivals,
+    postgres::{self, When},
+};
 
 /// What is looked at.
 #[derive(Clone, Debug, clap::Args)]
@@ -116,7 +122,7 @@ pub async fn run(what: &Preflight, app: &App, ground: &Ground<'_>) -> anyhow::Re
         }
         findings.extend(more);
     };
-    let ready = postgres::readiness(&app.pools.web, app.clock.now()).await;
+    let ready = postgres::readiness(&app.pools.web, When::Running, app.clock.now()).await;
     tell(ready.into_iter().map(|r| Finding::new(r.name, if r.good { Level::Good } else { Level::Bad }, r.detail)).collect());
     tell(reach::look(&what.public_url, app.clock.now()).await);
     tell(mail::look(what).await);

@@ -22,7 +22,7 @@ use crate::{
     keys, library,
     mail::Renderers,
     mailer::Mailer,
-    orders,
+    offers, orders,
     payments::{
         self, Providers,
         simulated::{self, SimulatedBank},
@@ -55,6 +55,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(orders::Swept::default())
         .with(orders::Walked::default())
         .with(reports::KnownSales::default())
+        .with(offers::api::Shelves::default())
         .with(keys::Rings::default())
         .with(entry::Catalogs::default())
         .with(entry::Forgeries::default())

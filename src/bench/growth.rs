@@ -117,7 +117,7 @@ async fn counted(conn: &mut PgConnection) -> anyhow::Result<i64> {
 async fn pages(server: &Server, world: &World) -> anyhow::Result<Vec<(String, f64)>> {
     let mut client = Client::connect(server.address, address_of(0)).await?;
     let body = json!({ "email": "one@mail.example", "name": "Mara Lindqvist", "lines": [{ "offer_id": world.offer.to_string(), "quantity": 1 }] });
-    let key = format!("growth-{}", world.orders().await?);
+    let key = format!("growth-of-pages-{}", world.orders().await?);
     let placed = client.send(Method::POST, "/v1/orders", "", &key, &body).await?;
     let (Some(order), Some(secret)) = (placed.body["order_id"].as_str(), placed.body["secret"].as_str()) else {
         anyhow::bail!("an order could not be placed: {}", placed.body);

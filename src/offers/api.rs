@@ -1,5 +1,7 @@
 //! The JSON face of passes, add-ons, offers and stock.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use poem::web::Data;
 use poem_openapi::{
@@ -19,15 +21,19 @@ use crate::{
     app::App,
     fault::Fault,
     festivals::{self, api::visible},
+    fresh::Fresh,
     http::{
         patch::{merge_patch, version_of},
-        problem::{Changing, Created, Guarded, NOT_FOUND, Or, Usual},
+        problem::{Changing, Created, Guarded, NOT_FOUND, Or, Problem, Usual},
         tags::Chapter,
     },
     id::{FestivalId, OfferId, StockId, VoucherId},
     page::Page,
     words::Text,
 };
+
+/// What strangers see of the offers of festivals, at most a second old. It never decides.
+pub type Shelves = Fresh<FestivalId, Arc<(Vec<Offer>, Vec<Stock>)>>;
 
 /// An add-on to be made.
 #[derive(Debug, Object)]
@@ -131,11 +137,15 @@ impl OffersApi {
     /// As fans see them: with the price of the moment and availability in coarse words. Placing decides, this list does not.
     #[oai(path = "/festivals/:festival_id/offers", method = "get", operation_id = "list_offers")]
     async fn list_offers(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<OnSale>>, Or<Usual>> {
-        visible(&app, *festival_id, who.0.as_ref()).await?;
-        let stocks = super::stocks_of(&app.pools.web, *festival_id).await?;
+        let pool = &app.pools.web;
+        let read = async {
+            visible(&app, *festival_id, who.0.as_ref()).await?;
+            Ok::<_, Problem>(Arc::new((super::offers(pool, *festival_id).await?, super::stocks_of(pool, *festival_id).await?)))
+        };
+        // Fans and their programs look a thousand times a second; who changes offers sees at once what they changed.
+        let shelf = if who.0.is_some() { read.await? } else { app.the::<Shelves>().get(*festival_id, read).await? };
         let now = app.clock.now();
-        let offers = super::offers(&app.pools.web, *festival_id).await?;
-        Ok(Json(Page { items: offers.into_iter().map(|o| super::on_sale(o, &stocks, now)).collect(), next: None }))
+        Ok(Json(Page { items: shelf.0.iter().map(|offer| super::on_sale(offer.clone(), &shelf.1, now)).collect(), next: None }))
     }
 
     /// Make an offer

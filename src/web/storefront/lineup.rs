@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 use poem::{
-    handler,
+    Request, handler,
     web::{Data, Path, Query},
 };
 use serde::Deserialize;
@@ -14,7 +14,10 @@ use crate::{
     festivals::{self, Day, Stage},
     http::problem::Problem,
     lineup::{self, Billed},
-    web::layout::{PageResult, Reader, Shell, name, text},
+    web::{
+        kept::shared,
+        layout::{PageResult, Reader, Shell, name, text},
+    },
 };
 
 /// Which day is looked at.
@@ -25,17 +28,22 @@ pub struct Chosen {
 
 /// The line-up of a day.
 #[handler]
-pub async fn page(reader: Reader, app: Data<&App>, Path(slug): Path<String>, Query(chosen): Query<Chosen>) -> PageResult {
-    let festival = published(&app, &slug).await?;
+pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>, Query(chosen): Query<Chosen>) -> PageResult {
+    let by = format!("/f/{slug}/line-up {:?}", chosen.day);
+    shared(request, &app, &reader, &by, line_up(&reader, &app, &slug, chosen.day)).await
+}
+
+async fn line_up(reader: &Reader, app: &App, slug: &str, chosen: Option<i16>) -> PageResult {
+    let festival = published(app, slug).await?;
     let (pool, id) = (&app.pools.web, festival.festival_id);
     let days = festivals::days(pool, id).await.map_err(Problem::from)?;
     let stages = festivals::stages(pool, id).await.map_err(Problem::from)?;
     let bill = lineup::billed(pool, id).await.map_err(Problem::from)?;
     let now = app.clock.now();
-    let day = chosen.day.and_then(|i| days.iter().find(|d| d.day_index == i)).or_else(|| days.iter().find(|d| d.covers(now))).or(days.first());
+    let day = chosen.and_then(|i| days.iter().find(|d| d.day_index == i)).or_else(|| days.iter().find(|d| d.covers(now))).or(days.first());
     let zone = &festival.terms.time_zone;
     let shell = Shell {
-        reader: &reader,
+        reader,
         title: format!("{}: {}", reader.t("line-up"), festival.terms.name.read(reader.language)),
         festival: Some(&festival),
         private: false,
@@ -44,7 +52,7 @@ pub async fn page(reader: Reader, app: Data<&App>, Path(slug): Path<String>, Que
     };
     Ok(shell.page(&html! {
         main class="panel" id="content" {
-            (index(&reader, &festival, "line-up"))
+            (index(reader, &festival, "line-up"))
             @match day {
                 None => div class="sheet" { section { h2 { (reader.t("no-lineup")) } p { (reader.t("no-lineup-lead")) } } }
                 Some(day) => {
@@ -62,7 +70,7 @@ pub async fn page(reader: Reader, app: Data<&App>, Path(slug): Path<String>, Que
                     @let mut sets = bill.iter().filter(|b| b.day_index == Some(day.day_index) && b.starts_at.is_some()).collect::<Vec<_>>();
                     @let () = sets.sort_by_key(|b| b.starts_at);
                     @if sets.is_empty() { p { (reader.t("no-lineup-lead")) } }
-                    @else { (grid(&reader, day, &stages, &sets, zone)) (hours(&reader, &stages, &sets, zone)) }
+                    @else { (grid(reader, day, &stages, &sets, zone)) (hours(reader, &stages, &sets, zone)) }
                 }
             }
         }

@@ -91,6 +91,8 @@ impl Client {
         let request = request.header("content-type", "application/json").body(Full::new(body))?;
         let begin = Instant::now();
         let exchange = async {
+            // The last answer may have been read before its connection is ready for the next request.
+            self.sender.ready().await?;
             let response = self.sender.send_request(request).await?;
             let status = response.status().as_u16();
             let retry_after = response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());

@@ -31,6 +31,7 @@ mod schema;
 mod secrecy;
 mod servers;
 mod settings;
+mod shelf;
 mod statements;
 mod upgrades;
 mod vouchers;

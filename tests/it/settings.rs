@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::{
     clusters::Cluster,
     faults::{Served, a_free_port, folder, forget, until},
+    house::House,
     sale::{by_socket, settings},
     servers::gatefold,
 };
@@ -96,4 +98,16 @@ async fn a_server_serves_on_after_the_migrations_of_the_next_version_and_none_of
     drop(served);
     forget(&folder);
     cluster.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_clock_is_minutes_off_is_not_ready_and_says_why() {
+    // The clock of a house in a test stands still in spring, its database goes with the real one.
+    let house = House::open().await;
+    let answer = house.anybody().get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    let wrong: Vec<&Value> = answer.body["checks"].as_array().unwrap().iter().filter(|check| check["good"] == false).collect();
+    assert!(wrong.len() == 1 && wrong[0]["name"] == "clock" && wrong[0]["detail"].as_str().unwrap().contains("ms between"), "{wrong:?}");
+    // Selling goes on: windows are judged by one clock, and a code outlives ten minutes.
+    house.close().await;
 }

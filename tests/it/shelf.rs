@@ -52,6 +52,7 @@ async fn a_sale_opens_and_closes_to_the_millisecond() {
     assert_eq!(try_at(opens).await.0, 201);
     assert_eq!(try_at(closes - a_moment).await.0, 201);
     assert_eq!(try_at(closes + a_moment).await, (409, "over".to_owned()));
+    house.run_workers().await;
     house.close().await;
 }
 

@@ -15,6 +15,7 @@ const MOST: usize = 4_096;
 /// Values by key, at most a second old.
 pub struct Fresh<K, V>(Mutex<HashMap<K, Arc<Slot<V>>>>);
 
+/// Until when a value is believed, and the value.
 type Slot<V> = tokio::sync::Mutex<Option<(Instant, V)>>;
 
 impl<K, V> Default for Fresh<K, V> {
@@ -29,22 +30,36 @@ impl<K: Eq + Hash, V: Clone> Fresh<K, V> {
     /// # Errors
     /// What reading said.
     pub async fn get<E>(&self, key: K, read: impl Future<Output = Result<V, E>>) -> Result<V, E> {
+        self.get_for(key, |_| BELIEVED, read).await
+    }
+
+    /// The value of a key that costs a lot: believed for ten times as long as reading it took, so that reading never takes more than a tenth of
+    /// the time, but a second at least.
+    ///
+    /// # Errors
+    /// What reading said.
+    pub async fn get_costly<E>(&self, key: K, read: impl Future<Output = Result<V, E>>) -> Result<V, E> {
+        self.get_for(key, |took| (took * 10).max(BELIEVED), read).await
+    }
+
+    async fn get_for<E>(&self, key: K, believed: impl Fn(Duration) -> Duration, read: impl Future<Output = Result<V, E>>) -> Result<V, E> {
         let slot = {
             let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if slots.len() > MOST {
                 // What is fresh or just being read stays: made-up keys push out nothing that is asked for.
-                slots.retain(|_, slot| slot.try_lock().map_or(true, |kept| kept.as_ref().is_some_and(|(at, _)| at.elapsed() < BELIEVED)));
+                slots.retain(|_, slot| slot.try_lock().map_or(true, |kept| kept.as_ref().is_some_and(|(until, _)| Instant::now() < *until)));
             }
             slots.entry(key).or_default().clone()
         };
         let mut kept = slot.lock().await;
-        if let Some((at, value)) = &*kept
-            && at.elapsed() < BELIEVED
+        if let Some((until, value)) = &*kept
+            && Instant::now() < *until
         {
             return Ok(value.clone());
         }
+        let begin = Instant::now();
         let value = read.await?;
-        *kept = Some((Instant::now(), value.clone()));
+        *kept = Some((Instant::now() + believed(begin.elapsed()), value.clone()));
         Ok(value)
     }
 

@@ -8,6 +8,7 @@ mod store;
 
 use std::{
     collections::BTreeMap,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -89,7 +90,8 @@ pub async fn run(what: &Archive, owner: &PgConnectOptions, say: &dyn Fn(&str)) -
         let list: Vec<String> = unfinished.iter().map(|(what, n)| format!("{n} {what}")).collect();
         ensure!(list.is_empty(), "{} is not finished: {}", what.festival, list.join(", "));
     }
-    std::fs::create_dir(folder).with_context(|| format!("the folder {} could not be made", folder.display()))?;
+    // Names and addresses of fans are in it: nobody else reads it.
+    std::fs::DirBuilder::new().mode(0o700).create(folder).with_context(|| format!("the folder {} could not be made", folder.display()))?;
     let manifest = write(&mut conn, id, &festival.terms.slug, folder, now, say).await?;
     for (table, kept) in &manifest.tables {
         verify(folder, table, kept).await?;

@@ -78,6 +78,7 @@ pub(super) async fn measure(server: &Server, world: &World, bench: &Bench, many:
 
 async fn size(server: &Server, world: &World, bench: &Bench, rounds_before: u32, unexpected: &mut usize) -> anyhow::Result<Size> {
     let mut conn = PgConnection::connect_with(&world.owner).await?;
+    store::rest(&mut conn).await?;
     let orders = world.orders().await?;
     let (mut sales, mut scans, mut of_sales, mut of_scans, mut scanned) = (Vec::new(), Vec::new(), 0, 0, 0);
     for round in rounds_before + 1..=rounds_before + bench.rounds {

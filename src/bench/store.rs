@@ -11,3 +11,9 @@ pub(super) async fn rows_read(conn: &mut PgConnection) -> Result<Vec<(String, i6
     .await?;
     rows.iter().map(|row| Ok((row.try_get("name")?, row.try_get("rows")?))).collect()
 }
+
+/// Does what autovacuum does in quiet hours: what was filled in minutes has had none.
+pub(super) async fn rest(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql("vacuum (analyze)").execute(conn).await?;
+    Ok(())
+}

@@ -50,7 +50,7 @@ pub struct Sales {
     pub refunded_minor: i64,
 }
 
-/// What was sold of festivals, at most a second old, and read once for everybody who looks: it is a sum over all orders.
+/// What was sold of festivals, read once for everybody who looks: it is a sum over all orders, a second old, or older where it takes long.
 pub type KnownSales = Fresh<FestivalId, Sales>;
 
 /// What was sold of a festival.

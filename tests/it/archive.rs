@@ -60,6 +60,8 @@ async fn a_finished_festival_goes_into_files_and_comes_back_as_it_was() {
     let (done, said) = archive(&house, &["--to", &there]).await;
     assert!(done, "{said}");
     assert_eq!(rows(&mut conn).await, before_ends);
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&to).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700, "addresses of fans are in it");
     // The files are what they say: every table, and CSV that reads like CSV.
     let manifest: Value = serde_json::from_slice(&std::fs::read(to.join("manifest.json")).unwrap()).unwrap();
     assert!(manifest["tables"].as_object().unwrap().len() > 25);

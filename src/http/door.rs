@@ -6,6 +6,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -238,17 +240,29 @@ fn deadlines(request: &Request) -> (Duration, Duration) {
     }
 }
 
-/// Runs the endpoint in a task of its own: a client that hangs up does not cut a mutation in half; a panic is our mistake. What gets no
-/// answer from the database ends some time, so that it holds no connection for ever.
+/// Runs the endpoint; a panic is our mistake. A read may end with the connection of its client. Everything else runs in a task of its own: a
+/// client that hangs up does not cut it in half, and what gets no answer from the database ends some time, so that it holds no connection for ever.
 async fn guarded<E: Endpoint + 'static>(inner: &Arc<E>, request: Request) -> poem::Result<Response> {
-    let inner = inner.clone();
     let (answered, ended) = deadlines(&request);
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        let reading = AssertUnwindSafe(inner.call(request)).catch_unwind();
+        return match tokio::time::timeout(answered, reading).await {
+            Ok(Ok(outcome)) => outcome.map(IntoResponse::into_response),
+            Ok(Err(_)) => Err(Problem::internal("a read panicked; the log has its place").into()),
+            Err(_) => Err(too_long()),
+        };
+    }
+    let inner = inner.clone();
     let running = tokio::spawn(async move { tokio::time::timeout(ended, inner.call(request)).await });
     match tokio::time::timeout(answered, running).await {
         Ok(Ok(Ok(outcome))) => outcome.map(IntoResponse::into_response),
-        Err(_) | Ok(Ok(Err(_))) => Err(Problem { retry_after: Some(2), ..problem::UNAVAILABLE.because("the request took too long") }.into()),
+        Err(_) | Ok(Ok(Err(_))) => Err(too_long()),
         Ok(Err(error)) => Err(Problem::internal(error).into()),
     }
+}
+
+fn too_long() -> poem::Error {
+    Problem { retry_after: Some(2), ..problem::UNAVAILABLE.because("the request took too long") }.into()
 }
 
 /// Reads the body with a count, so that a length that lies or is missing does not matter.

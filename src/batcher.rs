@@ -17,14 +17,17 @@ use std::{
     collections::HashMap,
     future::Future,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use sqlx::{Connection, PgConnection, PgPool};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::{mpsc, oneshot},
+};
 
 use crate::{app::App, id::FestivalId, postgres, sabotage};
 
@@ -45,6 +48,17 @@ const ATTEMPT: Duration = Duration::from_secs(8);
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a request may be on its way from the door to its batch.
 pub const DEADLINE: Duration = Duration::from_secs(3);
+
+/// The threads of the lanes, apart from those of requests. A lane asks the database a dozen things a batch, and would hear each answer only after
+/// all that a thousand clients ask meanwhile (measured: half of what a batch took, while the machine waited). The pools of the lanes are opened on
+/// them, because a connection hears where it was made.
+///
+/// # Panics
+/// When the system has no thread for the first that asks.
+pub fn threads() -> &'static Handle {
+    static THREADS: LazyLock<Runtime> = LazyLock::new(|| Builder::new_multi_thread().thread_name("lanes").enable_all().build().expect("threads for the lanes"));
+    THREADS.handle()
+}
 
 /// One kind of request that is worked off in batches.
 pub trait Kind: Send + Sync + 'static {
@@ -179,7 +193,7 @@ impl<K: Kind> Lanes<K> {
             None => {
                 let (sender, receiver) = mpsc::channel(QUEUE);
                 let lane = Lane { queue: sender.clone(), longest: Arc::default() };
-                tokio::spawn(work::<K>(app.clone(), festival, receiver, lane.longest.clone()));
+                threads().spawn(work::<K>(app.clone(), festival, receiver, lane.longest.clone()));
                 lanes.insert(festival, lane);
                 sender
             }

@@ -6,11 +6,12 @@ use anyhow::Context;
 use sqlx::{
     Connection, PgPool, Postgres, Transaction,
     migrate::MigrateError,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
 use tracing_subscriber::{Layer, filter::Targets, layer};
 
-use crate::{app::Pools, embedded::DATABASE, secrets::Secrets};
+use crate::{app::Pools, batcher, embedded::DATABASE, secrets::Secrets};
 
 /// How long a connection that does nothing else may take for an answer.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -108,12 +109,13 @@ pub async fn pools(owner: &PgConnectOptions, secrets: &Secrets) -> anyhow::Resul
             ("plan_cache_mode", "force_generic_plan"),
             ("jit", "off"),
         ]);
-        if matches!(name, "gatefold place" | "gatefold complete" | "gatefold scan") {
+        let of_a_lane = matches!(name, "gatefold place" | "gatefold complete" | "gatefold scan");
+        if of_a_lane {
             // Every statement of a lane finds its rows by an index. In the first second of a sale a table is so small that reading all of it
             // looks cheaper, and that plan is kept while the table grows by thousands (measured: half of what Postgres did in a rush).
             options = options.options([("enable_seqscan", "off")]);
         }
-        PgPoolOptions::new()
+        let opening = PgPoolOptions::new()
             .max_connections(most)
             .min_connections(1)
             .acquire_timeout(Duration::from_secs(2))
@@ -128,9 +130,9 @@ pub async fn pools(owner: &PgConnectOptions, secrets: &Secrets) -> anyhow::Resul
                         .map(|()| true)
                 })
             })
-            .connect_with(options)
-            .await
-            .with_context(|| format!("the database cannot be reached as {role}; has 'gatefold migrate' been run?"))
+            .connect_with(options);
+        let opened = if of_a_lane { batcher::threads().spawn(opening).await? } else { opening.await };
+        opened.with_context(|| format!("the database cannot be reached as {role}; has 'gatefold migrate' been run?"))
     };
     Ok(Pools {
         place: open("gatefold_app", "gatefold place", 4, "3s").await?,
@@ -152,11 +154,13 @@ pub async fn forget_plans(pool: &PgPool) {
     while let Some(conn) = pool.try_acquire() {
         idle.push(conn);
     }
-    for mut conn in idle {
-        // A connection that cannot do this cannot do anything: the pool makes another.
-        if !matches!(tokio::time::timeout(SILENCE, sqlx::raw_sql("discard plans").execute(&mut *conn)).await, Ok(Ok(_))) {
-            drop(conn.detach());
-        }
+    futures_util::future::join_all(idle.into_iter().map(forget_its_plans)).await;
+}
+
+async fn forget_its_plans(mut conn: PoolConnection<Postgres>) {
+    // A connection that cannot do this cannot do anything: the pool makes another.
+    if !matches!(tokio::time::timeout(SILENCE, sqlx::raw_sql("discard plans").execute(&mut *conn)).await, Ok(Ok(_))) {
+        drop(conn.detach());
     }
 }
 

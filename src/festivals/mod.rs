@@ -427,7 +427,7 @@ pub type KnownFacts = Fresh<FestivalId, Facts>;
 /// # Errors
 /// What the database said.
 pub async fn facts(app: &App, festival: FestivalId) -> Result<Facts, sqlx::Error> {
-    let read = async {
+    let read = async || {
         let found = store::one(&app.pools.web, festival).await?;
         Ok(found.map_or_else(Facts::default, |f| Facts { published: f.published_at.is_some(), rehearsal: f.rehearsal_of.is_some() }))
     };

@@ -25,9 +25,9 @@ impl<E: Endpoint> Middleware<E> for Contract {
     type Output = Held<E>;
 
     fn transform(&self, inner: E) -> Held<E> {
-        let mut paths = BTreeMap::new();
+        let mut paths = Addresses::default();
         for (path, item) in self.document["paths"].as_object().into_iter().flatten() {
-            let methods: BTreeMap<String, Option<Value>> = item
+            let methods: Methods = item
                 .as_object()
                 .into_iter()
                 .flatten()
@@ -36,7 +36,7 @@ impl<E: Endpoint> Middleware<E> for Contract {
                     (method.to_uppercase(), (!schema.is_null()).then(|| schema.clone()))
                 })
                 .collect();
-            paths.insert(path.split('/').map(str::to_owned).collect(), methods);
+            paths.at(path).methods = Some(methods);
         }
         Held { inner, document: self.document.clone(), paths }
     }
@@ -46,14 +46,45 @@ impl<E: Endpoint> Middleware<E> for Contract {
 pub struct Held<E> {
     inner: E,
     document: std::sync::Arc<Value>,
-    paths: BTreeMap<Vec<String>, BTreeMap<String, Option<Value>>>,
+    paths: Addresses,
+}
+
+/// The methods of an address, and the schema of what they are sent.
+type Methods = BTreeMap<String, Option<Value>>;
+
+/// The addresses of the document as a tree of their parts.
+#[derive(Default)]
+struct Addresses {
+    literal: BTreeMap<String, Addresses>,
+    parameter: Option<Box<Addresses>>,
+    methods: Option<Methods>,
+}
+
+impl Addresses {
+    /// The place of a template, made where it is missing.
+    fn at(&mut self, template: &str) -> &mut Self {
+        template.split('/').fold(self, |place, part| {
+            if part.starts_with('{') { place.parameter.get_or_insert_default() } else { place.literal.entry(part.to_owned()).or_default() }
+        })
+    }
+
+    /// The methods of an address: literal parts before parameters.
+    fn methods<'p>(&self, mut rest: impl Iterator<Item = &'p str> + Clone) -> Option<&Methods> {
+        match rest.next() {
+            None => self.methods.as_ref(),
+            Some(part) => {
+                let literally = self.literal.get(part).and_then(|below| below.methods(rest.clone()));
+                literally.or_else(|| self.parameter.as_ref().and_then(|below| below.methods(rest)))
+            }
+        }
+    }
 }
 
 impl<E: Endpoint> Endpoint for Held<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
-        let Some(methods) = self.methods(request.uri().path()) else { return self.inner.call(request).await.map(IntoResponse::into_response) };
+        let Some(methods) = self.paths.methods(request.uri().path().split('/')) else { return self.inner.call(request).await.map(IntoResponse::into_response) };
         match methods.get(request.method().as_str()) {
             None => {
                 let mut response = answer(&METHOD.problem(), None);
@@ -81,17 +112,6 @@ impl<E: Endpoint> Endpoint for Held<E> {
 }
 
 impl<E> Held<E> {
-    /// The methods of an address: literal parts before parameters.
-    fn methods(&self, path: &str) -> Option<&BTreeMap<String, Option<Value>>> {
-        let parts: Vec<&str> = path.split('/').collect();
-        let fits = |template: &Vec<String>| template.len() == parts.len() && template.iter().zip(&parts).all(|(t, p)| t.starts_with('{') || t == p);
-        self.paths
-            .iter()
-            .filter(|(template, _)| fits(template))
-            .min_by_key(|(template, _)| template.iter().filter(|t| t.starts_with('{')).count())
-            .map(|(_, m)| m)
-    }
-
     /// The first place where the document wants a text and the body has a number or a boolean.
     fn no_text(&self, schema: &Value, body: &Value, pointer: String, depth: usize) -> Option<String> {
         if depth > 16 {

@@ -8,8 +8,8 @@ use std::{
     net::SocketAddr,
     panic::AssertUnwindSafe,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, LazyLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -302,10 +302,18 @@ fn client_of(request: &Request, trusted: &[std::net::IpAddr]) -> Client {
     Client(addresses.into_iter().rev().find(|a| !trusted.contains(a)).unwrap_or(peer))
 }
 
+/// The number of a request in this process behind five random bytes of the process: unique, and no secret.
 fn fresh_request_id() -> String {
-    let mut noise = [0_u8; 10];
-    crate::secrets::fill(&mut noise);
-    data_encoding::BASE32_NOPAD.encode(&noise)
+    static PROCESS: LazyLock<[u8; 5]> = LazyLock::new(|| {
+        let mut noise = [0; 5];
+        crate::secrets::fill(&mut noise);
+        noise
+    });
+    static REQUESTS: AtomicU64 = AtomicU64::new(0);
+    let mut id = [0; 10];
+    id[..5].copy_from_slice(&*PROCESS);
+    id[5..].copy_from_slice(&REQUESTS.fetch_add(1, Ordering::Relaxed).to_be_bytes()[3..]);
+    data_encoding::BASE32_NOPAD.encode(&id)
 }
 
 fn class(status: u16) -> &'static str {
@@ -335,13 +343,15 @@ fn redacted(path: &str) -> String {
     parts.join("/")
 }
 
+/// How many headers [`furnish`] adds.
+const FURNISHED: usize = 6;
+
 /// The headers of every answer. A page that needs more (camera, WebAssembly) sets its own policy first.
 fn furnish(response: &mut Response, id: &str, https: bool) {
     let headers = response.headers_mut();
+    headers.reserve(FURNISHED);
     let mut add = |name: header::HeaderName, value: &'static str| {
-        if !headers.contains_key(&name) {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     };
     add(
         header::CONTENT_SECURITY_POLICY,

@@ -138,12 +138,12 @@ impl OffersApi {
     #[oai(path = "/festivals/:festival_id/offers", method = "get", operation_id = "list_offers")]
     async fn list_offers(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<OnSale>>, Or<Usual>> {
         let pool = &app.pools.web;
-        let read = async {
+        let read = async || {
             visible(&app, *festival_id, who.0.as_ref()).await?;
             Ok::<_, Problem>(Arc::new((super::offers(pool, *festival_id).await?, super::stocks_of(pool, *festival_id).await?)))
         };
         // Fans and their programs look a thousand times a second; who changes offers sees at once what they changed.
-        let shelf = if who.0.is_some() { read.await? } else { app.the::<Shelves>().get(*festival_id, read).await? };
+        let shelf = if who.0.is_some() { read().await? } else { app.the::<Shelves>().get(*festival_id, read).await? };
         let now = app.clock.now();
         Ok(Json(Page { items: shelf.0.iter().map(|offer| super::on_sale(offer.clone(), &shelf.1, now)).collect(), next: None }))
     }

@@ -7,7 +7,7 @@ use async_compression::tokio::bufread::GzipEncoder;
 use hyper::body::Bytes;
 use poem::{
     Request, Response,
-    http::{HeaderValue, StatusCode},
+    http::{HeaderValue, StatusCode, header},
 };
 use tokio::io::AsyncReadExt;
 
@@ -35,14 +35,17 @@ impl Packed {
     /// Answers a request: not modified, compressed or plain.
     #[must_use]
     pub fn answer(&self, request: &Request, media_type: &'static str, keep: &'static str, vary: &'static str) -> Response {
-        let builder = Response::builder().header("etag", self.etag.clone()).header("cache-control", keep).header("vary", vary);
+        let builder = Response::builder()
+            .header(header::ETAG, self.etag.clone())
+            .header(header::CACHE_CONTROL, HeaderValue::from_static(keep))
+            .header(header::VARY, HeaderValue::from_static(vary));
         let tags = request.header("if-none-match").unwrap_or_default();
         if tags.split(',').any(|tag| tag.trim().trim_start_matches("W/").as_bytes() == self.etag.as_bytes()) {
             return builder.status(StatusCode::NOT_MODIFIED).finish();
         }
-        let builder = builder.content_type(media_type);
+        let builder = builder.header(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
         if request.header("accept-encoding").is_some_and(|e| e.contains("gzip")) {
-            builder.header("content-encoding", "gzip").body(self.gzip.clone())
+            builder.header(header::CONTENT_ENCODING, HeaderValue::from_static("gzip")).body(self.gzip.clone())
         } else {
             builder.body(self.plain.clone())
         }
@@ -56,10 +59,10 @@ pub type Pages = Fresh<String, Arc<Packed>>;
 ///
 /// # Errors
 /// What making it said.
-pub async fn shared(request: &Request, app: &App, reader: &Reader, by: &str, page: impl Future<Output = PageResult>) -> PageResult {
+pub async fn shared<F: Future<Output = PageResult>>(request: &Request, app: &App, reader: &Reader, by: &str, page: impl FnOnce() -> F) -> PageResult {
     let key = format!("{} {by}", reader.language.tag());
-    let make = async {
-        let body = page.await?.into_body();
+    let make = async || {
+        let body = page().await?.into_body();
         Ok::<_, poem::Error>(Arc::new(Packed::of(body.into_vec().await.map_err(Problem::internal)?).await))
     };
     let packed = app.the::<Pages>().get(key, make).await?;

@@ -8,7 +8,7 @@ use poem::{Request, handler, web::Data, web::Path};
 
 use super::{
     buy::{keep_basket, kept_basket},
-    waiting::kept_place,
+    waiting::{keeps_a_place, kept_place},
 };
 use crate::{
     app::App,
@@ -43,7 +43,7 @@ pub async fn published(app: &App, slug: &str) -> Result<Festival, Problem> {
 /// The wall of posters.
 #[handler]
 pub async fn wall(request: &Request, reader: Reader, app: Data<&App>) -> PageResult {
-    shared(request, &app, &reader, "/", posters(&reader, &app)).await
+    shared(request, &app, &reader, "/", || posters(&reader, &app)).await
 }
 
 async fn posters(reader: &Reader, app: &App) -> PageResult {
@@ -142,7 +142,7 @@ pub fn poster(reader: &Reader, festival: &Festival, days: &[Day], sticker: Optio
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, arrival: Data<&Arrival>, Path(slug): Path<String>) -> PageResult {
     let turns = turns(request, &app, arrival.0.0)?;
     let by = format!("/f/{slug} {turns:?}");
-    let mut response = shared(request, &app, &reader, &by, festival(&reader, &app, &slug, &turns)).await?;
+    let mut response = shared(request, &app, &reader, &by, || festival(&reader, &app, &slug, &turns)).await?;
     if kept_basket(request)?.is_none() {
         keep_basket(&app, &mut response);
     }
@@ -152,6 +152,9 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, arrival: D
 /// The offers in whose waiting rooms it is the turn of a reader.
 fn turns(request: &Request, app: &App, now: DateTime<Utc>) -> Result<Vec<OfferId>, Problem> {
     let mut turns = Vec::new();
+    if !keeps_a_place(request) {
+        return Ok(turns);
+    }
     for offer in waiting::on(app, now) {
         if let Some(place) = kept_place(request, offer)?
             && waiting::turn(app, &place, now).standing == Standing::Turn

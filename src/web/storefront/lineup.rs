@@ -30,7 +30,7 @@ pub struct Chosen {
 #[handler]
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>, Query(chosen): Query<Chosen>) -> PageResult {
     let by = format!("/f/{slug}/line-up {:?}", chosen.day);
-    shared(request, &app, &reader, &by, line_up(&reader, &app, &slug, chosen.day)).await
+    shared(request, &app, &reader, &by, || line_up(&reader, &app, &slug, chosen.day)).await
 }
 
 async fn line_up(reader: &Reader, app: &App, slug: &str, chosen: Option<i16>) -> PageResult {

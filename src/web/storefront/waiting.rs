@@ -5,6 +5,7 @@ use std::sync::Arc;
 use maud::{Markup, html};
 use poem::{
     Request, Response, handler,
+    http::header,
     web::{Data, Json, Path},
 };
 use serde_json::json;
@@ -43,7 +44,7 @@ pub struct Hall {
 }
 
 async fn hall(app: &App, offer: OfferId) -> Result<Arc<Hall>, Problem> {
-    let read = async {
+    let read = async || {
         let id = offer.festival();
         let festival = festivals::one(&app.pools.web, id).await?.filter(|f| f.published_at.is_some() && f.rehearsal_of.is_none());
         let Some(festival) = festival else { return Ok(None) };
@@ -53,9 +54,17 @@ async fn hall(app: &App, offer: OfferId) -> Result<Arc<Hall>, Problem> {
     app.the::<Halls>().get(offer, read).await?.ok_or_else(|| NOT_FOUND.problem())
 }
 
+/// How the names of cookies that keep a place begin.
+const PLACE: &str = "gf_place_";
+
 /// The name of the cookie that keeps a place.
 fn cookie_name(offer: OfferId) -> String {
-    format!("gf_place_{}", offer.0.simple())
+    format!("{PLACE}{}", offer.0.simple())
+}
+
+/// Whether a browser keeps a place in any room.
+pub fn keeps_a_place(request: &Request) -> bool {
+    request.headers().get_all(header::COOKIE).iter().any(|cookies| cookies.to_str().is_ok_and(|cookies| cookies.contains(PLACE)))
 }
 
 /// The place that a browser keeps in a room.

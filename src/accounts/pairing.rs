@@ -139,7 +139,8 @@ pub async fn device_of(app: &App, token: &str) -> Result<Option<Device>, sqlx::E
     {
         return Ok(Some(device.clone()));
     }
-    let device = store::device_of_hash(&app.pools.scan, festival, &hash).await?;
+    // Apart, because most scans read nothing here, and what they do not read takes no room in their futures.
+    let device = Box::pin(store::device_of_hash(&app.pools.scan, festival, &hash)).await?;
     let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
     cache.retain(|_, (_, read)| read.elapsed() < BELIEVED);
     if let Some(device) = &device {

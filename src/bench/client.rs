@@ -14,8 +14,11 @@ use hyper::{
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::TcpSocket;
+
+use crate::id::{OrderId, PaymentId};
 
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,10 +42,45 @@ pub struct Answer {
     pub retry_after: Option<u64>,
     /// The cookie that the answer sets, as it is sent back.
     pub cookie: Option<String>,
-    /// The body as JSON; null where it is none.
-    pub body: Value,
+    /// The body as it came.
+    pub body: Bytes,
     /// From the first byte sent to the last one read.
     pub took: Duration,
+}
+
+impl Answer {
+    /// The body as JSON; null where it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// What a measurement reads of the body.
+    pub fn said(&self) -> Said {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// What a measurement reads of a body in JSON, of whatever kind; nothing of the rest.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Said {
+    /// Of a problem: its type.
+    #[serde(rename = "type")]
+    pub problem: Option<String>,
+    /// Of a problem: what it says.
+    pub detail: Option<String>,
+    /// Of a problem a number, of a thing its state.
+    pub status: Value,
+    /// Of a scan.
+    pub verdict: Option<String>,
+    /// Of an order or a payment.
+    pub order_id: Option<OrderId>,
+    /// Of a payment.
+    pub payment_id: Option<PaymentId>,
+    /// Of an order.
+    pub secret: Option<String>,
+    /// Of an order.
+    pub total: Value,
 }
 
 impl Client {
@@ -100,7 +138,7 @@ impl Client {
             Ok::<_, hyper::Error>((status, retry_after, cookie, response.into_body().collect().await?.to_bytes()))
         };
         let (status, retry_after, cookie, bytes) = tokio::time::timeout(PATIENCE, exchange).await.context("no answer within half a minute")??;
-        Ok(Answer { status, retry_after, cookie, took: begin.elapsed(), body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+        Ok(Answer { status, retry_after, cookie, took: begin.elapsed(), body: bytes })
     }
 }
 

@@ -15,7 +15,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::client::{Answer, Client, Latencies};
+use super::client::{Answer, Client, Latencies, Said};
 use crate::{
     id::{OfferId, OrderId},
     offers::Offer,
@@ -132,16 +132,17 @@ impl Stage {
     }
 
     pub(super) fn note(&self, asked: &str, answer: &Answer, expected: bool) {
+        let said = answer.said();
         let kind = match answer.status {
-            200..300 => answer.body["verdict"].as_str().or(answer.body["status"].as_str()).unwrap_or("ok").to_owned(),
-            status => answer.body["type"].as_str().and_then(|t| t.rsplit('/').next()).map_or_else(|| status.to_string(), str::to_owned),
+            200..300 => said.verdict.as_deref().or(said.status.as_str()).unwrap_or("ok").to_owned(),
+            status => said.problem.as_deref().and_then(|t| t.rsplit('/').next()).map_or_else(|| status.to_string(), str::to_owned),
         };
         let mut book = self.book();
         *book.answers.entry(format!("{asked}: {kind}")).or_default() += 1;
         if !expected {
             book.unexpected_count += 1;
             if book.unexpected.len() < 10 {
-                let detail = answer.body["detail"].as_str().unwrap_or_default();
+                let detail = said.detail.unwrap_or_default();
                 book.unexpected.push(format!("{asked}: {} {kind} {detail}", answer.status));
             }
         }
@@ -244,7 +245,7 @@ impl Stage {
         let Some((order, secret, total)) = self.placed(fan, &placed) else { return Ok(Outcome::Refused) };
         if fan.manner == Manner::TapsTwice {
             let again = self.insist(fan.number, "place again", "/v1/orders", "", &key, &body, Instant::now()).await?;
-            let same = again.status == 201 && again.body["order_id"] == placed.body["order_id"];
+            let same = again.status == 201 && again.said().order_id == Some(order);
             self.note("place again", &again, same);
         }
         let token = format!("gf_order_{secret}");
@@ -262,13 +263,13 @@ impl Stage {
         let way = if total == 0 { "free" } else { "simulated_instant" };
         let path = format!("/v1/orders/{order}/payments");
         let paid = self.insist(fan.number, "pay", &path, &token, &key, &json!({ "way": way }), Instant::now()).await?;
-        let good = paid.status == 201 && paid.body["status"] == "captured";
+        let good = paid.status == 201 && paid.said().status == "captured";
         self.note("pay", &paid, good);
         if good {
             self.book().paid_at.push(Instant::now());
             if fan.manner == Manner::TapsTwice {
                 let again = self.insist(fan.number, "pay again", &path, &token, &key, &json!({ "way": way }), Instant::now()).await?;
-                self.note("pay again", &again, again.status == 201 && again.body["payment_id"] == paid.body["payment_id"]);
+                self.note("pay again", &again, again.status == 201 && again.said().payment_id == paid.said().payment_id);
             }
             return Ok(Outcome::Paid { order, total });
         }
@@ -277,13 +278,13 @@ impl Stage {
 
     /// Reads the answer of placing; a refusal is noted with what was asked for.
     pub(super) fn placed(&self, fan: &Fan, answer: &Answer) -> Option<(OrderId, String, i64)> {
-        let order = answer.body["order_id"].as_str().and_then(|id| id.parse().ok());
-        let placed = order.zip(answer.body["secret"].as_str()).map(|(order, secret)| (order, secret.to_owned(), minor(&answer.body["total"])));
-        let refused = answer.body["type"].as_str().is_some_and(|t| t.ends_with("/sold-out") || t.ends_with("/paused") || t.ends_with("/over"));
+        let Said { order_id, secret, total, problem, .. } = answer.said();
+        let placed = order_id.zip(secret).map(|(order, secret)| (order, secret, minor(&total)));
+        let refused = problem.as_deref().is_some_and(|t| t.ends_with("/sold-out") || t.ends_with("/paused") || t.ends_with("/over"));
         self.note("place", answer, (placed.is_some() && answer.status == 201) || refused);
         if placed.is_none()
             && let [(offer, quantity)] = fan.basket[..]
-            && answer.body["type"].as_str().is_some_and(|t| t.ends_with("/sold-out"))
+            && problem.as_deref().is_some_and(|t| t.ends_with("/sold-out"))
         {
             let mut book = self.book();
             let smallest = book.smallest_refused.entry(offer).or_insert(quantity);

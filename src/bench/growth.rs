@@ -13,7 +13,7 @@ use sqlx::{Connection, PgConnection};
 
 use super::{
     Bench, Server,
-    client::{Client, Latencies, address_of},
+    client::{Client, Latencies, Said, address_of},
     floor, median, say, scan, sell, store,
     world::World,
 };
@@ -120,8 +120,8 @@ async fn pages(server: &Server, world: &World) -> anyhow::Result<Vec<(String, f6
     let body = json!({ "email": "one@mail.example", "name": "Mara Lindqvist", "lines": [{ "offer_id": world.offer.to_string(), "quantity": 1 }] });
     let key = format!("growth-of-pages-{}", world.orders().await?);
     let placed = client.send(Method::POST, "/v1/orders", "", &key, &body).await?;
-    let (Some(order), Some(secret)) = (placed.body["order_id"].as_str(), placed.body["secret"].as_str()) else {
-        anyhow::bail!("an order could not be placed: {}", placed.body);
+    let Said { order_id: Some(order), secret: Some(secret), .. } = placed.said() else {
+        anyhow::bail!("an order could not be placed: {}", placed.json());
     };
     let fan = format!("gf_order_{secret}");
     client.send(Method::POST, &format!("/v1/orders/{order}/payments"), &fan, &key, &json!({ "way": "simulated_instant" })).await?;

@@ -29,7 +29,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use self::{
-    client::{Client, Latencies, address_of},
+    client::{Client, Latencies, Said, address_of},
     world::World,
 };
 use crate::{clock::Clock, config::Place, embedded::Embedded, id::FestivalId};
@@ -333,14 +333,14 @@ async fn sell(server: &Server, world: &World, bench: &Bench, round: u32) -> anyh
                 let key = format!("bench-{round:02}-{number:04}-{n:08}");
                 let body = json!({ "email": format!("fan{round}-{number}-{n}@mail.example"), "name": "Mara Lindqvist", "lines": [{ "offer_id": offer, "quantity": 1 }] });
                 let placed = client.send(Method::POST, "/v1/orders", "", &key, &body).await?;
-                let (Some(order), Some(secret)) = (placed.body["order_id"].as_str(), placed.body["secret"].as_str()) else {
+                let Said { order_id: Some(order), secret: Some(secret), .. } = placed.said() else {
                     sold.unexpected += 1;
                     continue;
                 };
                 sold.place.note(placed.took);
                 let (path, token) = (format!("/v1/orders/{order}/payments"), format!("gf_order_{secret}"));
                 let paid = client.send(Method::POST, &path, &token, &key, &json!({ "way": "simulated_instant" })).await?;
-                if paid.status != 201 || paid.body["status"] != "captured" {
+                if paid.status != 201 || paid.said().status != "captured" {
                     sold.unexpected += 1;
                     continue;
                 }
@@ -389,7 +389,7 @@ async fn scan(server: &Server, world: &World, codes: Vec<String>, pace: Option<u
                 let body = json!({ "scan_id": crate::id::fresh(FestivalId::HOUSE, now), "ticket_code": code, "scanned_at": now });
                 let answer = client.send(Method::POST, "/v1/scans", &token, "", &body).await?;
                 latencies.note(answer.took + late);
-                unexpected += usize::from(answer.status != 201 || answer.body["verdict"] != "admitted");
+                unexpected += usize::from(answer.status != 201 || answer.said().verdict.as_deref() != Some("admitted"));
             }
         });
     }

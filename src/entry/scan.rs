@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -20,6 +20,7 @@ use crate::{
     app::App,
     batcher::{Busy, Kind, Trouble, patiently},
     festivals::{self, Day, Gate},
+    fresh::Fresh,
     id::{FestivalId, ScanId, TicketId, ZoneId},
     keys,
     offers::{self, Pass},
@@ -30,8 +31,6 @@ use crate::{
     },
 };
 
-/// How long the catalog of a festival is believed at the gates.
-const BELIEVED: Duration = Duration::from_secs(1);
 /// How many forged codes wait to be recorded.
 const FORGERIES: usize = 20_000;
 
@@ -63,25 +62,19 @@ pub struct Catalog {
     pub gates: Vec<Gate>,
 }
 
-/// The catalogs that were last read.
-#[derive(Default)]
-pub struct Catalogs(Mutex<HashMap<FestivalId, (Arc<Catalog>, Instant)>>);
+/// The catalogs of festivals, at most a second old.
+pub type Catalogs = Fresh<FestivalId, Arc<Catalog>>;
 
 async fn catalog(app: &App, festival: FestivalId) -> Result<Arc<Catalog>, sqlx::Error> {
-    let catalogs = &app.the::<Catalogs>().0;
-    if let Some((catalog, read)) = catalogs.lock().unwrap_or_else(PoisonError::into_inner).get(&festival)
-        && read.elapsed() < BELIEVED
-    {
-        return Ok(catalog.clone());
-    }
     let pool = &app.pools.scan;
-    let catalog = Arc::new(Catalog {
-        days: festivals::days(pool, festival).await?,
-        passes: offers::passes(pool, festival).await?,
-        gates: festivals::gates(pool, festival).await?,
-    });
-    catalogs.lock().unwrap_or_else(PoisonError::into_inner).insert(festival, (catalog.clone(), Instant::now()));
-    Ok(catalog)
+    let read = async || {
+        Ok(Arc::new(Catalog {
+            days: festivals::days(pool, festival).await?,
+            passes: offers::passes(pool, festival).await?,
+            gates: festivals::gates(pool, festival).await?,
+        }))
+    };
+    app.the::<Catalogs>().get(festival, read).await
 }
 
 /// Forged and unreadable codes that wait to be recorded, by the scan worker, in bulk.

@@ -253,7 +253,8 @@ async fn guarded<E: Endpoint + 'static>(inner: &Arc<E>, request: Request) -> poe
         };
     }
     let inner = inner.clone();
-    let running = tokio::spawn(async move { tokio::time::timeout(ended, inner.call(request)).await });
+    // In a box, because a task is moved a dozen times on its way in and out.
+    let running = tokio::spawn(Box::pin(async move { tokio::time::timeout(ended, inner.call(request)).await }));
     match tokio::time::timeout(answered, running).await {
         Ok(Ok(Ok(outcome))) => outcome.map(IntoResponse::into_response),
         Err(_) | Ok(Ok(Err(_))) => Err(too_long()),

@@ -6,11 +6,7 @@
 
 mod store;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -18,12 +14,10 @@ use sqlx::PgConnection;
 
 use crate::{
     app::App,
+    fresh::Fresh,
     id::FestivalId,
     secrets::{self, Place, Secrets},
 };
-
-/// How long keys are believed: a rotation reaches every server after this.
-const BELIEVED: Duration = Duration::from_secs(1);
 
 /// Whether a key signs, verifies or is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,24 +68,15 @@ impl Ring {
     }
 }
 
-/// What was last read about keys.
-#[derive(Default)]
-pub struct Rings(Mutex<HashMap<FestivalId, (Arc<Ring>, Instant)>>);
+/// The keys of festivals, at most a second old: a rotation reaches every server after that.
+pub type Rings = Fresh<FestivalId, Arc<Ring>>;
 
 /// The keys of a festival, at most a second old.
 ///
 /// # Errors
 /// What the database said.
 pub async fn ring(app: &App, festival: FestivalId) -> Result<Arc<Ring>, sqlx::Error> {
-    let rings = &app.the::<Rings>().0;
-    if let Some((ring, read)) = rings.lock().unwrap_or_else(PoisonError::into_inner).get(&festival)
-        && read.elapsed() < BELIEVED
-    {
-        return Ok(ring.clone());
-    }
-    let ring = Arc::new(Ring(store::keys(&app.pools.scan, &app.secrets, festival).await?));
-    rings.lock().unwrap_or_else(PoisonError::into_inner).insert(festival, (ring.clone(), Instant::now()));
-    Ok(ring)
+    app.the::<Rings>().get(festival, async || Ok(Arc::new(Ring(store::keys(&app.pools.scan, &app.secrets, festival).await?)))).await
 }
 
 /// Makes the first key of a festival; joins the transaction that makes the festival.

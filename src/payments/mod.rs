@@ -193,7 +193,7 @@ pub async fn pay(app: &App, order_id: OrderId, secret: &str, key: &str, way: Way
         }
         // Most links were never revoked, so in the rush nothing is read before the batch. A made-up order opens no lane.
         if !app.secrets.is_link(Purpose::OrderLink, order_id.0, 0, secret) {
-            let held = orders::held(&app.pools.web, order_id).await.map_err(|_| Busy::jittered())?.ok_or(PayError::NotFound)?;
+            let held = Box::pin(orders::held(&app.pools.web, order_id)).await.map_err(|_| Busy::jittered())?.ok_or(PayError::NotFound)?;
             if !held.is_link(app, secret) {
                 return Err(PayError::NotFound);
             }
@@ -204,7 +204,7 @@ pub async fn pay(app: &App, order_id: OrderId, secret: &str, key: &str, way: Way
     if payment.status == PaymentStatus::Captured {
         app.the::<OpenHolds>().ended(order_id);
     }
-    if matches!(payment.status, PaymentStatus::Created | PaymentStatus::Unknown) { submit(app, payment).await } else { Ok(payment) }
+    if matches!(payment.status, PaymentStatus::Created | PaymentStatus::Unknown) { Box::pin(submit(app, payment)).await } else { Ok(payment) }
 }
 
 /// How long a buyer waits for a provider before the payment is unknown.

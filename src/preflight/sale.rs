@@ -12,7 +12,10 @@ use crate::{
     accounts::{self, Scope, Staff},
     app::App,
     audit::Actor,
-    bench::{client::Client, copy, rehearse},
+    bench::{
+        client::{Client, Said},
+        copy, rehearse,
+    },
     festivals::{self, Festival},
     id::PaymentId,
     offers::{self, Offer},
@@ -134,13 +137,12 @@ async fn buy(app: &App, server: SocketAddr, copy: &Festival) -> anyhow::Result<S
     let key = format!("preflight-{}", copy.terms.slug);
     let body = json!({ "email": "preflight@gatefold.example", "name": "Preflight", "lines": [{ "offer_id": offer.offer_id, "quantity": 1 }] });
     let placed = client.send(Method::POST, "/v1/orders", "", &key, &body).await?;
-    let (Some(order), Some(secret)) = (placed.body["order_id"].as_str(), placed.body["secret"].as_str()) else {
-        bail!("an order was answered with {}: {}", placed.status, placed.body);
+    let Said { order_id: Some(order), secret: Some(secret), .. } = placed.said() else {
+        bail!("an order was answered with {}: {}", placed.status, placed.json());
     };
     let (path, token) = (format!("/v1/orders/{order}/payments"), format!("gf_order_{secret}"));
     let paying = client.send(Method::POST, &path, &token, &key, &json!({ "way": "simulated" })).await?;
-    let payment: PaymentId =
-        serde_json::from_value(paying.body["payment_id"].clone()).with_context(|| format!("a payment was answered with {}", paying.status))?;
+    let payment: PaymentId = paying.said().payment_id.with_context(|| format!("a payment was answered with {}", paying.status))?;
     simulated::decide(app, payment, Decision::PaySilently).await?;
     let told = Notification { event_id: format!("evt_{payment}"), payment_id: payment, status: "succeeded".to_owned() };
     let told = serde_json::to_value(&told)?;
@@ -148,9 +150,10 @@ async fn buy(app: &App, server: SocketAddr, copy: &Festival) -> anyhow::Result<S
     let heard = client.send_with(Method::POST, "/v1/payment-notifications/simulated", &[("gatefold-signature", &signature)], &told).await?;
     ensure!(heard.status == 200, "the notification of the bank was answered with {}", heard.status);
     let paid = client.send(Method::GET, &format!("/v1/orders/{order}"), &token, "", &Value::Null).await?;
-    ensure!(paid.body["status"] == "paid", "the bank said that it was paid, the order says {}", paid.body["status"]);
+    let status = paid.said().status;
+    ensure!(status == "paid", "the bank said that it was paid, the order says {status}");
     let tickets = client.send(Method::GET, &format!("/v1/orders/{order}/tickets"), &token, "", &Value::Null).await?;
-    let tickets = tickets.body["items"].as_array().map_or(0, Vec::len);
+    let tickets = tickets.json()["items"].as_array().map_or(0, Vec::len);
     let passes = offer.components.iter().filter(|component| component.pass_id.is_some()).count();
     ensure!(tickets >= passes, "{passes} passes were paid, {tickets} tickets are there");
     Ok(format!(

@@ -203,8 +203,11 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
     let sees_scans = who.staff.may(Scope::ScansRead).is_ok();
     let now = app.clock.now();
     let mut tx = app.for_promoter(who.staff.promoter).await.map_err(Problem::from)?;
-    let sales =
-        app.the::<reports::KnownSales>().get_costly(f.festival_id, || reports::sales(&mut tx, f.festival_id, &f.terms.time_zone)).await.map_err(Problem::from)?;
+    let sales = app
+        .the::<reports::KnownSales>()
+        .get_costly(f.festival_id, || reports::sales(&mut tx, f.festival_id, &f.terms.time_zone))
+        .await
+        .map_err(Problem::from)?;
     let days = festivals::days(&app.pools.web, f.festival_id).await.map_err(Problem::from)?;
     let day = days.iter().find(|d| d.covers(now));
     let zones = festivals::zones(&app.pools.web, f.festival_id).await.map_err(Problem::from)?;

@@ -67,7 +67,7 @@ pub trait Kind: Send + Sync + 'static {
     /// The most requests of one batch.
     const MOST: usize;
     /// The least time between the starts of two batches while [`CROWD`] or more came with the last one.
-    const GATHER: Duration;
+    const GATHER: Duration = Duration::from_millis(20);
     /// What is asked.
     type Request: Send + Sync + 'static;
     /// What is answered: also every refusal that the rules know.

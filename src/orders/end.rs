@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -56,7 +55,6 @@ pub struct Cancelling;
 impl Kind for Cancelling {
     const NAME: &'static str = "cancel";
     const MOST: usize = 256;
-    const GATHER: Duration = Duration::from_millis(20);
     type Request = OrderId;
     type Answer = Result<(), CancelError>;
 

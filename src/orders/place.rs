@@ -1,9 +1,6 @@
 //! Placing: a kind of batch. It starts at the stock, because it decides on it and touches no existing order.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -158,7 +155,6 @@ pub struct Placing;
 impl Kind for Placing {
     const NAME: &'static str = "place";
     const MOST: usize = 256;
-    const GATHER: Duration = Duration::from_millis(20);
     type Request = Request;
     type Answer = Result<Placed, PlaceError>;
 

@@ -531,20 +531,6 @@ pub async fn search(conn: &mut PgConnection, festival: FestivalId, address: &str
     .await
 }
 
-/// The last order of the next step of a walk, if there is one before an id.
-pub(super) async fn step_end(pool: &PgPool, festival: FestivalId, after: OrderId, before: OrderId, most: i64) -> Result<Option<OrderId>, sqlx::Error> {
-    sqlx::query_scalar(
-        "select order_id from (select order_id from orders where festival_id = $1 and order_id > $2 and order_id < $3 order by order_id limit $4) as step \
-         order by order_id desc limit 1",
-    )
-    .bind(festival)
-    .bind(after)
-    .bind(before)
-    .bind(most)
-    .fetch_optional(pool)
-    .await
-}
-
 /// Deletes the carts of a step; how many.
 pub(super) async fn forget_carts(pool: &PgPool, festival: FestivalId, after: OrderId, upto: OrderId) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar("select gatefold_forget_carts($1, $2, $3)").bind(festival).bind(after).bind(upto).fetch_one(pool).await

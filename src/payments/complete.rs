@@ -1,10 +1,7 @@
 //! Completing: a kind of batch. An order becomes paid in full and is fulfilled, in one transaction: captures, tickets,
 //! entitlements, the confirmation, the event. Orders are locked first, stock last, just before the feed.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
@@ -49,7 +46,6 @@ pub struct Completing;
 impl Kind for Completing {
     const NAME: &'static str = "complete";
     const MOST: usize = 256;
-    const GATHER: Duration = Duration::from_millis(20);
     type Request = Settle;
     type Answer = Result<Payment, PayError>;
 

@@ -84,7 +84,15 @@ fn name(offer: &Offer) -> String {
 
 fn judged(offer: &Offer, capacity: Option<i32>, now: chrono::DateTime<chrono::Utc>) -> Finding {
     let prices: Vec<String> = offer.tiers.iter().map(|tier| crate::money::Money::new(tier.price_minor, offer.currency).print()).collect();
-    let opens = offer.opens_at.map_or_else(|| "open now".to_owned(), |opens| format!("opens {}", opens.format("%Y-%m-%d %H:%M UTC")));
+    let moment = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M UTC").to_string();
+    let mut opens = match offer.opens_at {
+        None => "open now".to_owned(),
+        Some(opened) if opened <= now => format!("open since {}", moment(opened)),
+        Some(opens) => format!("opens {}", moment(opens)),
+    };
+    if let Some(closes) = offer.closes_at {
+        opens = format!("{opens} until {}", moment(closes));
+    }
     let units = capacity.map_or_else(|| "without an end".to_owned(), |units| format!("{units} units"));
     let detail = format!("{} · {units} · {opens}", prices.join(" then "));
     if offer.tiers.is_empty() {

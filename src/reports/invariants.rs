@@ -125,6 +125,20 @@ pub static INVARIANTS: &[Invariant] = &[
                             group by festival_id, journal_id, currency having sum(minor) <> 0) d)",
     },
     Invariant {
+        name: "sales-are-booked",
+        claim: "the accounts of tax, of rights and of the promoter have what the lines of paid orders say",
+        query: "with shares as materialized ( \
+                    select o.festival_id, o.currency, l.quantity, (s ->> 'minor')::bigint as minor, (s ->> 'tax_minor')::bigint as tax, s ->> 'tax_ppm' as tax_ppm, \
+                           coalesce('rights:' || (s ->> 'release_id'), 'promoter') as payee \
+                    from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id cross join lateral jsonb_array_elements(l.shares) s \
+                    where $1::timestamptz is not null and o.paid_at is not null) \
+                select count(*) from (select 1 from ( \
+                    select festival_id, currency, account, minor from journal_entries where account = 'promoter' or account like 'tax:%' or account like 'rights:%' \
+                    union all select festival_id, currency, 'tax:' || tax_ppm, tax * quantity from shares \
+                    union all select festival_id, currency, payee, (minor - tax) * quantity from shares) m \
+                group by festival_id, currency, account having sum(minor) <> 0) d",
+    },
+    Invariant {
         name: "one-confirmation",
         claim: "a paid order has exactly one confirmation, any other order none, while they are not in an archive",
         query: "select count(*) from orders o join festivals f on f.festival_id = o.festival_id and f.archived_at is null cross join lateral ( \

@@ -58,6 +58,13 @@ pub fn settings(address: &str) -> Vec<(&'static str, String)> {
     vec![("DATABASE_URL", address.to_owned()), ("GATEFOLD_MASTER_KEY", "2a".repeat(32))]
 }
 
+/// Somebody at an address of their own: what one address may hold is bounded, and a minute of unpaid orders fills it.
+fn at_home(door: &Anybody, number: usize) -> Anybody {
+    let address = std::net::Ipv4Addr::new(127, 0, 2, u8::try_from(1 + number % 250).unwrap());
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).local_address(std::net::IpAddr::from(address));
+    Anybody { client: client.build().unwrap(), url: door.url.clone() }
+}
+
 /// The address of a database by its Unix socket.
 pub fn by_socket(database: &PgConnectOptions) -> String {
     let socket = database.get_socket().unwrap().display();
@@ -107,7 +114,7 @@ impl Shop {
         let looked_at = first.fan(&doors[0]);
         let begin = |i: usize| Buyer {
             number: sale + i * 100_000,
-            http: doors[i % doors.len()].clone(),
+            http: at_home(&doors[i % doors.len()], i),
             offer: self.offer.clone(),
             seen: Arc::clone(&seen),
             over: Arc::clone(&over),

@@ -166,6 +166,8 @@ impl Embedded {
         if let Some(mut watchdog) = self.watchdog.take() {
             drop(watchdog.stdin.take());
             let _ = watchdog.wait();
+            // Empty now, and nobody else makes it while the folder is ours.
+            let _ = std::fs::remove_dir(&self.socket);
         }
     }
 }
@@ -205,7 +207,7 @@ fn running(cluster: &Path) -> Option<PathBuf> {
 }
 
 /// After a kill -9 of its server a cluster is still being stopped by its watch-dog: waits until its process is gone.
-fn wait_for_the_last_one(cluster: &Path, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+pub(crate) fn wait_for_the_last_one(cluster: &Path, say: &dyn Fn(&str)) -> anyhow::Result<()> {
     let begin = Instant::now();
     let mut said = false;
     while let Some(pid) = living(cluster) {

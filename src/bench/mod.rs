@@ -32,7 +32,12 @@ use self::{
     client::{Client, Latencies, Said, address_of},
     world::World,
 };
-use crate::{clock::Clock, config::Place, embedded::Embedded, id::FestivalId};
+use crate::{
+    clock::Clock,
+    config::Place,
+    embedded::{self, Embedded},
+    id::FestivalId,
+};
 
 /// What is measured.
 #[derive(Clone, Debug, clap::Args)]
@@ -180,18 +185,38 @@ pub async fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
     let default = Place { data: None, database_url: None, master_key: None }.folder().with_file_name(format!("gatefold-bench-{}", std::process::id()));
     let folder = bench.data.clone().unwrap_or(default);
     ensure!(!folder.exists(), "{} is there already; a measurement wants a folder of its own", folder.display());
-    let outcome = match bench.fill {
-        Some(many) => grow(bench, &folder, many).await,
-        None if bench.pages => look(bench, &folder).await,
-        None => measure(bench, &folder).await.and_then(|figures| {
-            shown(bench, &figures, print)?;
-            Ok(figures.unexpected)
-        }),
+    let measuring = async {
+        match bench.fill {
+            Some(many) => grow(bench, &folder, many).await,
+            None if bench.pages => look(bench, &folder).await,
+            None => measure(bench, &folder).await.and_then(|figures| {
+                shown(bench, &figures, print)?;
+                Ok(figures.unexpected)
+            }),
+        }
     };
+    // Whoever gives up half way leaves no server and no folder behind either.
+    let outcome = tokio::select! {
+        outcome = measuring => outcome,
+        error = given_up() => Err(error),
+    };
+    tokio::task::block_in_place(|| embedded::wait_for_the_last_one(&folder.join("postgres"), &say))?;
     let _ = std::fs::remove_dir_all(&folder);
     let unexpected = outcome?;
     let _ = std::fs::remove_file(folder.with_extension("log"));
     Ok(if unexpected == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Waits until somebody gives the command up, with ctrl-c or SIGTERM.
+async fn given_up() -> anyhow::Error {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => anyhow::anyhow!("given up"),
+            _ = terminate.recv() => anyhow::anyhow!("given up"),
+        },
+        Err(error) => error.into(),
+    }
 }
 
 /// Shows figures to people, or as JSON.

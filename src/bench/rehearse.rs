@@ -148,7 +148,7 @@ pub async fn run(what: &Rehearse, app: &App, owner: &PgConnectOptions) -> anyhow
     // Whoever gives up half way leaves no copy behind either.
     let outcome = tokio::select! {
         outcome = rehearsing => outcome,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("given up")),
+        error = super::given_up() => Err(error),
     };
     if marked || what.keep {
         eprintln!("gatefold: the copy stays at the address {slug}; `gatefold rehearse --festival {slug} --remove` removes it");

@@ -53,11 +53,13 @@ pub enum Purpose {
     WaitingDraw,
     /// Finds vouchers by their code.
     VoucherCode,
+    /// Names the tickets of one order alike at the gates.
+    OrderGroup,
     /// The password of a database role.
     DatabaseRole,
 }
 
-const PURPOSES: [(Purpose, &str); 13] = [
+const PURPOSES: [(Purpose, &str); 14] = [
     (Purpose::OrderLink, "order-link"),
     (Purpose::HolderLink, "holder-link"),
     (Purpose::SignInLink, "sign-in-link"),
@@ -70,6 +72,7 @@ const PURPOSES: [(Purpose, &str); 13] = [
     (Purpose::WaitingPlace, "waiting-place"),
     (Purpose::WaitingDraw, "waiting-draw"),
     (Purpose::VoucherCode, "voucher-code"),
+    (Purpose::OrderGroup, "order-group"),
     (Purpose::DatabaseRole, "database-role"),
 ];
 

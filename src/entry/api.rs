@@ -2,9 +2,16 @@
 
 use chrono::{DateTime, Utc};
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, payload::Json};
+use poem_openapi::{
+    ApiResponse, Object, OpenApi,
+    param::Query,
+    payload::{Binary, Json},
+};
 
-use super::{Asked, Checked, ScanAnswer, ScanError, ScanKind};
+use super::{
+    Asked, Checked, ScanAnswer, ScanError, ScanKind,
+    pack::{self, Positions},
+};
 use crate::{
     accounts::guard::AsDevice,
     app::App,
@@ -44,6 +51,14 @@ pub struct NewScan {
     pub checked: Option<Checked>,
 }
 
+/// The pack of a gate.
+#[derive(ApiResponse)]
+pub enum GatePack {
+    /// The pack, or what changed behind the positions that were named. The format is described in `src/entry/pack.rs`.
+    #[oai(status = 200, content_type = "application/vnd.gatefold.pack")]
+    Pack(Binary<Vec<u8>>, #[oai(header = "Cache-Control")] String),
+}
+
 fn entry() -> ScanKind {
     ScanKind::Entry
 }
@@ -64,5 +79,29 @@ impl EntryApi {
         let answer = super::scan(&app, &device, asked).await?;
         let location = format!("/v1/scans/{}", answer.scan_id);
         Ok(Created { body: answer, location })
+    }
+
+    /// Show the pack of a gate
+    ///
+    /// What a device decides by without network: keys, days, passes, gates, tickets and who is in; no personal data. Without positions it is whole. With
+    /// the positions of the last answer it is what changed since; `more` in its head says to ask again at once. Every few seconds is often enough.
+    #[oai(path = "/pack", method = "get", operation_id = "show_pack")]
+    async fn show_pack(
+        &self,
+        AsDevice(device): AsDevice,
+        app: Data<&App>,
+        /// The position in the feed of tickets that the device has.
+        #[oai(default, validator(minimum(value = "0")))]
+        tickets: Query<i64>,
+        /// The position in the feed of admissions that the device has.
+        #[oai(default, validator(minimum(value = "0")))]
+        admissions: Query<i64>,
+        /// The tag of the rules that the device has: they are left away while it is theirs.
+        #[oai(validator(max_length = 64))]
+        rules: Query<Option<String>>,
+    ) -> Result<GatePack, Or<Usual>> {
+        let from = Positions { tickets: *tickets, admissions: *admissions };
+        let bytes = pack::pack(&app, device.festival_id, from, rules.as_deref()).await.map_err(Problem::from)?;
+        Ok(GatePack::Pack(Binary(bytes), "no-store".to_owned()))
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod api;
 mod decide;
+pub mod pack;
 mod scan;
 mod store;
 

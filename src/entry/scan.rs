@@ -258,10 +258,15 @@ impl Kind for Scanning {
         if store::insert(conn, festival, &scans).await? != scans.len() as u64 {
             return Err(Trouble::Again);
         }
-        store::apply(conn, festival, &changes).await?;
-        if !changes.entered.is_empty() {
-            let first = festivals::take_positions(conn, festival, "admissions", i64::try_from(changes.entered.len()).unwrap_or(i64::MAX)).await?;
-            store::insert_admissions(conn, festival, &changes.entered, first).await?;
+        if changes.count() > 0 {
+            // The rows below are under the locks of their tickets already.
+            let first = festivals::take_positions(conn, festival, "admissions", i64::try_from(changes.count()).unwrap_or(i64::MAX)).await?;
+            if !changes.old.is_empty() {
+                store::update_admissions(conn, festival, &changes.old, first).await?;
+            }
+            if !changes.new.is_empty() {
+                store::insert_admissions(conn, festival, &changes.new, first + i64::try_from(changes.old.len()).unwrap_or(0)).await?;
+            }
         }
         Ok(answers)
     }
@@ -270,9 +275,10 @@ impl Kind for Scanning {
 /// Notes the effect of a decision, for the rows and for the next decision of the batch.
 fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, decision: &Decision, changes: &mut store::Changes) {
     let at = request.arrived_at;
-    let entry = |known: &mut Known, day: i16, no: i16, change: fn(&mut Entered, DateTime<Utc>)| {
+    let mut entry = |day: i16, no: i16, change: fn(&mut Entered, DateTime<Utc>)| {
         if let Some(entry) = known.entries.iter_mut().find(|e| e.day_index == day && e.entry_no == no) {
             change(entry, at);
+            changes.stands(ticket_id, entry);
         }
     };
     match decision.effect {
@@ -289,15 +295,13 @@ fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, decision: &D
                 undone_at: None,
             };
             known.entries.push(entered.clone());
-            changes.entered.push((ticket_id, entered));
+            changes.begins(ticket_id, entered);
         }
         Effect::Leave(day, no) => {
-            entry(known, day, no, |e, at| e.left_at = Some(at));
-            changes.left.push((ticket_id, day, no, at));
+            entry(day, no, |e, at| e.left_at = Some(at));
         }
         Effect::Undo(day, no) => {
-            entry(known, day, no, |e, at| e.undone_at = Some(at));
-            changes.undone.push((ticket_id, day, no, at));
+            entry(day, no, |e, at| e.undone_at = Some(at));
         }
     }
 }

@@ -70,12 +70,34 @@ impl Recorded {
     }
 }
 
-/// What a batch changes about admissions.
+/// What a batch changes about admissions: how each entry that it touched stands at its end.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    pub(super) entered: Vec<(TicketId, Entered)>,
-    pub(super) left: Vec<(TicketId, i16, i16, DateTime<Utc>)>,
-    pub(super) undone: Vec<(TicketId, i16, i16, DateTime<Utc>)>,
+    /// Entries that begin with this batch, in arrival order.
+    pub(super) new: Vec<(TicketId, Entered)>,
+    /// Entries of before that end or are taken back.
+    pub(super) old: Vec<(TicketId, Entered)>,
+}
+
+impl Changes {
+    /// Notes an entry that begins.
+    pub(super) fn begins(&mut self, ticket: TicketId, entry: Entered) {
+        self.new.push((ticket, entry));
+    }
+
+    /// Notes how an entry stands now: one of this batch as well as one of before.
+    pub(super) fn stands(&mut self, ticket: TicketId, entry: &Entered) {
+        let same = |(t, e): &&mut (TicketId, Entered)| *t == ticket && e.day_index == entry.day_index && e.entry_no == entry.entry_no;
+        match self.new.iter_mut().chain(&mut self.old).find(same) {
+            Some((_, noted)) => noted.clone_from(entry),
+            None => self.old.push((ticket, entry.clone())),
+        }
+    }
+
+    /// How many entries it touches.
+    pub(super) fn count(&self) -> usize {
+        self.new.len() + self.old.len()
+    }
 }
 
 pub(super) async fn by_ids(conn: &mut PgConnection, festival: FestivalId, scans: &[ScanId]) -> Result<HashMap<ScanId, Recorded>, sqlx::Error> {
@@ -163,33 +185,28 @@ fn kind_name(kind: ScanKind) -> &'static str {
     }
 }
 
-pub(super) async fn apply(conn: &mut PgConnection, festival: FestivalId, changes: &Changes) -> Result<(), sqlx::Error> {
-    if !changes.left.is_empty() {
-        sqlx::query(
-            "update admissions a set left_at = u.at from unnest($2::uuid[], $3::smallint[], $4::smallint[], $5::timestamptz[]) as u (ticket_id, day_index, entry_no, at) \
-             where a.festival_id = $1 and a.ticket_id = u.ticket_id and a.day_index = u.day_index and a.entry_no = u.entry_no",
-        )
-        .bind(festival)
-        .bind(changes.left.iter().map(|c| c.0).collect::<Vec<_>>())
-        .bind(changes.left.iter().map(|c| c.1).collect::<Vec<_>>())
-        .bind(changes.left.iter().map(|c| c.2).collect::<Vec<_>>())
-        .bind(changes.left.iter().map(|c| c.3).collect::<Vec<_>>())
-        .execute(&mut *conn)
-        .await?;
-    }
-    if !changes.undone.is_empty() {
-        sqlx::query(
-            "update admissions a set undone_at = u.at from unnest($2::uuid[], $3::smallint[], $4::smallint[], $5::timestamptz[]) as u (ticket_id, day_index, entry_no, at) \
-             where a.festival_id = $1 and a.ticket_id = u.ticket_id and a.day_index = u.day_index and a.entry_no = u.entry_no",
-        )
-        .bind(festival)
-        .bind(changes.undone.iter().map(|c| c.0).collect::<Vec<_>>())
-        .bind(changes.undone.iter().map(|c| c.1).collect::<Vec<_>>())
-        .bind(changes.undone.iter().map(|c| c.2).collect::<Vec<_>>())
-        .bind(changes.undone.iter().map(|c| c.3).collect::<Vec<_>>())
-        .execute(conn)
-        .await?;
-    }
+/// Writes how entries of before stand now, each with a position of its own in the feed.
+pub(super) async fn update_admissions(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    old: &[(TicketId, Entered)],
+    first_position: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update admissions a set left_at = e.left_at, undone_at = e.undone_at, position = $2 + e.no - 1 \
+         from unnest($3::uuid[], $4::smallint[], $5::smallint[], $6::timestamptz[], $7::timestamptz[]) with ordinality \
+              as e (ticket_id, day_index, entry_no, left_at, undone_at, no) \
+         where a.festival_id = $1 and a.ticket_id = e.ticket_id and a.day_index = e.day_index and a.entry_no = e.entry_no",
+    )
+    .bind(festival)
+    .bind(first_position)
+    .bind(old.iter().map(|(t, _)| *t).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, e)| e.day_index).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, e)| e.entry_no).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, e)| e.left_at).collect::<Vec<_>>())
+    .bind(old.iter().map(|(_, e)| e.undone_at).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -218,6 +235,31 @@ pub(super) async fn insert_admissions(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// An admission as the feed of gates lists it.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct Admitted {
+    pub(super) ticket_number: i64,
+    pub(super) day_index: i16,
+    pub(super) entry_no: i16,
+    pub(super) has_left: bool,
+    pub(super) is_undone: bool,
+    pub(super) position: i64,
+}
+
+/// Admissions behind a position of their feed, oldest first.
+pub(super) async fn feed(conn: &mut PgConnection, festival: FestivalId, after: i64, most: i64) -> Result<Vec<Admitted>, sqlx::Error> {
+    sqlx::query_as(
+        "select t.ticket_number, a.day_index, a.entry_no, a.left_at is not null as has_left, a.undone_at is not null as is_undone, a.position \
+         from admissions a join tickets t on t.festival_id = a.festival_id and t.ticket_id = a.ticket_id \
+         where a.festival_id::bigint = $1 and a.position > $2 order by a.position limit $3",
+    )
+    .bind(festival)
+    .bind(after)
+    .bind(most)
+    .fetch_all(conn)
+    .await
 }
 
 /// A page of the scans of a festival, newest first.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use ed25519_dalek::{SigningKey, VerifyingKey};
+use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::{
@@ -20,7 +21,8 @@ use crate::{
 };
 
 /// Whether a key signs, verifies or is dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KeyState {
     /// Made, not yet used.
     Pending,
@@ -49,6 +51,12 @@ pub struct Key {
 pub struct Ring(pub Vec<Key>);
 
 impl Ring {
+    /// All of them, by id.
+    #[must_use]
+    pub fn keys(&self) -> &[Key] {
+        &self.0
+    }
+
     /// The key of an id.
     #[must_use]
     pub fn key(&self, key_id: u8) -> Option<&Key> {

@@ -27,7 +27,7 @@ use crate::{
 };
 use code::TicketCode;
 
-pub use store::{Scanned, by_numbers, lock, lock_one, mark_claimed, name_holders, of_festival, of_order, renew_link, ticket};
+pub use store::{Listed, Scanned, by_numbers, feed, lock, lock_one, mark_claimed, name_holders, of_festival, of_order, renew_link, ticket};
 
 /// The state of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]

@@ -114,6 +114,7 @@ const TABLE: &[(&str, May)] = &[
     ("set_poster", Of(FestivalsWrite)),
     ("show_festival", Public),
     ("show_order", FanOrPromoter(OrdersRead)),
+    ("show_pack", Device),
     ("show_turn", Anyone),
     ("show_waiting_room", Public),
     ("take_place", Anyone),

@@ -20,6 +20,7 @@ mod lineup;
 mod look;
 mod mail;
 mod outages;
+mod pack;
 mod preflight;
 mod proxy;
 mod races;

@@ -1,0 +1,229 @@
+//! What a gate carries with it: the whole pack, what changed since, and nothing of who bought.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::{
+    actors::{Device, Festival, key},
+    house::House,
+};
+
+/// A pack as a device reads it: written from the description of the format, not with the code of the server.
+#[derive(Clone, Debug)]
+struct Pack {
+    head: Value,
+    tickets: Vec<[u8; 18]>,
+    admissions: Vec<[u8; 11]>,
+}
+
+fn take<'a>(bytes: &mut &'a [u8], n: usize) -> &'a [u8] {
+    let (front, rest) = bytes.split_at(n);
+    *bytes = rest;
+    front
+}
+
+fn records<const N: usize>(bytes: &mut &[u8]) -> Vec<[u8; N]> {
+    let count = u32::from_be_bytes(take(bytes, 4).try_into().unwrap()) as usize;
+    take(bytes, count * N).chunks(N).map(|record| record.try_into().unwrap()).collect()
+}
+
+impl Pack {
+    fn read(mut bytes: &[u8]) -> Self {
+        assert_eq!(take(&mut bytes, 4), b"GFP1");
+        let length = u32::from_be_bytes(take(&mut bytes, 4).try_into().unwrap()) as usize;
+        let head = serde_json::from_slice(take(&mut bytes, length)).unwrap();
+        let pack = Self { head, tickets: records(&mut bytes), admissions: records(&mut bytes) };
+        assert!(bytes.is_empty(), "{} bytes are left", bytes.len());
+        pack
+    }
+
+    fn to(&self) -> (i64, i64) {
+        (self.head["to"]["tickets"].as_i64().unwrap(), self.head["to"]["admissions"].as_i64().unwrap())
+    }
+}
+
+async fn bytes(device: &Device, query: &str) -> Vec<u8> {
+    let response = device.http.request("GET", &format!("/v1/pack{query}")).bearer_auth(&device.token).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/vnd.gatefold.pack");
+    response.bytes().await.unwrap().to_vec()
+}
+
+async fn pack(device: &Device, query: &str) -> Pack {
+    Pack::read(&bytes(device, query).await)
+}
+
+async fn since(device: &Device, (tickets, admissions): (i64, i64)) -> Pack {
+    pack(device, &format!("?tickets={tickets}&admissions={admissions}")).await
+}
+
+/// The eight bytes of a ticket's number, as they stand in its code.
+fn number(ticket: &Value) -> [u8; 8] {
+    let code = ticket["ticket_code"].as_str().unwrap();
+    let bytes = data_encoding::BASE32_NOPAD.decode(code[2..].as_bytes()).unwrap();
+    bytes[6..14].try_into().unwrap()
+}
+
+/// Packs are believed for a second.
+async fn a_second() {
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+}
+
+async fn sold(house: &House, offer: &str, orders: usize, quantity: i64) -> Vec<Value> {
+    let mut tickets = Vec::new();
+    for n in 0..orders {
+        let fan = house.anybody().order(&format!("fan{n}@example.org"), &[(offer, quantity)]).await;
+        fan.pay(&key(), "simulated_instant").await.expect(201);
+        tickets.extend(fan.tickets().await);
+    }
+    house.run_workers().await;
+    tickets
+}
+
+async fn evening(house: &House) -> (Festival, String) {
+    let festival = house.promoter("Ada").await.festival("night-ferry").await;
+    let offer = festival.offer(&festival.pass("Weekend", 0b111).await, 500, 5_000).await;
+    (festival, offer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_has_every_ticket_and_its_deltas_what_changed() {
+    let house = House::open().await;
+    let (festival, offer) = evening(&house).await;
+    let tickets = sold(&house, &offer, 4, 2).await;
+    let device = festival.device().await;
+
+    let raw = bytes(&device, "").await;
+    let whole = Pack::read(&raw);
+    let listed: Vec<[u8; 8]> = whole.tickets.iter().map(|record| record[..8].try_into().unwrap()).collect();
+    assert!(listed.is_sorted(), "tickets are sorted by number");
+    assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), tickets.iter().map(number).collect::<BTreeSet<_>>());
+    assert!(whole.tickets.iter().all(|record| record[10..14] == [0, 0b111, 0, 0]), "valid on three days, generation 0");
+    let groups: BTreeMap<[u8; 4], usize> = whole.tickets.iter().fold(BTreeMap::new(), |mut groups, record| {
+        *groups.entry(record[14..].try_into().unwrap()).or_default() += 1;
+        groups
+    });
+    assert_eq!(groups.into_values().collect::<Vec<_>>(), [2; 4], "two tickets an order");
+    let all: Vec<u8> = whole.tickets.iter().flatten().copied().collect();
+    assert_eq!(whole.head["digest"], data_encoding::HEXLOWER.encode(&gatefold::secrets::sha256(&all)));
+    assert!(whole.admissions.is_empty());
+    assert_eq!(whole.head["rules"]["days"].as_array().unwrap().len(), 3);
+    assert_eq!(whole.head["rules"]["keys"][0]["state"], "active");
+    let text = String::from_utf8_lossy(&raw);
+    for private in ["example.org", "fan0", "private", "sealed", "email", "order_id"] {
+        assert!(!text.contains(private), "{private} is in the pack");
+    }
+
+    // Somebody comes in, and leaves again: the same admission, twice behind the position of the device.
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    let code = tickets[0]["ticket_code"].as_str().unwrap();
+    assert_eq!(device.scan(code, house.app.clock.now()).await.expect(201)["verdict"], "admitted");
+    let entered = since(&device, whole.to()).await;
+    assert!(entered.tickets.is_empty());
+    let admission = |end: [u8; 3]| -> [u8; 11] { [&number(&tickets[0])[..], &end[..]].concat().try_into().unwrap() };
+    assert_eq!(entered.admissions, [admission([0, 1, 0])]);
+    device.scan_as(&uuid::Uuid::now_v7().to_string(), code, house.app.clock.now(), json!({ "kind": "exit" })).await.expect(201);
+    let left = since(&device, entered.to()).await;
+    assert_eq!(left.admissions, [admission([0, 1, 1])]);
+    let nothing = since(&device, left.to()).await;
+    assert_eq!((nothing.admissions.len(), nothing.tickets.len(), nothing.to(), &nothing.head["more"]), (0, 0, left.to(), &json!(false)));
+    assert!(nothing.to().1 > whole.to().1);
+
+    // The rules come once, and again when they change.
+    let tag = whole.head["rules_tag"].as_str().unwrap();
+    assert!(pack(&device, &format!("?rules={tag}")).await.head.get("rules").is_none());
+    festival.promoter.make(&festival.path("/gates"), json!({ "name": { "en": "South Quay" } })).await;
+    a_second().await;
+    let changed = pack(&device, &format!("?rules={tag}")).await.head;
+    assert_eq!(changed["rules"]["gates"].as_array().unwrap().len(), 2);
+    assert_ne!(changed["rules_tag"], tag);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deltas_miss_nothing_while_everybody_buys_and_comes_in() {
+    let house = House::open().await;
+    let (festival, offer) = evening(&house).await;
+    let device = festival.device().await;
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    let now = house.app.clock.now();
+    let crowd = futures_util::future::join_all((0..40).map(|n| {
+        let (anybody, device, offer) = (house.anybody(), device.clone(), offer.clone());
+        async move {
+            // They come over four seconds; what was read behind a position is believed for one.
+            tokio::time::sleep(std::time::Duration::from_millis(100 * n)).await;
+            let fan = anybody.order(&format!("crowd{n}@example.org"), &[(&offer, 3)]).await;
+            fan.pay(&key(), "simulated_instant").await.expect(201);
+            for ticket in fan.tickets().await {
+                let code = ticket["ticket_code"].as_str().unwrap();
+                device.scan(code, now).await.expect(201);
+                if n % 2 == 0 {
+                    device.scan_as(&uuid::Uuid::now_v7().to_string(), code, now, json!({ "kind": "exit" })).await.expect(201);
+                }
+            }
+        }
+    }));
+    let (mut tickets, mut admissions) = (BTreeMap::new(), BTreeMap::new());
+    let mut merge = |pack: &Pack| {
+        tickets.extend(pack.tickets.iter().map(|r| (<[u8; 8]>::try_from(&r[..8]).unwrap(), *r)));
+        admissions.extend(pack.admissions.iter().map(|r| (<[u8; 10]>::try_from(&r[..10]).unwrap(), *r)));
+        (tickets.len(), admissions.len())
+    };
+    let (mut at, mut partial, mut crowd) = ((0, 0), 0, std::pin::pin!(crowd));
+    loop {
+        tokio::select! {
+            _ = &mut crowd => break,
+            delta = since(&device, at) => {
+                at = delta.to();
+                partial += usize::from(!delta.tickets.is_empty() || !delta.admissions.is_empty());
+                merge(&delta);
+            }
+        }
+    }
+    assert!(partial >= 2, "the follower followed: {partial} deltas had something");
+    a_second().await;
+    let last = since(&device, at).await;
+    assert_eq!(merge(&last), (120, 120));
+    let whole = pack(&device, "").await;
+    assert_eq!(tickets.into_values().collect::<Vec<_>>(), whole.tickets);
+    assert_eq!(admissions.into_values().collect::<BTreeSet<_>>(), whole.admissions.iter().copied().collect::<BTreeSet<_>>());
+    assert_eq!(whole.admissions.iter().filter(|record| record[10] == 1).count(), 60, "who left has left");
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_and_its_exit_in_one_batch_are_both_there() {
+    let house = House::open().await;
+    let (festival, offer) = evening(&house).await;
+    let tickets = sold(&house, &offer, 10, 4).await;
+    let device = festival.device().await;
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    let now = house.app.clock.now();
+    // All at once: what waits behind the first batch comes in one.
+    let visits = tickets.iter().map(|ticket| {
+        let (device, code) = (device.clone(), ticket["ticket_code"].as_str().unwrap().to_owned());
+        async move {
+            let id = || uuid::Uuid::now_v7().to_string();
+            let (entry, exit) = (id(), id());
+            let entered = device.scan_as(&entry, &code, now, json!({}));
+            let left = async {
+                tokio::task::yield_now().await;
+                device.scan_as(&exit, &code, now, json!({ "kind": "exit" })).await
+            };
+            let (entered, left) = tokio::join!(entered, left);
+            assert_eq!(entered.expect(201)["verdict"], "admitted");
+            // An exit that ended an entry names its day; one that came before the entry ended nothing. Who left may come in again.
+            let ended = left.expect(201).get("day").is_some();
+            (ended, device.scan(&code, now).await.expect(201)["verdict"] == "admitted")
+        }
+    });
+    let visits = futures_util::future::join_all(visits).await;
+    assert!(visits.iter().all(|(ended, again)| ended == again), "an exit was lost: {visits:?}");
+    assert!(visits.iter().any(|(ended, _)| *ended), "nobody left");
+    let mut conn = house.database().await;
+    let open: i64 = sqlx::query_scalar("select count(*) from admissions where left_at is null and undone_at is null").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(open, 40, "one open entry a ticket");
+    house.close().await;
+}

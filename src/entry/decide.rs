@@ -1,4 +1,4 @@
-//! The verdict: pure, so that it is tested as a table and can be played again on a device.
+//! The verdict: pure, so that it is tested as a table and is decided alike on a device (`src/web/assets/gate-decide.js`, `tests/vectors/decisions.json`).
 
 use chrono::{DateTime, Utc};
 
@@ -162,134 +162,118 @@ fn next_no(known: &Known, day: i16) -> i16 {
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
-    use crate::{id::FestivalId, words::Text};
+    use crate::words::Text;
 
-    fn at(text: &str) -> DateTime<Utc> {
-        text.parse().unwrap()
+    /// The table that the page of the gate decides by, too: `tests/vectors/decisions.json`.
+    #[derive(Deserialize)]
+    struct Table {
+        days: Vec<DayRow>,
+        cases: Vec<Case>,
     }
 
-    fn days() -> Vec<Day> {
-        [(0, "Friday", "2026-06-19T12:00:00Z", "2026-06-20T03:00:00Z"), (1, "Saturday", "2026-06-20T11:00:00Z", "2026-06-21T03:00:00Z")]
-            .into_iter()
-            .map(|(day_index, name, opens, closes)| Day { day_index, name: Text::en(name), opens_at: at(opens), closes_at: at(closes) })
-            .collect()
+    #[derive(Deserialize)]
+    struct DayRow {
+        day_index: i16,
+        opens_at: DateTime<Utc>,
+        closes_at: DateTime<Utc>,
     }
 
-    fn known() -> Known {
-        Known { kind: TicketKind::Pass, status: TicketStatus::Valid, generation: 0, day_mask: 0b01, entries: Vec::new() }
+    #[derive(Deserialize)]
+    struct Case {
+        name: String,
+        ticket: TicketRow,
+        rules: Option<RulesRow>,
+        presented: PresentedRow,
+        entries: Vec<EntryRow>,
+        expected: Expected,
     }
 
-    fn rules() -> Rules {
-        Rules { zone_ids: Vec::new(), reentry: Reentry::AfterExit, instruction: None }
+    #[derive(Deserialize)]
+    struct TicketRow {
+        kind: TicketKind,
+        status: TicketStatus,
+        generation: i16,
+        day_mask: i32,
     }
 
-    fn device() -> DeviceId {
-        DeviceId(uuid::Uuid::from_u128(1))
+    #[derive(Deserialize)]
+    struct RulesRow {
+        zone_ids: Vec<ZoneId>,
+        reentry: Reentry,
+        instruction: Option<Instruction>,
     }
 
-    fn presented() -> Presented {
-        Presented { kind: ScanKind::Entry, generation: 0, zone_id: None, device_id: device(), checked: None, at: at("2026-06-19T18:00:00Z") }
+    #[derive(Deserialize)]
+    struct PresentedRow {
+        kind: ScanKind,
+        generation: u8,
+        zone_id: Option<ZoneId>,
+        checked: Option<Checked>,
+        at: DateTime<Utc>,
     }
 
-    fn entered(no: i16, left: Option<&str>) -> Entered {
-        Entered {
-            day_index: 0,
-            entry_no: no,
-            scan_id: ScanId(uuid::Uuid::from_u128(u128::try_from(no).unwrap())),
-            device_id: Some(device()),
-            gate_id: GateId(uuid::Uuid::from_u128(1)),
-            entered_at: at("2026-06-19T17:50:00Z"),
-            left_at: left.map(at),
-            undone_at: None,
+    #[derive(Deserialize)]
+    struct EntryRow {
+        day_index: i16,
+        entry_no: i16,
+        is_own: bool,
+        entered_at: DateTime<Utc>,
+        left_at: Option<DateTime<Utc>>,
+        undone_at: Option<DateTime<Utc>>,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Expected {
+        verdict: Verdict,
+        reason: Option<Reason>,
+        instruction: Option<Instruction>,
+        day_index: Option<i16>,
+        effect: String,
+        first_entry_no: Option<i16>,
+    }
+
+    const OWN: DeviceId = DeviceId(uuid::Uuid::from_u128(1));
+    const OTHER: DeviceId = DeviceId(uuid::Uuid::from_u128(2));
+
+    fn scan_of(entry_no: i16) -> ScanId {
+        ScanId(uuid::Uuid::from_u128(entry_no.unsigned_abs().into()))
+    }
+
+    #[test]
+    fn every_line_of_the_table_is_decided_as_it_says() {
+        let Table { days, cases } = serde_json::from_str(include_str!("../../tests/vectors/decisions.json")).unwrap();
+        let day = |d: DayRow| Day { day_index: d.day_index, name: Text::default(), opens_at: d.opens_at, closes_at: d.closes_at };
+        let days: Vec<Day> = days.into_iter().map(day).collect();
+        assert!(cases.len() > 50);
+        for Case { name, ticket, rules, presented, entries, expected } in cases {
+            let entered = |e: EntryRow| Entered {
+                day_index: e.day_index,
+                entry_no: e.entry_no,
+                scan_id: scan_of(e.entry_no),
+                device_id: Some(if e.is_own { OWN } else { OTHER }),
+                gate_id: GateId(uuid::Uuid::from_u128(1)),
+                entered_at: e.entered_at,
+                left_at: e.left_at,
+                undone_at: e.undone_at,
+            };
+            let TicketRow { kind, status, generation, day_mask } = ticket;
+            let known = Known { kind, status, generation, day_mask, entries: entries.into_iter().map(entered).collect() };
+            let rules = rules.map(|r| Rules { zone_ids: r.zone_ids, reentry: r.reentry, instruction: r.instruction });
+            let PresentedRow { kind, generation, zone_id, checked, at } = presented;
+            let presented = Presented { kind, generation, zone_id, device_id: OWN, checked, at };
+            let decision = decide(&known, rules.as_ref(), &days, &presented);
+            let effect = match decision.effect {
+                Effect::None => "none".to_owned(),
+                Effect::Enter(day, no) => format!("enter {day} {no}"),
+                Effect::Leave(day, no) => format!("leave {day} {no}"),
+                Effect::Undo(day, no) => format!("undo {day} {no}"),
+            };
+            let Decision { verdict, reason, instruction, day_index, first, .. } = decision;
+            let first_entry_no = first.and_then(|scan| known.entries.iter().find(|e| e.scan_id == scan)).map(|e| e.entry_no);
+            assert_eq!(Expected { verdict, reason, instruction, day_index, effect, first_entry_no }, expected, "{name}");
         }
-    }
-
-    fn verdict(known: &Known, rules: &Rules, presented: &Presented) -> (Verdict, Option<Reason>) {
-        let decision = decide(known, Some(rules), &days(), presented);
-        (decision.verdict, decision.reason)
-    }
-
-    #[test]
-    fn the_first_scan_of_a_day_admits() {
-        assert_eq!(decide(&known(), Some(&rules()), &days(), &presented()).effect, Effect::Enter(0, 1));
-    }
-
-    #[test]
-    fn a_day_lasts_beyond_midnight() {
-        let night = Presented { at: at("2026-06-20T00:30:00Z"), ..presented() };
-        assert_eq!(verdict(&known(), &rules(), &night), (Verdict::Admitted, None));
-    }
-
-    #[test]
-    fn what_is_refused_has_its_reason() {
-        let void = |status| Known { status, ..known() };
-        let inside = Known { entries: vec![entered(1, None)], ..known() };
-        let left = Known { entries: vec![entered(1, Some("2026-06-19T17:55:00Z"))], ..known() };
-        let never = Rules { reentry: Reentry::Never, ..rules() };
-        let zone = ZoneId::fresh(FestivalId(1), at("2026-01-01T00:00:00Z"));
-        let elsewhere = Rules { zone_ids: vec![ZoneId(uuid::Uuid::from_u128(9))], ..rules() };
-        for (known, rules, presented, reason) in [
-            (known(), rules(), Presented { generation: 1, ..presented() }, Reason::Revoked),
-            (void(TicketStatus::Void), rules(), presented(), Reason::Revoked),
-            (void(TicketStatus::Suspended), rules(), presented(), Reason::Suspended),
-            (void(TicketStatus::Exchanged), rules(), presented(), Reason::Exchanged),
-            (known(), rules(), Presented { at: at("2026-06-20T18:00:00Z"), ..presented() }, Reason::WrongDay),
-            (known(), rules(), Presented { at: at("2026-06-18T18:00:00Z"), ..presented() }, Reason::TooEarly),
-            (known(), rules(), Presented { at: at("2026-06-22T18:00:00Z"), ..presented() }, Reason::TooLate),
-            (known(), elsewhere, Presented { zone_id: Some(zone), ..presented() }, Reason::WrongZone),
-            (inside, rules(), presented(), Reason::AlreadyInside),
-            (left, never, presented(), Reason::NoReentry),
-        ] {
-            assert_eq!(verdict(&known, &rules, &presented), (Verdict::Refused, Some(reason)));
-        }
-    }
-
-    #[test]
-    fn re_entry_needs_an_exit_and_an_exit_never_fails() {
-        let inside = Known { entries: vec![entered(1, None)], ..known() };
-        let exit = Presented { kind: ScanKind::Exit, ..presented() };
-        assert_eq!(decide(&inside, Some(&rules()), &days(), &exit).effect, Effect::Leave(0, 1));
-        assert_eq!(verdict(&known(), &rules(), &exit), (Verdict::Admitted, None));
-        let after_the_day = Presented { at: at("2026-06-20T03:00:01Z"), generation: 9, ..exit.clone() };
-        assert_eq!(decide(&inside, Some(&rules()), &days(), &after_the_day).effect, Effect::Leave(0, 1));
-        let left = Known { entries: vec![entered(1, Some("2026-06-19T17:55:00Z"))], ..known() };
-        assert_eq!(decide(&left, Some(&rules()), &days(), &presented()).effect, Effect::Enter(0, 2));
-    }
-
-    #[test]
-    fn a_check_admits_nobody_until_it_is_answered() {
-        let age = Rules { instruction: Some(Instruction::Age), ..rules() };
-        let asked = decide(&known(), Some(&age), &days(), &presented());
-        assert_eq!((asked.verdict, asked.effect, asked.instruction), (Verdict::Check, Effect::None, Some(Instruction::Age)));
-        let sent_away = Presented { checked: Some(Checked::HelpDesk), ..presented() };
-        assert_eq!(decide(&known(), Some(&age), &days(), &sent_away).verdict, Verdict::Check);
-        let answered = Presented { checked: Some(Checked::Yes), ..presented() };
-        assert_eq!(decide(&known(), Some(&age), &days(), &answered).effect, Effect::Enter(0, 1));
-    }
-
-    #[test]
-    fn an_entry_is_taken_back_by_its_device_within_a_quarter_of_an_hour() {
-        let inside = Known { entries: vec![entered(1, None)], ..known() };
-        let undo = Presented { kind: ScanKind::Undo, ..presented() };
-        assert_eq!(decide(&inside, Some(&rules()), &days(), &undo).effect, Effect::Undo(0, 1));
-        let late = Presented { at: at("2026-06-19T18:06:00Z"), ..undo.clone() };
-        assert_eq!(verdict(&inside, &rules(), &late).0, Verdict::Refused);
-        let other = Presented { device_id: DeviceId(uuid::Uuid::from_u128(2)), ..undo };
-        assert_eq!(verdict(&inside, &rules(), &other).0, Verdict::Refused);
-    }
-
-    #[test]
-    fn an_add_on_is_collected_once() {
-        let locker = Known { kind: TicketKind::AddOn, ..known() };
-        assert_eq!(decide(&locker, None, &[], &presented()).effect, Effect::Enter(0, 1));
-        let collected = Known { entries: vec![entered(1, None)], ..locker };
-        assert_eq!(decide(&collected, None, &[], &presented()).reason, Some(Reason::Exchanged));
-        // What was handed over by mistake is taken back; an exit or an undo never collects.
-        let undo = Presented { kind: ScanKind::Undo, ..presented() };
-        assert_eq!(decide(&collected, None, &[], &undo).effect, Effect::Undo(0, 1));
-        let waiting = Known { entries: Vec::new(), ..collected };
-        assert_eq!(decide(&waiting, None, &[], &undo).verdict, Verdict::Refused);
-        assert_eq!(decide(&waiting, None, &[], &Presented { kind: ScanKind::Exit, ..presented() }).effect, Effect::None);
     }
 }

@@ -61,7 +61,7 @@ async fn since(device: &Device, (tickets, admissions): (i64, i64)) -> Pack {
 /// The eight bytes of a ticket's number, as they stand in its code.
 fn number(ticket: &Value) -> [u8; 8] {
     let code = ticket["ticket_code"].as_str().unwrap();
-    let bytes = data_encoding::BASE32_NOPAD.decode(code[2..].as_bytes()).unwrap();
+    let bytes = data_encoding::BASE32_NOPAD.decode(&code.as_bytes()[2..]).unwrap();
     bytes[6..14].try_into().unwrap()
 }
 
@@ -85,6 +85,40 @@ async fn evening(house: &House) -> (Festival, String) {
     let festival = house.promoter("Ada").await.festival("night-ferry").await;
     let offer = festival.offer(&festival.pass("Weekend", 0b111).await, 500, 5_000).await;
     (festival, offer)
+}
+
+/// Holds a module of the page to the table of decisions; whether it fits, and what differs.
+async fn held_to_the_table(module: &std::path::Path) -> (bool, String) {
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+    let mut node = tokio::process::Command::new("node");
+    let done = node.args([format!("{here}/it/decide.mjs"), format!("{here}/vectors/decisions.json")]).arg(module).output().await.unwrap();
+    (done.status.success(), String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_decides_as_the_server_does() {
+    let module = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/assets/gate-decide.js"));
+    let (fits, said) = held_to_the_table(module).await;
+    assert!(fits, "{said}");
+    // Each of these mistakes is found by a line of the table.
+    let text = std::fs::read_to_string(module).unwrap();
+    for (right, wrong) in [
+        ("presented.at < d.closes_at", "presented.at <= d.closes_at"),
+        ("15 * 60_000", "16 * 60_000"),
+        ("&& !e.undone_at", ""),
+        ("lastOpen?.is_own &&", "lastOpen &&"),
+        ("e.entry_no ? least : e", "e.entry_no ? e : least"),
+        ("presented.zone_id && ", ""),
+        ("if (looks) return admitted(null);", ""),
+        ("presented.checked !== \"yes\"", "!presented.checked"),
+        ("ticket.kind === \"pass\" ?", "true ?"),
+    ] {
+        assert!(text.contains(right), "{right}");
+        let broken = crate::house::folder().join("gate-decide.js");
+        std::fs::write(&broken, text.replacen(right, wrong, 1)).unwrap();
+        let (fits, said) = held_to_the_table(&broken).await;
+        assert!(!fits, "{wrong} instead of {right}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

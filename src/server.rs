@@ -58,7 +58,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(offers::api::Shelves::default())
         .with(keys::Rings::default())
         .with(entry::Catalogs::default())
-        .with(entry::pack::Parts::default())
+        .with(entry::pack::Wholes::default())
         .with(entry::pack::KnownRules::default())
         .with(entry::Forgeries::default())
         .with_lanes::<orders::Placing>()

@@ -112,6 +112,12 @@ struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // As an operator would, so that its Postgres ends with it; only then by force.
+        let _ = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(10) && matches!(self.child.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -200,9 +206,10 @@ pub async fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
         outcome = measuring => outcome,
         error = given_up() => Err(error),
     };
-    tokio::task::block_in_place(|| embedded::wait_for_the_last_one(&folder.join("postgres"), &say))?;
+    let ended = tokio::task::block_in_place(|| embedded::wait_for_the_last_one(&folder.join("postgres"), &say));
     let _ = std::fs::remove_dir_all(&folder);
     let unexpected = outcome?;
+    ended?;
     let _ = std::fs::remove_file(folder.with_extension("log"));
     Ok(if unexpected == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

@@ -1,7 +1,8 @@
 //! The JSON face of scanning.
 
 use chrono::{DateTime, Utc};
-use poem::web::Data;
+use futures_util::stream;
+use poem::{Body, web::Data};
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
     param::Query,
@@ -56,7 +57,7 @@ pub struct NewScan {
 pub enum GatePack {
     /// The pack, or what changed behind the positions that were named. The format is described in `src/entry/pack.rs`.
     #[oai(status = 200, content_type = "application/vnd.gatefold.pack")]
-    Pack(Binary<Vec<u8>>, #[oai(header = "Cache-Control")] String),
+    Pack(Binary<Body>, #[oai(header = "Cache-Control")] String),
 }
 
 fn entry() -> ScanKind {
@@ -101,7 +102,8 @@ impl EntryApi {
         rules: Query<Option<String>>,
     ) -> Result<GatePack, Or<Usual>> {
         let from = Positions { tickets: *tickets, admissions: *admissions };
-        let bytes = pack::pack(&app, device.festival_id, from, rules.as_deref()).await.map_err(Problem::from)?;
-        Ok(GatePack::Pack(Binary(bytes), "no-store".to_owned()))
+        let pieces = pack::pack(&app, device.festival_id, from, rules.as_deref()).await.map_err(Problem::from)?;
+        let body = Body::from_bytes_stream(stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>)));
+        Ok(GatePack::Pack(Binary(body), "no-store".to_owned()))
     }
 }

@@ -8,16 +8,19 @@
 //! admission   0 8 number · 8 1 day index · 9 1 number of the entry · 10 1 bit 0: left, bit 1: taken back
 //! ```
 //!
-//! The whole pack has the tickets sorted by number and their digest. A delta has what changed behind the two positions that a device names, oldest
-//! first, two thousand of each at most; positions are given under one lock a festival, so none becomes visible behind a later one.
+//! A whole pack begins at the positions 0 and 0 and carries the digest of its tickets; a device replaces what it has by it. A delta has what changed
+//! behind the two positions that a device names, two thousand of each at most. Positions are given under one lock a festival, so none becomes visible
+//! behind a later one. An admission may come before its ticket: its number is kept. Records are sorted by number.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use data_encoding::{BASE64, HEXLOWER};
+use hyper::body::Bytes;
 use poem_openapi::types::ToJSON;
 use serde::Serialize;
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 
 use super::store;
 use crate::{
@@ -30,15 +33,18 @@ use crate::{
     tickets::{self, TicketKind, TicketStatus},
 };
 
-/// The media type of a pack.
-pub const MEDIA_TYPE: &str = "application/vnd.gatefold.pack";
 /// The first bytes of a pack.
 const MAGIC: &[u8; 4] = b"GFP1";
-/// Rows that are read at once, and the most of a delta.
-const PAGE: i64 = 2_000;
+/// The most rows of each feed in a delta.
+const DELTA: i64 = 2_000;
+/// Rows that are read at once for a whole pack.
+const PAGE: i64 = 20_000;
+/// Bytes of a record.
+const TICKET: usize = 18;
+const ADMISSION: usize = 11;
 
 /// Where a device stands in the two feeds of a festival.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Positions {
     /// In the feed of tickets.
     pub tickets: i64,
@@ -46,25 +52,35 @@ pub struct Positions {
     pub admissions: i64,
 }
 
-/// What was read behind positions: packed once, for every device that stands there.
+/// What was read behind positions.
 pub struct Part {
+    from: Positions,
     to: Positions,
     more: bool,
     digest: Option<String>,
-    tickets: Vec<u8>,
-    admissions: Vec<u8>,
-    read_at: DateTime<Utc>,
+    tickets: Bytes,
+    admissions: Bytes,
 }
 
-/// Parts by festival and positions.
-pub type Parts = Fresh<(FestivalId, Positions), Arc<Part>>;
+/// The whole packs of festivals, for every device that comes at the same time.
+pub type Wholes = Fresh<FestivalId, Arc<Part>>;
+
+/// The rules of a festival as a device needs them, and a tag that changes with them.
+pub struct Rules {
+    tag: String,
+    rules: Value,
+}
+
+/// The rules of festivals, at most a second old.
+pub type KnownRules = Fresh<FestivalId, Arc<Rules>>;
 
 /// The head of a pack.
 #[derive(Serialize)]
 struct Header<'a> {
     format: u8,
     festival_id: FestivalId,
-    read_at: DateTime<Utc>,
+    server_time: DateTime<Utc>,
+    /// 0 and 0 in a whole pack, also where a device asked for less and the feeds went back behind it.
     from: Positions,
     to: Positions,
     /// Whether there is more behind `to`: ask again from there.
@@ -78,62 +94,44 @@ struct Header<'a> {
     rules: Option<&'a Value>,
 }
 
-/// The rules of a festival as a device needs them, and a tag that changes with them.
-pub struct Rules {
-    tag: String,
-    rules: Value,
-}
-
-/// The rules of festivals, at most a second old.
-pub type KnownRules = Fresh<FestivalId, Arc<Rules>>;
-
-/// The pack behind positions; from the beginning it is whole. Without the rules where `tag` is theirs.
+/// The pack behind positions in pieces: from the beginning, or from where no feed has come to, it is whole. Without the rules where `tag` is theirs.
 ///
 /// # Errors
 /// What the database said.
-pub async fn pack(app: &App, festival: FestivalId, from: Positions, tag: Option<&str>) -> Result<Vec<u8>, sqlx::Error> {
+pub async fn pack(app: &App, festival: FestivalId, from: Positions, tag: Option<&str>) -> Result<Vec<Bytes>, sqlx::Error> {
     let known = app.the::<KnownRules>().get(festival, async || rules(app, festival).await.map(Arc::new)).await?;
-    let part = app.the::<Parts>().get_costly((festival, from), async || part(app, festival, from).await.map(Arc::new)).await?;
+    let part = match delta(app, festival, from).await? {
+        Some(part) => Arc::new(part),
+        None => whole(app, festival).await?,
+    };
     let header = Header {
         format: 1,
         festival_id: festival,
-        read_at: part.read_at,
-        from,
+        server_time: app.clock.now(),
+        from: part.from,
         to: part.to,
         more: part.more,
         digest: part.digest.as_deref(),
         rules_tag: &known.tag,
         rules: (tag != Some(known.tag.as_str())).then_some(&known.rules),
     };
-    let header = serde_json::to_vec(&header).unwrap_or_default();
-    let mut bytes = Vec::with_capacity(16 + header.len() + part.tickets.len() + part.admissions.len());
-    bytes.extend(MAGIC);
-    bytes.extend(length(header.len()));
-    bytes.extend(header);
-    for (records, size) in [(&part.tickets, TICKET), (&part.admissions, ADMISSION)] {
-        bytes.extend(length(records.len() / size));
-        bytes.extend(records);
-    }
-    Ok(bytes)
+    let header = serde_json::to_vec(&header).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    let head = [MAGIC.as_slice(), &count(header.len()), &header, &count(part.tickets.len() / TICKET)].concat();
+    let between = Bytes::copy_from_slice(&count(part.admissions.len() / ADMISSION));
+    Ok(vec![head.into(), part.tickets.clone(), between, part.admissions.clone()])
 }
 
-/// Bytes of a record.
-const TICKET: usize = 18;
-const ADMISSION: usize = 11;
-
-fn length(n: usize) -> [u8; 4] {
+fn count(n: usize) -> [u8; 4] {
     u32::try_from(n).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-/// Reads the rules.
 async fn rules(app: &App, festival: FestivalId) -> Result<Rules, sqlx::Error> {
     let pool = &app.pools.web;
     let ring = keys::ring(app, festival).await?;
-    let keys: Vec<Value> =
-        ring.keys().iter().map(|key| json!({ "key_id": key.key_id, "state": key.state, "public_key": BASE64.encode(key.public.as_bytes()) })).collect();
+    let key = |key: &keys::Key| json!({ "key_id": key.key_id, "state": key.state, "public_key": BASE64.encode(key.public.as_bytes()) });
     let rules = json!({
         "time_zone": festivals::one(pool, festival).await?.map(|f| f.terms.time_zone),
-        "keys": keys,
+        "keys": ring.0.iter().map(key).collect::<Vec<_>>(),
         "days": festivals::days(pool, festival).await?.to_json(),
         "passes": offers::passes(pool, festival).await?.to_json(),
         "gates": festivals::gates(pool, festival).await?.to_json(),
@@ -142,39 +140,79 @@ async fn rules(app: &App, festival: FestivalId) -> Result<Rules, sqlx::Error> {
     Ok(Rules { tag, rules })
 }
 
-/// Reads a part: all of it from the beginning, else a page of each feed.
-async fn part(app: &App, festival: FestivalId, from: Positions) -> Result<Part, sqlx::Error> {
-    let whole = from == Positions::default();
-    let read_at = app.clock.now();
-    let (mut to, mut more) = (from, false);
-    let (mut listed, mut admissions) = (Vec::new(), Vec::new());
+/// What changed behind positions; `None` where only a whole pack will do.
+async fn delta(app: &App, festival: FestivalId, from: Positions) -> Result<Option<Part>, sqlx::Error> {
+    if from == Positions::default() {
+        return Ok(None);
+    }
     let mut conn = app.pools.web.acquire().await?;
-    loop {
-        let page = tickets::feed(&mut conn, festival, to.tickets, PAGE).await?;
-        let full = i64::try_from(page.len()).unwrap_or(PAGE) == PAGE;
-        to.tickets = page.last().map_or(to.tickets, |ticket| ticket.position);
-        listed.extend(page.iter().map(|ticket| (ticket.position, ticket_record(app, ticket))));
-        more |= full && !whole;
-        if !full || !whole {
-            break;
-        }
+    // A feed that went back: a standby that knew less took over, or a backup was read back.
+    let (tickets, admissions) = festivals::positions(&mut conn, festival).await?;
+    if from.tickets > tickets || from.admissions > admissions {
+        return Ok(None);
     }
-    loop {
-        let page = store::feed(&mut conn, festival, to.admissions, PAGE).await?;
-        let full = i64::try_from(page.len()).unwrap_or(PAGE) == PAGE;
-        to.admissions = page.last().map_or(to.admissions, |admission| admission.position);
-        admissions.extend(page.iter().flat_map(admission_record));
-        more |= full && !whole;
-        if !full || !whole {
-            break;
-        }
+    let mut part = Reading::from(from);
+    let (some, others) = (part.admissions(&mut conn, festival, DELTA).await?, part.tickets(app, &mut conn, festival, DELTA).await?);
+    Ok(Some(part.packed(some || others, None)))
+}
+
+/// The whole pack; its reading goes on for the next device when this one hangs up.
+async fn whole(app: &App, festival: FestivalId) -> Result<Arc<Part>, sqlx::Error> {
+    let house = app.clone();
+    let reading = tokio::spawn(async move {
+        let read = async || {
+            let mut conn = house.pools.web.acquire().await?;
+            let mut part = Reading::from(Positions::default());
+            while part.admissions(&mut conn, festival, PAGE).await? {}
+            while part.tickets(&house, &mut conn, festival, PAGE).await? {}
+            let tickets: Vec<u8> = part.tickets.values().flatten().copied().collect();
+            Ok(Arc::new(part.packed(false, Some(HEXLOWER.encode(&secrets::sha256(&tickets))))))
+        };
+        house.the::<Wholes>().get_costly(festival, read).await
+    });
+    reading.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
+
+/// A part while it is read. What changes between two pages comes again behind them: the later record holds.
+struct Reading {
+    from: Positions,
+    to: Positions,
+    /// By number.
+    tickets: BTreeMap<[u8; 8], [u8; TICKET]>,
+    /// By number, day and entry: all but their last byte.
+    admissions: BTreeMap<[u8; 10], [u8; ADMISSION]>,
+}
+
+impl Reading {
+    fn from(from: Positions) -> Self {
+        Self { from, to: from, tickets: BTreeMap::new(), admissions: BTreeMap::new() }
     }
-    // A ticket that changed between two pages comes twice: what came later holds.
-    listed.sort_unstable_by(|(a_position, a), (b_position, b)| a[..8].cmp(&b[..8]).then(b_position.cmp(a_position)));
-    listed.dedup_by(|(_, next), (_, kept)| next[..8] == kept[..8]);
-    let tickets: Vec<u8> = listed.into_iter().flat_map(|(_, record)| record).collect();
-    let digest = whole.then(|| HEXLOWER.encode(&secrets::sha256(&tickets)));
-    Ok(Part { to, more, digest, tickets, admissions, read_at })
+
+    /// Reads a page of tickets; whether there may be another.
+    async fn tickets(&mut self, app: &App, conn: &mut PgConnection, festival: FestivalId, most: i64) -> Result<bool, sqlx::Error> {
+        let page = tickets::feed(conn, festival, self.to.tickets, most).await?;
+        self.to.tickets = page.last().map_or(self.to.tickets, |ticket| ticket.position);
+        self.tickets.extend(page.iter().map(|ticket| (ticket.ticket_number.to_be_bytes(), ticket_record(app, ticket))));
+        Ok(i64::try_from(page.len()) == Ok(most))
+    }
+
+    /// Reads a page of admissions; whether there may be another.
+    async fn admissions(&mut self, conn: &mut PgConnection, festival: FestivalId, most: i64) -> Result<bool, sqlx::Error> {
+        let page = store::feed(conn, festival, self.to.admissions, most).await?;
+        self.to.admissions = page.last().map_or(self.to.admissions, |admission| admission.position);
+        self.admissions.extend(page.iter().map(admission_record).map(|record| {
+            let mut which = [0; 10];
+            which.copy_from_slice(&record[..10]);
+            (which, record)
+        }));
+        Ok(i64::try_from(page.len()) == Ok(most))
+    }
+
+    fn packed(self, more: bool, digest: Option<String>) -> Part {
+        let tickets: Vec<u8> = self.tickets.into_values().flatten().collect();
+        let admissions: Vec<u8> = self.admissions.into_values().flatten().collect();
+        Part { from: self.from, to: self.to, more, digest, tickets: tickets.into(), admissions: admissions.into() }
+    }
 }
 
 fn ticket_record(app: &App, ticket: &tickets::Listed) -> [u8; TICKET] {
@@ -187,7 +225,7 @@ fn ticket_record(app: &App, ticket: &tickets::Listed) -> [u8; TICKET] {
     let kind = if ticket.kind == TicketKind::AddOn { 4 } else { 0 };
     let mut record = [0; TICKET];
     record[..8].copy_from_slice(&ticket.ticket_number.to_be_bytes());
-    // Pass numbers and masks have 16 bits, generations 8: the columns are wider.
+    // As in the code of the ticket: 16 bits of pass and days, 8 of generation; what does not fit there was never issued.
     record[8..10].copy_from_slice(&u16::try_from(ticket.pass_number).unwrap_or(0).to_be_bytes());
     record[10..12].copy_from_slice(&u16::try_from(ticket.day_mask).unwrap_or(0).to_be_bytes());
     record[12] = u8::try_from(ticket.generation).unwrap_or(0);
@@ -206,7 +244,7 @@ fn admission_record(admission: &store::Admitted) -> [u8; ADMISSION] {
     let mut record = [0; ADMISSION];
     record[..8].copy_from_slice(&admission.ticket_number.to_be_bytes());
     record[8] = u8::try_from(admission.day_index).unwrap_or(0);
-    record[9] = u8::try_from(admission.entry_no).unwrap_or(0);
+    record[9] = u8::try_from(admission.entry_no).unwrap_or(u8::MAX);
     record[10] = u8::from(admission.has_left) | u8::from(admission.is_undone) << 1;
     record
 }

@@ -74,7 +74,7 @@ async fn catalog(app: &App, festival: FestivalId) -> Result<Arc<Catalog>, sqlx::
             gates: festivals::gates(pool, festival).await?,
         }))
     };
-    app.the::<Catalogs>().get(festival, read).await
+    app.the::<Catalogs>().get_impatiently(festival, read).await
 }
 
 /// Forged and unreadable codes that wait to be recorded, by the scan worker, in bulk.
@@ -234,7 +234,7 @@ impl Kind for Scanning {
         let mut recorded: HashMap<ScanId, store::Recorded> = store::by_ids(conn, festival, &batch.iter().map(|r| r.asked.scan_id).collect::<Vec<_>>()).await?;
         sabotage::pause().await;
         let now = app.clock.now();
-        let (mut scans, mut changes, mut answers) = (Vec::new(), store::Changes::default(), Vec::with_capacity(batch.len()));
+        let (mut scans, mut changes, mut answers) = (Vec::new(), Changes::default(), Vec::with_capacity(batch.len()));
         for request in batch {
             let ticket = known.get_mut(&request.code.number);
             if let Some(first) = recorded.get(&request.asked.scan_id) {
@@ -261,8 +261,8 @@ impl Kind for Scanning {
         if changes.count() > 0 {
             // The rows below are under the locks of their tickets already.
             let first = festivals::take_positions(conn, festival, "admissions", i64::try_from(changes.count()).unwrap_or(i64::MAX)).await?;
-            if !changes.old.is_empty() {
-                store::update_admissions(conn, festival, &changes.old, first).await?;
+            if !changes.old.is_empty() && store::update_admissions(conn, festival, &changes.old, first).await? != changes.old.len() as u64 {
+                return Err(Trouble::Again);
             }
             if !changes.new.is_empty() {
                 store::insert_admissions(conn, festival, &changes.new, first + i64::try_from(changes.old.len()).unwrap_or(0)).await?;
@@ -272,8 +272,38 @@ impl Kind for Scanning {
     }
 }
 
+/// What a batch changes about admissions: how each entry that it touched stands at its end.
+#[derive(Debug, Default)]
+struct Changes {
+    /// Entries that begin with this batch, in arrival order.
+    new: Vec<(TicketId, Entered)>,
+    /// Entries of before that end or are taken back.
+    old: Vec<(TicketId, Entered)>,
+}
+
+impl Changes {
+    /// Notes an entry that begins.
+    fn begins(&mut self, ticket: TicketId, entry: Entered) {
+        self.new.push((ticket, entry));
+    }
+
+    /// Notes how an entry stands now: one of this batch as well as one of before.
+    fn stands(&mut self, ticket: TicketId, entry: &Entered) {
+        let same = |(t, e): &&mut (TicketId, Entered)| *t == ticket && e.day_index == entry.day_index && e.entry_no == entry.entry_no;
+        match self.new.iter_mut().chain(&mut self.old).find(same) {
+            Some((_, noted)) => noted.clone_from(entry),
+            None => self.old.push((ticket, entry.clone())),
+        }
+    }
+
+    /// How many entries it touches.
+    fn count(&self) -> usize {
+        self.new.len() + self.old.len()
+    }
+}
+
 /// Notes the effect of a decision, for the rows and for the next decision of the batch.
-fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, decision: &Decision, changes: &mut store::Changes) {
+fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, decision: &Decision, changes: &mut Changes) {
     let at = request.arrived_at;
     let mut entry = |day: i16, no: i16, change: fn(&mut Entered, DateTime<Utc>)| {
         if let Some(entry) = known.entries.iter_mut().find(|e| e.day_index == day && e.entry_no == no) {

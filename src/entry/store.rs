@@ -70,36 +70,6 @@ impl Recorded {
     }
 }
 
-/// What a batch changes about admissions: how each entry that it touched stands at its end.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    /// Entries that begin with this batch, in arrival order.
-    pub(super) new: Vec<(TicketId, Entered)>,
-    /// Entries of before that end or are taken back.
-    pub(super) old: Vec<(TicketId, Entered)>,
-}
-
-impl Changes {
-    /// Notes an entry that begins.
-    pub(super) fn begins(&mut self, ticket: TicketId, entry: Entered) {
-        self.new.push((ticket, entry));
-    }
-
-    /// Notes how an entry stands now: one of this batch as well as one of before.
-    pub(super) fn stands(&mut self, ticket: TicketId, entry: &Entered) {
-        let same = |(t, e): &&mut (TicketId, Entered)| *t == ticket && e.day_index == entry.day_index && e.entry_no == entry.entry_no;
-        match self.new.iter_mut().chain(&mut self.old).find(same) {
-            Some((_, noted)) => noted.clone_from(entry),
-            None => self.old.push((ticket, entry.clone())),
-        }
-    }
-
-    /// How many entries it touches.
-    pub(super) fn count(&self) -> usize {
-        self.new.len() + self.old.len()
-    }
-}
-
 pub(super) async fn by_ids(conn: &mut PgConnection, festival: FestivalId, scans: &[ScanId]) -> Result<HashMap<ScanId, Recorded>, sqlx::Error> {
     let rows: Vec<Recorded> =
         sqlx::query_as("select * from scans where festival_id = $1 and scan_id = any($2)").bind(festival).bind(scans).fetch_all(conn).await?;
@@ -185,14 +155,14 @@ fn kind_name(kind: ScanKind) -> &'static str {
     }
 }
 
-/// Writes how entries of before stand now, each with a position of its own in the feed.
+/// Writes how entries of before stand now, each with a position of its own in the feed; how many there were.
 pub(super) async fn update_admissions(
     conn: &mut PgConnection,
     festival: FestivalId,
     old: &[(TicketId, Entered)],
     first_position: i64,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query(
         "update admissions a set left_at = e.left_at, undone_at = e.undone_at, position = $2 + e.no - 1 \
          from unnest($3::uuid[], $4::smallint[], $5::smallint[], $6::timestamptz[], $7::timestamptz[]) with ordinality \
               as e (ticket_id, day_index, entry_no, left_at, undone_at, no) \
@@ -207,7 +177,7 @@ pub(super) async fn update_admissions(
     .bind(old.iter().map(|(_, e)| e.undone_at).collect::<Vec<_>>())
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(done.rows_affected())
 }
 
 pub(super) async fn insert_admissions(

@@ -24,7 +24,9 @@ use crate::{
     words::{Language, Text},
 };
 
-pub use store::{all, by_slug, close_rehearsal, days, every, gates, is_rehearsal, last_day, one, own, owned, remove_rehearsal, stages, take_positions, zones};
+pub use store::{
+    all, by_slug, close_rehearsal, days, every, gates, is_rehearsal, last_day, one, own, owned, positions, remove_rehearsal, stages, take_positions, zones,
+};
 
 /// What a festival is; pages speak accordingly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]

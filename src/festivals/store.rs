@@ -259,6 +259,20 @@ pub async fn take_positions(conn: &mut PgConnection, festival: FestivalId, kind:
     Ok(last - count + 1)
 }
 
+/// How far the feeds of tickets and of admissions of a festival have come.
+///
+/// # Errors
+/// What the database said.
+pub async fn positions(conn: &mut PgConnection, festival: FestivalId) -> Result<(i64, i64), sqlx::Error> {
+    sqlx::query_as(
+        "select coalesce(max(position) filter (where kind = 'tickets'), 0), coalesce(max(position) filter (where kind = 'admissions'), 0) \
+         from feeds where festival_id = $1",
+    )
+    .bind(festival)
+    .fetch_one(conn)
+    .await
+}
+
 /// When the last day of a festival ends; joins a transaction.
 ///
 /// # Errors

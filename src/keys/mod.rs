@@ -51,12 +51,6 @@ pub struct Key {
 pub struct Ring(pub Vec<Key>);
 
 impl Ring {
-    /// All of them, by id.
-    #[must_use]
-    pub fn keys(&self) -> &[Key] {
-        &self.0
-    }
-
     /// The key of an id.
     #[must_use]
     pub fn key(&self, key_id: u8) -> Option<&Key> {
@@ -84,7 +78,7 @@ pub type Rings = Fresh<FestivalId, Arc<Ring>>;
 /// # Errors
 /// What the database said.
 pub async fn ring(app: &App, festival: FestivalId) -> Result<Arc<Ring>, sqlx::Error> {
-    app.the::<Rings>().get(festival, async || Ok(Arc::new(Ring(store::keys(&app.pools.scan, &app.secrets, festival).await?)))).await
+    app.the::<Rings>().get_impatiently(festival, async || Ok(Arc::new(Ring(store::keys(&app.pools.scan, &app.secrets, festival).await?)))).await
 }
 
 /// Makes the first key of a festival; joins the transaction that makes the festival.

@@ -128,14 +128,14 @@ pub static INVARIANTS: &[Invariant] = &[
         name: "sales-are-booked",
         claim: "the accounts of tax, of rights and of the promoter have what the lines of paid orders say",
         query: "with shares as materialized ( \
-                    select o.festival_id, o.currency, l.quantity, (s ->> 'minor')::bigint as minor, (s ->> 'tax_minor')::bigint as tax, s ->> 'tax_ppm' as tax_ppm, \
-                           coalesce('rights:' || (s ->> 'release_id'), 'promoter') as payee \
+                    select o.festival_id, o.currency, s ->> 'tax_ppm' as tax_ppm, coalesce('rights:' || (s ->> 'release_id'), 'promoter') as payee, \
+                           sum((s ->> 'tax_minor')::bigint * l.quantity) as tax, sum(((s ->> 'minor')::bigint - (s ->> 'tax_minor')::bigint) * l.quantity) as net \
                     from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id cross join lateral jsonb_array_elements(l.shares) s \
-                    where $1::timestamptz is not null and o.paid_at is not null) \
+                    where $1::timestamptz is not null and o.paid_at is not null group by 1, 2, 3, 4) \
                 select count(*) from (select 1 from ( \
                     select festival_id, currency, account, minor from journal_entries where account = 'promoter' or account like 'tax:%' or account like 'rights:%' \
-                    union all select festival_id, currency, 'tax:' || tax_ppm, tax * quantity from shares \
-                    union all select festival_id, currency, payee, (minor - tax) * quantity from shares) m \
+                    union all select festival_id, currency, 'tax:' || tax_ppm, tax from shares \
+                    union all select festival_id, currency, payee, net from shares) m \
                 group by festival_id, currency, account having sum(minor) <> 0) d",
     },
     Invariant {

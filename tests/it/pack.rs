@@ -1,6 +1,9 @@
 //! What a gate carries with it: the whole pack, what changed since, and nothing of who bought.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use serde_json::{Value, json};
 
@@ -87,22 +90,33 @@ async fn evening(house: &House) -> (Festival, String) {
     (festival, offer)
 }
 
-/// Holds a module of the page to the table of decisions; whether it fits, and what differs.
-async fn held_to_the_table(module: &std::path::Path) -> (bool, String) {
-    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+const HERE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
+
+/// Holds a module of the page to a table; whether it fits, and what differs.
+async fn held_to(script: &str, table: &str, module: &Path) -> (bool, String) {
     let mut node = tokio::process::Command::new("node");
-    let done = node.args([format!("{here}/it/decide.mjs"), format!("{here}/vectors/decisions.json")]).arg(module).output().await.unwrap();
+    let done = node.args([format!("{HERE}/it/{script}"), format!("{HERE}/vectors{table}")]).arg(module).output().await.unwrap();
     (done.status.success(), String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr))
+}
+
+/// A module of the page fits its table, and each of some mistakes in it is found by a line of the table.
+async fn fits(script: &str, table: &str, module: &str, mistakes: &[(&str, &str)]) {
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/web/assets").join(module);
+    let (fits, said) = held_to(script, table, &module).await;
+    assert!(fits, "{said}");
+    let text = std::fs::read_to_string(&module).unwrap();
+    for (right, wrong) in mistakes {
+        assert!(text.contains(right), "{right}");
+        let broken = crate::house::folder().join(format!("broken-{script}"));
+        std::fs::write(&broken, text.replacen(right, wrong, 1)).unwrap();
+        let (fits, said) = held_to(script, table, &broken).await;
+        assert!(!fits, "{wrong} instead of {right}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_decides_as_the_server_does() {
-    let module = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/assets/gate-decide.js"));
-    let (fits, said) = held_to_the_table(module).await;
-    assert!(fits, "{said}");
-    // Each of these mistakes is found by a line of the table.
-    let text = std::fs::read_to_string(module).unwrap();
-    for (right, wrong) in [
+    let mistakes = [
         ("presented.at < d.closes_at", "presented.at <= d.closes_at"),
         ("15 * 60_000", "16 * 60_000"),
         ("&& !e.undone_at", ""),
@@ -112,13 +126,23 @@ async fn a_device_decides_as_the_server_does() {
         ("if (looks) return admitted(null);", ""),
         ("presented.checked !== \"yes\"", "!presented.checked"),
         ("ticket.kind === \"pass\" ?", "true ?"),
-    ] {
-        assert!(text.contains(right), "{right}");
-        let broken = crate::house::folder().join("gate-decide.js");
-        std::fs::write(&broken, text.replacen(right, wrong, 1)).unwrap();
-        let (fits, said) = held_to_the_table(&broken).await;
-        assert!(!fits, "{wrong} instead of {right}: {said}");
-    }
+    ];
+    fits("decide.mjs", "/decisions.json", "gate-decide.js", &mistakes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_reads_codes_as_the_server_does() {
+    let mistakes = [
+        ("return bits === 0 ?", "return true ?"),
+        ("|| body[19] & 0xfe", ""),
+        ("text.length !== LENGTH ||", ""),
+        ("key.state === \"revoked\"", "false"),
+        ("key.state === \"pending\"", "false"),
+        ("code.festival_id !== festival", "false"),
+        ("gatefold-ticket-v1", "gatefold-ticket-v2"),
+        ("if (!(await crypto.subtle.verify(\"Ed25519\", key.imported, code.signature, signed)))", "if (false)"),
+    ];
+    fits("codes.mjs", "", "gate-code.js", &mistakes).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,10 +243,48 @@ async fn deltas_miss_nothing_while_everybody_buys_and_comes_in() {
     a_second().await;
     let last = since(&device, at).await;
     assert_eq!(merge(&last), (120, 120));
-    let whole = pack(&device, "").await;
+    // A whole pack is believed for as long as reading it took, ten times.
+    let mut whole = pack(&device, "").await;
+    let begin = std::time::Instant::now();
+    while whole.to() != last.to() {
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{:?} after {:?}", whole.to(), last.to());
+        a_second().await;
+        whole = pack(&device, "").await;
+    }
     assert_eq!(tickets.into_values().collect::<Vec<_>>(), whole.tickets);
     assert_eq!(admissions.into_values().collect::<BTreeSet<_>>(), whole.admissions.iter().copied().collect::<BTreeSet<_>>());
     assert_eq!(whole.admissions.iter().filter(|record| record[10] == 1).count(), 60, "who left has left");
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deltas_come_in_pages_and_who_is_ahead_of_the_feed_begins_anew() {
+    let house = House::open().await;
+    let festival = house.promoter("Ada").await.festival("night-ferry").await;
+    let offer = festival.offer(&festival.pass("Weekend", 0b111).await, 5_000, 5_000).await;
+    let device = festival.device().await;
+    let sales = (0..220).map(|n| {
+        let (anybody, offer) = (house.anybody(), offer.clone());
+        async move {
+            let fan = anybody.order(&format!("page{n}@example.org"), &[(&offer, 10)]).await;
+            fan.pay(&key(), "simulated_instant").await.expect(201);
+        }
+    });
+    futures_util::future::join_all(sales).await;
+    let first = since(&device, (1, 0)).await;
+    assert_eq!((first.tickets.len(), first.to().0, &first.head["more"]), (2_000, 2_001, &json!(true)));
+    let second = since(&device, first.to()).await;
+    assert_eq!((second.tickets.len(), second.to().0, &second.head["more"]), (199, 2_200, &json!(false)));
+    let whole = pack(&device, "").await;
+    assert_eq!((whole.tickets.len(), whole.to().0, &whole.head["more"]), (2_200, 2_200, &json!(false)));
+    let parts: BTreeSet<_> = first.tickets.iter().chain(&second.tickets).collect();
+    assert_eq!(whole.tickets.iter().filter(|record| !parts.contains(record)).count(), 1, "the ticket at position 1");
+    // The feed went back behind this device: a backup was read back.
+    for ahead in [(2_201, 0), (2_200, 1)] {
+        let anew = since(&device, ahead).await;
+        assert_eq!((&anew.head["from"]["tickets"], anew.tickets.len(), anew.to()), (&json!(0), 2_200, (2_200, 0)));
+    }
     house.run_workers().await;
     house.close().await;
 }

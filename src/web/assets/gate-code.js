@@ -1,0 +1,79 @@
+// Reads and verifies a ticket code on a device, as src/tickets/code.rs does; held to tests/vectors/ticket-codes.json and presented-codes.json.
+
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+const PREFIX = "G1";
+const LENGTH = 143;
+/** Kind 1 (ticket) and 4 (add-on without a pass), version 1. */
+const KINDS = { 0x11: "pass", 0x41: "add_on" };
+const DOMAIN = new TextEncoder().encode("gatefold-ticket-v1\0");
+
+/** The 88 bytes of RFC 4648 base32 in upper case, without padding and with zero trailing bits; null for anything else. */
+const base32 = (text) => {
+  const bytes = [];
+  let [bits, held] = [0, 0];
+  for (const letter of text) {
+    const five = ALPHABET.indexOf(letter);
+    if (five < 0) return null;
+    bits = (bits << 5) | five;
+    held += 5;
+    if (held >= 8) {
+      held -= 8;
+      bytes.push(bits >> held);
+      bits &= (1 << held) - 1;
+    }
+  }
+  return bits === 0 ? new Uint8Array(bytes) : null;
+};
+
+/** What a text says, and its signed bytes; null where it is no code of ours. */
+export const parse = (text) => {
+  if (text.length !== LENGTH || !text.startsWith(PREFIX)) return null;
+  const bytes = base32(text.slice(PREFIX.length));
+  if (bytes?.length !== 88) return null;
+  const [body, signature] = [bytes.slice(0, 24), bytes.slice(24)];
+  const kind = KINDS[body[0]];
+  if (!kind || body[19] & 0xfe) return null;
+  const view = new DataView(body.buffer);
+  return {
+    kind,
+    key_id: body[1],
+    festival_id: view.getUint32(2),
+    number: view.getBigUint64(6),
+    pass_number: view.getUint16(14),
+    day_mask: view.getUint16(16),
+    generation: body[18],
+    is_live: body[19] === 1,
+    not_after: view.getUint32(20),
+    body,
+    signature,
+  };
+};
+
+/** The public half of a key of the pack, as WebCrypto wants it; null where this browser has no Ed25519 (then the list decides alone). */
+export const importKey = async (key) => {
+  const raw = Uint8Array.from(atob(key.public_key), (c) => c.charCodeAt(0));
+  try {
+    return await crypto.subtle.importKey("raw", raw, "Ed25519", false, ["verify"]);
+  } catch {
+    return null;
+  }
+};
+
+/**
+ * Verifies a text at a festival: { code } or { reason }. `keys` are those of the pack, each with `imported`. Where a browser has no Ed25519 the
+ * answer carries `unverified: true`: only a ticket that is on the list may come in then.
+ */
+export const verify = async (text, festival, keys) => {
+  const code = parse(text);
+  if (!code || code.festival_id > 0x7fffffff) return { reason: "unknown" };
+  if (code.festival_id !== festival) return { reason: "wrong_festival" };
+  const key = keys.find((k) => k.key_id === code.key_id);
+  if (!key) return { reason: "forged" };
+  if (key.imported) {
+    const signed = new Uint8Array([...DOMAIN, ...code.body]);
+    if (!(await crypto.subtle.verify("Ed25519", key.imported, code.signature, signed))) return { reason: "forged" };
+  }
+  if (key.state === "revoked") return { reason: "key_retired" };
+  if (key.state === "pending") return { reason: "forged" };
+  return key.imported ? { code } : { code, unverified: true };
+};

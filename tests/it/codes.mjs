@@ -1,0 +1,35 @@
+// Holds the device's reader of codes to the vectors: `node codes.mjs <folder of vectors> <module>`; prints what differs.
+import { readFileSync } from "node:fs";
+
+const [folder, module] = process.argv.slice(2);
+const { importKey, verify } = await import(`data:text/javascript,${encodeURIComponent(readFileSync(module, "utf8"))}`);
+const read = (name) => JSON.parse(readFileSync(`${folder}/${name}.json`, "utf8"));
+const different = [];
+
+const { festival, keys, cases } = read("presented-codes");
+for (const key of keys) key.imported = await importKey(key);
+if (keys.some((key) => !key.imported)) different.push("this browser has no Ed25519");
+for (const { name, text, expected } of cases) {
+  const { code, reason } = await verify(text, festival, keys);
+  const found = code ? "ok" : reason;
+  if (found !== expected) different.push(`${name}: ${found}, not ${expected}`);
+}
+// A browser without Ed25519 says so of every code that it would have verified, and finds the rest all the same.
+const unable = keys.map((key) => ({ ...key, imported: null }));
+for (const { name, text, expected } of cases) {
+  const { code, reason, unverified } = await verify(text, festival, unable);
+  const fits = expected === "ok" ? code && unverified : expected === "forged" ? unverified || reason : reason === expected;
+  if (!fits) different.push(`${name}, without Ed25519: ${reason}`);
+}
+
+const codes = read("ticket-codes").codes;
+for (const { text, number, ...expected } of codes) {
+  const { code } = await verify(text, festival, keys);
+  const found = { ...code, add_on: code?.kind === "add_on" };
+  if (code?.number !== BigInt(`0x${number}`)) different.push(`${number}: ${code?.number}`);
+  for (const field of ["pass_number", "day_mask", "generation", "not_after", "add_on"]) {
+    if (found[field] !== expected[field]) different.push(`${number}: ${field} is ${found[field]}, not ${expected[field]}`);
+  }
+}
+console.log(different.length ? different.join("\n") : `${cases.length + codes.length} codes`);
+process.exitCode = different.length ? 1 : 0;

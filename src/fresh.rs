@@ -72,9 +72,16 @@ impl<K: Eq + Hash + Clone, V: Clone> Fresh<K, V> {
             }
             slots.entry(key.clone()).or_default().clone()
         };
-        let Ok(mut kept) = tokio::time::timeout(patience, slot.lock()).await else {
-            self.give_up(&key, &slot);
-            return Box::pin(read()).await;
+        // Nobody reads, nearly always: no timer is made for that.
+        let mut kept = match slot.try_lock() {
+            Ok(kept) => kept,
+            Err(_) => match tokio::time::timeout(patience, slot.lock()).await {
+                Ok(kept) => kept,
+                Err(_) => {
+                    self.give_up(&key, &slot);
+                    return Box::pin(read()).await;
+                }
+            },
         };
         if let Some((until, value)) = &*kept
             && Instant::now() < *until

@@ -35,10 +35,8 @@ use crate::{
 
 /// The first bytes of a pack.
 const MAGIC: &[u8; 4] = b"GFP1";
-/// The most rows of each feed in a delta.
-const DELTA: i64 = 2_000;
-/// Rows that are read at once for a whole pack.
-const PAGE: i64 = 20_000;
+/// Rows of a feed that are read at once, and the most of each in a delta.
+const PAGE: i64 = 2_000;
 /// Bytes of a record.
 const TICKET: usize = 18;
 const ADMISSION: usize = 11;
@@ -152,8 +150,8 @@ async fn delta(app: &App, festival: FestivalId, from: Positions) -> Result<Optio
         return Ok(None);
     }
     let mut part = Reading::from(from);
-    let (some, others) = (part.admissions(&mut conn, festival, DELTA).await?, part.tickets(app, &mut conn, festival, DELTA).await?);
-    Ok(Some(part.packed(some || others, None)))
+    let (some, others) = (part.admissions(&mut conn, festival).await?, part.tickets(app, &mut conn, festival).await?);
+    Ok(Some(part.packed(some || others)))
 }
 
 /// The whole pack; its reading goes on for the next device when this one hangs up.
@@ -163,10 +161,11 @@ async fn whole(app: &App, festival: FestivalId) -> Result<Arc<Part>, sqlx::Error
         let read = async || {
             let mut conn = house.pools.web.acquire().await?;
             let mut part = Reading::from(Positions::default());
-            while part.admissions(&mut conn, festival, PAGE).await? {}
-            while part.tickets(&house, &mut conn, festival, PAGE).await? {}
-            let tickets: Vec<u8> = part.tickets.values().flatten().copied().collect();
-            Ok(Arc::new(part.packed(false, Some(HEXLOWER.encode(&secrets::sha256(&tickets))))))
+            while part.admissions(&mut conn, festival).await? {}
+            while part.tickets(&house, &mut conn, festival).await? {}
+            let mut part = part.packed(false);
+            part.digest = Some(HEXLOWER.encode(&secrets::sha256(&part.tickets)));
+            Ok(Arc::new(part))
         };
         house.the::<Wholes>().get_costly(festival, read).await
     });
@@ -189,33 +188,33 @@ impl Reading {
     }
 
     /// Reads a page of tickets; whether there may be another.
-    async fn tickets(&mut self, app: &App, conn: &mut PgConnection, festival: FestivalId, most: i64) -> Result<bool, sqlx::Error> {
-        let page = tickets::feed(conn, festival, self.to.tickets, most).await?;
-        self.to.tickets = page.last().map_or(self.to.tickets, |ticket| ticket.position);
-        self.tickets.extend(page.iter().map(|ticket| (ticket.ticket_number.to_be_bytes(), ticket_record(app, ticket))));
-        Ok(i64::try_from(page.len()) == Ok(most))
+    async fn tickets(&mut self, app: &App, conn: &mut PgConnection, festival: FestivalId) -> Result<bool, sqlx::Error> {
+        let page = tickets::feed(conn, festival, self.to.tickets, PAGE).await?;
+        self.to.tickets = page.last().map_or(self.to.tickets, |listed| listed.position);
+        self.tickets.extend(page.iter().map(|listed| (listed.ticket.ticket_number.to_be_bytes(), ticket_record(app, listed))));
+        Ok(i64::try_from(page.len()) == Ok(PAGE))
     }
 
     /// Reads a page of admissions; whether there may be another.
-    async fn admissions(&mut self, conn: &mut PgConnection, festival: FestivalId, most: i64) -> Result<bool, sqlx::Error> {
-        let page = store::feed(conn, festival, self.to.admissions, most).await?;
+    async fn admissions(&mut self, conn: &mut PgConnection, festival: FestivalId) -> Result<bool, sqlx::Error> {
+        let page = store::feed(conn, festival, self.to.admissions, PAGE).await?;
         self.to.admissions = page.last().map_or(self.to.admissions, |admission| admission.position);
         self.admissions.extend(page.iter().map(admission_record).map(|record| {
             let mut which = [0; 10];
             which.copy_from_slice(&record[..10]);
             (which, record)
         }));
-        Ok(i64::try_from(page.len()) == Ok(most))
+        Ok(i64::try_from(page.len()) == Ok(PAGE))
     }
 
-    fn packed(self, more: bool, digest: Option<String>) -> Part {
+    fn packed(self, more: bool) -> Part {
         let tickets: Vec<u8> = self.tickets.into_values().flatten().collect();
         let admissions: Vec<u8> = self.admissions.into_values().flatten().collect();
-        Part { from: self.from, to: self.to, more, digest, tickets: tickets.into(), admissions: admissions.into() }
+        Part { from: self.from, to: self.to, more, digest: None, tickets: tickets.into(), admissions: admissions.into() }
     }
 }
 
-fn ticket_record(app: &App, ticket: &tickets::Listed) -> [u8; TICKET] {
+fn ticket_record(app: &App, tickets::Listed { ticket, order_id, .. }: &tickets::Listed) -> [u8; TICKET] {
     let status = match ticket.status {
         TicketStatus::Valid => 0,
         TicketStatus::Suspended => 1,
@@ -230,7 +229,7 @@ fn ticket_record(app: &App, ticket: &tickets::Listed) -> [u8; TICKET] {
     record[10..12].copy_from_slice(&u16::try_from(ticket.day_mask).unwrap_or(0).to_be_bytes());
     record[12] = u8::try_from(ticket.generation).unwrap_or(0);
     record[13] = status | kind;
-    record[14..].copy_from_slice(&order_group(app, ticket.order_id));
+    record[14..].copy_from_slice(&order_group(app, *order_id));
     record
 }
 

@@ -65,18 +65,9 @@ pub struct Scanned {
 /// A ticket as the feed of gates lists it.
 #[derive(Clone, Debug, FromRow)]
 pub struct Listed {
-    /// Its number.
-    pub ticket_number: i64,
-    /// What it is for.
-    pub kind: TicketKind,
-    /// Its state.
-    pub status: TicketStatus,
-    /// The only generation that opens a gate.
-    pub generation: i16,
-    /// The number of its pass.
-    pub pass_number: i32,
-    /// The festival days it opens.
-    pub day_mask: i32,
+    /// What a scan sees of it.
+    #[sqlx(flatten)]
+    pub ticket: Scanned,
     /// Its order.
     pub order_id: OrderId,
     /// Where it stands in the feed.
@@ -89,7 +80,7 @@ pub struct Listed {
 /// What the database said.
 pub async fn feed(conn: &mut PgConnection, festival: FestivalId, after: i64, most: i64) -> Result<Vec<Listed>, sqlx::Error> {
     sqlx::query_as(
-        "select ticket_number, kind, status, generation, pass_number, day_mask, order_id, position from tickets \
+        "select ticket_id, ticket_number, kind, status, generation, pass_number, day_mask, order_id, position from tickets \
          where festival_id::bigint = $1 and position > $2 order by position limit $3",
     )
     .bind(festival)

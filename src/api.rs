@@ -6,20 +6,33 @@ use poem_openapi::{ContactObject, LicenseObject, OpenApiService};
 use serde_json::{Value, json};
 
 use crate::{
-    accounts::api::DevicesApi, entry::api::EntryApi, festivals::api::FestivalsApi, library::api::LibraryApi, lineup::api::LineupApi, offers::api::OffersApi,
-    orders::api::OrdersApi, payments::api::PaymentsApi, releases::api::ReleasesApi, reports::api::ReportsApi, tickets::api::TicketsApi,
+    accounts::api::DevicesApi,
+    entry::{api::EntryApi, ledger::api::LedgerApi},
+    festivals::api::FestivalsApi,
+    library::api::LibraryApi,
+    lineup::api::LineupApi,
+    offers::api::OffersApi,
+    orders::api::OrdersApi,
+    payments::api::PaymentsApi,
+    releases::api::ReleasesApi,
+    reports::api::ReportsApi,
+    tickets::api::TicketsApi,
     waiting::api::WaitingApi,
 };
 
 /// The whole JSON API.
-pub type Api =
-    ((FestivalsApi, LineupApi, OffersApi, ReleasesApi, ReportsApi, DevicesApi), (WaitingApi, OrdersApi, PaymentsApi, TicketsApi, LibraryApi, EntryApi));
+pub type Api = (
+    (FestivalsApi, LineupApi, OffersApi, ReleasesApi, ReportsApi, DevicesApi),
+    (WaitingApi, OrdersApi, PaymentsApi, TicketsApi, LibraryApi, EntryApi, LedgerApi),
+);
 
 /// The API as a service.
 #[must_use]
 pub fn service() -> OpenApiService<Api, ()> {
-    let api =
-        ((FestivalsApi, LineupApi, OffersApi, ReleasesApi, ReportsApi, DevicesApi), (WaitingApi, OrdersApi, PaymentsApi, TicketsApi, LibraryApi, EntryApi));
+    let api = (
+        (FestivalsApi, LineupApi, OffersApi, ReleasesApi, ReportsApi, DevicesApi),
+        (WaitingApi, OrdersApi, PaymentsApi, TicketsApi, LibraryApi, EntryApi, LedgerApi),
+    );
     OpenApiService::new(api, "Gatefold", env!("CARGO_PKG_VERSION"))
         .description(
             "Festival passes bundled with digital albums: sale, tickets, music, gates.\n\n\

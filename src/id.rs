@@ -108,6 +108,8 @@ ids! {
     SignInId;
     /// A paired phone or scanner.
     DeviceId;
+    /// An entry of the discrepancy ledger.
+    DiscrepancyId;
     /// A chance to pair one device.
     PairingId;
     /// A part of the site.

@@ -46,6 +46,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(simulated::Mood::default())
         .with(accounts::DeviceCache::default())
         .with(accounts::LastUsed::default())
+        .with(accounts::Pulses::default())
         .with(festivals::KnownFacts::default())
         .with(web::kept::Pages::default())
         .with(web::storefront::waiting::Halls::default())
@@ -65,6 +66,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with_lanes::<orders::Cancelling>()
         .with_lanes::<payments::Completing>()
         .with_lanes::<entry::Scanning>()
+        .with_lanes::<entry::merge::Merging>()
         .with(Providers::default().with("simulated", SimulatedBank))
         .with(
             Renderers::default()

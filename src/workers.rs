@@ -38,6 +38,7 @@ static WORKERS: &[Worker] = &[
     Worker { name: "forgeries", every: Duration::from_secs(1), step: |app| Box::pin(entry::record_forgeries(app)) },
     Worker { name: "seal", every: Duration::from_secs(60), step: |app| Box::pin(async move { audit::seal(app).await.map(|_| 0) }) },
     Worker { name: "last-used", every: Duration::from_secs(60), step: |app| Box::pin(async move { accounts::flush_last_used(app).await.map(|()| 0) }) },
+    Worker { name: "pulses", every: Duration::from_secs(60), step: |app| Box::pin(async move { accounts::flush_pulses(app).await.map(|()| 0) }) },
     Worker { name: "carts", every: Duration::from_secs(3_600), step: |app| Box::pin(orders::forget_carts(app)) },
     Worker { name: "sign-ins", every: Duration::from_secs(3_600), step: |app| Box::pin(async move { accounts::forget(app).await.map(|_| 0) }) },
     Worker { name: "waiting", every: Duration::from_secs(3_600), step: |app| Box::pin(async move { waiting::forget(app).await.map(|_| 0) }) },

@@ -3,7 +3,10 @@
 use poem::web::Data;
 use poem_openapi::{Enum, Object, OpenApi, param::Path, payload::Json};
 
-use super::{Device, PairError, Paired, Pairing, Scope, guard::AsStaff};
+use super::{
+    Device, PairError, Paired, Pairing, Pulse, Scope,
+    guard::{AsDevice, AsStaff},
+};
 use crate::{
     app::App,
     http::{
@@ -70,6 +73,27 @@ pub struct NewDevice {
     pub name: String,
 }
 
+/// How a device stands.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct Heartbeat {
+    /// How many of its scans wait to be reported.
+    #[oai(validator(minimum(value = "0"), maximum(value = "1000000")))]
+    pub waiting: i32,
+    /// Its battery, in percent.
+    #[oai(validator(minimum(value = "0"), maximum(value = "100")))]
+    pub battery: Option<i16>,
+    /// Whether it is charging.
+    pub is_charging: Option<bool>,
+}
+
+/// The answer to a heartbeat.
+#[derive(Debug, Object)]
+pub struct HouseTime {
+    /// The time of the house, for the offset of the device's clock.
+    pub server_time: chrono::DateTime<chrono::Utc>,
+}
+
 /// Gate devices.
 pub struct DevicesApi;
 
@@ -101,6 +125,17 @@ impl DevicesApi {
         let paired = super::pair(&app, &body.pairing_code, &body.name).await?;
         let location = format!("/v1/devices/{}", paired.device.device_id);
         Ok(Created { body: paired, location })
+    }
+
+    /// Say that a device is alive
+    ///
+    /// Every few seconds, with what waits on it. Supervisors see it in the list of devices. The answer carries the time of the house.
+    #[oai(path = "/heartbeats", method = "post", operation_id = "say_alive")]
+    async fn say_alive(&self, AsDevice(device): AsDevice, app: Data<&App>, body: Json<Heartbeat>) -> Result<Json<HouseTime>, Or<Usual>> {
+        let Heartbeat { waiting, battery, is_charging } = body.0;
+        let now = app.clock.now();
+        super::heard(&app, &device, Pulse { at: now, waiting, battery, is_charging });
+        Ok(Json(HouseTime { server_time: now }))
     }
 
     /// List the devices of a festival

@@ -13,7 +13,10 @@ use poem_openapi::{
 use super::{Denied, Device, Staff, device_of, store};
 use crate::{
     app::App,
-    http::problem::{FORBIDDEN, Problem, UNAUTHORIZED},
+    http::{
+        cookies::{same_origin, secret},
+        problem::{FORBIDDEN, Problem, UNAUTHORIZED},
+    },
 };
 
 impl From<Denied> for Problem {
@@ -47,7 +50,9 @@ fn scheme(registry: &mut Registry, name: &'static str, description: &'static str
 }
 
 const PROMOTER: &str = "A program of the promoter: `gf_live_..`, made in the dashboard or by `gatefold invite`, with scopes.";
-const DEVICE: &str = "A paired gate device: `gf_gate_..`, from `POST /v1/devices`.";
+const DEVICE: &str = "A paired gate device: `gf_gate_..`, from `POST /v1/devices`. The page of the gate sends it as a cookie from its own origin.";
+/// The cookie of a gate device.
+pub const DEVICE_COOKIE: &str = "gf_device";
 const FAN: &str = "A fan with the secret of one order: `gf_order_` and the last part of the order's link.";
 
 /// A program of a promoter.
@@ -101,7 +106,14 @@ macro_rules! extractor {
 extractor!(AsStaff, ["promoter" => PROMOTER], request => staff(request).await.map(Self));
 
 extractor!(AsDevice, ["device" => DEVICE], request => {
-    match bearer(request) {
+    let token = match bearer(request) {
+        Some(token) => Some(token),
+        None => secret(request, DEVICE_COOKIE)?,
+    };
+    if bearer(request).is_none() && token.is_some() {
+        same_origin(request)?;
+    }
+    match token {
         None => Err(UNAUTHORIZED.problem()),
         Some(token) => match device_of(app(request)?, &token).await {
             Ok(Some(device)) => Ok(Self(device)),

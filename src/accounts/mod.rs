@@ -23,7 +23,7 @@ use crate::{
     words::Language,
 };
 
-pub use pairing::{DeviceCache, PairError, Paired, Pairing, device_of, devices, offer_pairing, pair, revoke_device};
+pub use pairing::{DeviceCache, PairError, Paired, Pairing, Pulse, Pulses, device_of, devices, flush_pulses, heard, offer_pairing, pair, revoke_device};
 pub use sign_in::{EnterError, ask, begin_life, enter_by_code, enter_by_link, forget, leave, session};
 pub use store::{Invited, LastUsed, first_link, flush_last_used, invite, new_token, promoter_name, renew_token};
 
@@ -47,11 +47,13 @@ pub enum Scope {
     ScansRead,
     /// Pair and revoke devices.
     GatesWrite,
+    /// Void and re-issue tickets.
+    TicketsWrite,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::CatalogRead,
         Self::FestivalsWrite,
         Self::LineupWrite,
@@ -60,6 +62,7 @@ impl Scope {
         Self::OrdersRead,
         Self::ScansRead,
         Self::GatesWrite,
+        Self::TicketsWrite,
     ];
 
     /// The name that a token carries.
@@ -74,6 +77,7 @@ impl Scope {
             Self::OrdersRead => "orders:read",
             Self::ScansRead => "scans:read",
             Self::GatesWrite => "gates:write",
+            Self::TicketsWrite => "tickets:write",
         }
     }
 }
@@ -123,7 +127,7 @@ impl Role {
             Self::Owner => &Scope::ALL,
             Self::Editor => &[Scope::CatalogRead, Scope::FestivalsWrite, Scope::LineupWrite, Scope::OffersWrite, Scope::ReleasesWrite],
             Self::Finance => &[Scope::CatalogRead, Scope::OrdersRead, Scope::ScansRead],
-            Self::Support => &[Scope::CatalogRead, Scope::OrdersRead],
+            Self::Support => &[Scope::CatalogRead, Scope::OrdersRead, Scope::TicketsWrite],
             Self::Access | Self::Supervisor => &[Scope::CatalogRead, Scope::ScansRead, Scope::GatesWrite],
             Self::Stage => &[Scope::CatalogRead, Scope::LineupWrite],
             Self::BoxOffice => &[Scope::CatalogRead],
@@ -200,6 +204,14 @@ pub struct Device {
     pub paired_at: DateTime<Utc>,
     /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// When it was heard last; behind by up to a minute.
+    pub seen_at: Option<DateTime<Utc>>,
+    /// How many of its scans waited to be reported then.
+    pub waiting: Option<i32>,
+    /// Its battery then, in percent.
+    pub battery: Option<i16>,
+    /// Whether it was charging then.
+    pub is_charging: Option<bool>,
 }
 
 /// The key of an address: NFC, case-folded, plus kept. Two spellings of one address have one key.

@@ -103,6 +103,10 @@ pub async fn pair(app: &App, code: &str, name: &str) -> Result<Paired, PairError
         profile: row.profile,
         paired_at: now,
         revoked_at: None,
+        seen_at: None,
+        waiting: None,
+        battery: None,
+        is_charging: None,
     };
     store::insert_device(&mut tx, &device, &secrets::sha256(token.as_bytes())).await?;
     audit::record(&mut tx, act(&device, Actor::Device(device.device_id.0), "device.paired"), now).await?;
@@ -149,7 +153,38 @@ pub async fn device_of(app: &App, token: &str) -> Result<Option<Device>, sqlx::E
     Ok(device)
 }
 
-/// The devices of a festival, newest first.
+/// How a device stands, as it says every few seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Pulse {
+    /// When it said so.
+    pub at: DateTime<Utc>,
+    /// How many of its scans wait to be reported.
+    pub waiting: i32,
+    /// Its battery, in percent.
+    pub battery: Option<i16>,
+    /// Whether it is charging.
+    pub is_charging: Option<bool>,
+}
+
+/// What devices said to this server since it was written down: once a minute.
+#[derive(Default)]
+pub struct Pulses(Mutex<HashMap<DeviceId, Pulse>>);
+
+/// Notes how a device stands.
+pub fn heard(app: &App, device: &Device, pulse: Pulse) {
+    app.the::<Pulses>().0.lock().unwrap_or_else(PoisonError::into_inner).insert(device.device_id, pulse);
+}
+
+/// Writes down how devices stand.
+///
+/// # Errors
+/// What the database said; the next minute knows more.
+pub async fn flush_pulses(app: &App) -> Result<(), sqlx::Error> {
+    let pulses: Vec<(DeviceId, Pulse)> = app.the::<Pulses>().0.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
+    if pulses.is_empty() { Ok(()) } else { store::write_pulses(&app.pools.work, &pulses).await }
+}
+
+/// The devices of a festival, newest first, each as it was heard last.
 ///
 /// # Errors
 /// What the database said.
@@ -158,7 +193,15 @@ pub async fn devices(app: &App, staff: &Staff, festival: FestivalId) -> Result<V
     if !store::runs(&mut tx, staff.promoter, festival).await? {
         return Err(Fault::NotFound);
     }
-    Ok(store::devices(&mut tx, festival).await?)
+    let mut devices = store::devices(&mut tx, festival).await?;
+    // What was said to this server meanwhile.
+    let pulses = app.the::<Pulses>().0.lock().unwrap_or_else(PoisonError::into_inner);
+    for device in &mut devices {
+        if let Some(pulse) = pulses.get(&device.device_id) {
+            (device.seen_at, device.waiting, device.battery, device.is_charging) = (Some(pulse.at), Some(pulse.waiting), pulse.battery, pulse.is_charging);
+        }
+    }
+    Ok(devices)
 }
 
 /// Revokes a device; doing it again changes nothing.

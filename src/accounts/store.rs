@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection, FromRow, PgConnection, PgPool};
 
-use super::{Device, Role, Scope, Staff, email_key};
+use super::{Device, Pulse, Role, Scope, Staff, email_key};
 use crate::{
     app::App,
     audit::Actor,
@@ -128,6 +128,24 @@ pub async fn flush_last_used(app: &App) -> Result<(), sqlx::Error> {
         .bind(at)
         .execute(&app.pools.work)
         .await?;
+    Ok(())
+}
+
+pub(super) async fn write_pulses(pool: &PgPool, pulses: &[(DeviceId, Pulse)]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update devices d set seen_at = p.at, waiting = p.waiting, battery = p.battery, is_charging = p.is_charging \
+         from unnest($1::integer[], $2::uuid[], $3::timestamptz[], $4::integer[], $5::smallint[], $6::boolean[]) \
+              as p (festival_id, device_id, at, waiting, battery, is_charging) \
+         where d.festival_id = p.festival_id and d.device_id = p.device_id",
+    )
+    .bind(pulses.iter().map(|(id, _)| id.festival()).collect::<Vec<_>>())
+    .bind(pulses.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(pulses.iter().map(|(_, p)| p.at).collect::<Vec<_>>())
+    .bind(pulses.iter().map(|(_, p)| p.waiting).collect::<Vec<_>>())
+    .bind(pulses.iter().map(|(_, p)| p.battery).collect::<Vec<_>>())
+    .bind(pulses.iter().map(|(_, p)| p.is_charging).collect::<Vec<_>>())
+    .execute(pool)
+    .await?;
     Ok(())
 }
 

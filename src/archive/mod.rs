@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// What leaves the database, in an order in which it can come back.
-const LEAVES: [&str; 5] = ["emails", "provider_events", "webhook_events", "scans", "admissions"];
+const LEAVES: [&str; 6] = ["emails", "provider_events", "webhook_events", "scans", "scan_reports", "admissions"];
 /// How long after its last day a festival is over: complaints, late refunds and lost property are done.
 const REST: TimeDelta = TimeDelta::days(30);
 

@@ -33,6 +33,17 @@ pub enum Actor {
 }
 
 impl Actor {
+    /// The id of a member, a token or a device.
+    #[must_use]
+    pub fn id(self) -> Option<Uuid> {
+        match self {
+            Self::Member(id) => Some(id.0),
+            Self::Token(id) => Some(id.0),
+            Self::Device(id) => Some(id),
+            Self::House | Self::Fan | Self::Provider => None,
+        }
+    }
+
     fn parts(self) -> (&'static str, String) {
         match self {
             Self::House => ("house", String::new()),

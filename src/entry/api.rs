@@ -1,6 +1,6 @@
 //! The JSON face of scanning.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream;
 use poem::{Body, web::Data};
 use poem_openapi::{
@@ -10,14 +10,16 @@ use poem_openapi::{
 };
 
 use super::{
-    Asked, Checked, ScanAnswer, ScanError, ScanKind,
+    Asked, Checked, Reason, ScanAnswer, ScanError, ScanKind, Verdict,
+    ledger::DiscrepancyKind,
+    merge::{self, Reported},
     pack::{self, Positions},
 };
 use crate::{
     accounts::guard::AsDevice,
     app::App,
     http::{
-        problem::{Created, Or, Problem, Usual},
+        problem::{Created, MALFORMED, Or, Problem, Usual, Wrong},
         tags::Chapter,
     },
     id::ScanId,
@@ -52,6 +54,86 @@ pub struct NewScan {
     pub checked: Option<Checked>,
 }
 
+/// A scan that a device decided without the server.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct ReportedScan {
+    /// The device's own id of the scan (UUIDv7): the one that it had asked the server with, where it had asked.
+    pub scan_id: ScanId,
+    /// What it is.
+    #[oai(default = "entry")]
+    pub kind: ScanKind,
+    /// The text of the code, as it was read.
+    #[oai(validator(max_length = 400))]
+    pub ticket_code: String,
+    /// When the device scanned, by its clock.
+    pub scanned_at: DateTime<Utc>,
+    /// Milliseconds to add to that for the time of the house, as the device knew it when it scanned.
+    #[oai(default, validator(minimum(value = "-4000000000000"), maximum(value = "4000000000000")))]
+    pub offset_ms: i64,
+    /// The scan whose check this one answers.
+    pub after: Option<ScanId>,
+    /// The answer to that check.
+    pub checked: Option<Checked>,
+    /// What the device showed.
+    pub verdict: Verdict,
+    /// Why not: with `refused` and only then.
+    pub reason: Option<Reason>,
+}
+
+/// What a device decided without the server, in any order.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct ScanBatch {
+    /// The clock of the device when it sends this.
+    pub sent_at: DateTime<Utc>,
+    /// The scans.
+    #[oai(validator(min_items = 1, max_items = 500))]
+    pub scans: Vec<ReportedScan>,
+}
+
+/// What became of a reported scan.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct MergedScan {
+    /// The scan.
+    pub scan_id: ScanId,
+    /// The server's own first verdict.
+    pub verdict: Verdict,
+    /// Why not.
+    pub reason: Option<Reason>,
+    /// What the ledger says of it now.
+    pub discrepancies: Vec<DiscrepancyKind>,
+}
+
+/// The answers to a batch, one for each of its scans.
+#[derive(Debug, Object)]
+pub struct MergedBatch {
+    /// The answers.
+    pub items: Vec<MergedScan>,
+    /// The time of the house.
+    pub server_time: DateTime<Utc>,
+}
+
+impl ScanBatch {
+    /// What is wrong with it, if something is.
+    fn check(&self) -> Result<(), Problem> {
+        let wrong = |(i, scan): (usize, &ReportedScan)| {
+            ((scan.verdict == Verdict::Refused) != scan.reason.is_some())
+                .then(|| Wrong::new(&format!("/scans/{i}/reason"), "a refusal has a reason, nothing else has"))
+        };
+        let errors: Vec<Wrong> = self.scans.iter().enumerate().filter_map(wrong).collect();
+        if errors.is_empty() { Ok(()) } else { Err(Problem { errors, ..MALFORMED.problem() }) }
+    }
+}
+
+impl From<ReportedScan> for Reported {
+    fn from(scan: ReportedScan) -> Self {
+        let ReportedScan { scan_id, kind, ticket_code, scanned_at, offset_ms, after, checked, verdict, reason } = scan;
+        Self { asked: Asked { scan_id, kind, code: ticket_code, scanned_at, after, checked }, offset: TimeDelta::milliseconds(offset_ms), verdict, reason }
+    }
+}
+
 /// The pack of a gate.
 #[derive(ApiResponse)]
 pub enum GatePack {
@@ -80,6 +162,21 @@ impl EntryApi {
         let answer = super::scan(&app, &device, asked).await?;
         let location = format!("/v1/scans/{}", answer.scan_id);
         Ok(Created { body: answer, location })
+    }
+
+    /// Report scans that were decided without the server
+    ///
+    /// Any number of times, in any order: each scan is answered by itself, and a repeat changes nothing. Whom a device let in is in; where the rules
+    /// say otherwise the ledger of discrepancies says so. Moments are corrected by the offset that the device knew; both are kept, and more than
+    /// five minutes of doubt are an entry of the ledger.
+    #[oai(path = "/scan-batches", method = "post", operation_id = "report_scans")]
+    async fn report_scans(&self, AsDevice(device): AsDevice, app: Data<&App>, body: Json<ScanBatch>) -> Result<Json<MergedBatch>, Or<Usual>> {
+        body.check()?;
+        let reported = body.0.scans.into_iter().map(Reported::from).collect();
+        let merged = merge::merge(&app, &device, body.0.sent_at, reported).await?;
+        let items =
+            merged.into_iter().map(|m| MergedScan { scan_id: m.scan_id, verdict: m.verdict, reason: m.reason, discrepancies: m.discrepancies }).collect();
+        Ok(Json(MergedBatch { items, server_time: app.clock.now() }))
     }
 
     /// Show the pack of a gate

@@ -80,6 +80,13 @@ pub(super) enum Effect {
 /// How long an entry can be taken back by the device that let in.
 const UNDO: chrono::TimeDelta = chrono::TimeDelta::minutes(15);
 
+impl Decision {
+    /// A refusal of what is not even a ticket of a day.
+    pub(super) fn refused(reason: Reason) -> Self {
+        refused(reason, None)
+    }
+}
+
 fn refused(reason: Reason, day_index: Option<i16>) -> Decision {
     Decision { verdict: Verdict::Refused, reason: Some(reason), instruction: None, day_index, effect: Effect::None, first: None }
 }
@@ -90,17 +97,15 @@ fn admitted(day_index: Option<i16>, effect: Effect) -> Decision {
 
 /// Decides a presentation of a well signed code of a ticket on the list.
 pub(super) fn decide(known: &Known, rules: Option<&Rules>, days: &[Day], presented: &Presented) -> Decision {
-    let living = |day: i16| known.entries.iter().filter(move |e| e.day_index == day && e.undone_at.is_none());
     // Whoever wants to leave may leave, and a mistake may be taken back, whatever became of the ticket or the day.
-    let last_open = known.entries.iter().rev().find(|e| e.undone_at.is_none() && e.left_at.is_none());
+    let last_open = last_open(&known.entries).map(|last| &known.entries[last]);
     match presented.kind {
         ScanKind::Exit => {
             let effect = last_open.filter(|_| known.kind == TicketKind::Pass).map_or(Effect::None, |e| Effect::Leave(e.day_index, e.entry_no));
             return admitted(last_open.map(|e| e.day_index), effect);
         }
         ScanKind::Undo => {
-            let own = last_open.filter(|e| e.device_id.is_none_or(|d| d == presented.device_id) && presented.at - e.entered_at <= UNDO);
-            return match own {
+            return match own_open(&known.entries, Some(presented.device_id), presented.at).map(|own| &known.entries[own]) {
                 Some(entry) => admitted(Some(entry.day_index), Effect::Undo(entry.day_index, entry.entry_no)),
                 None => refused(Reason::Unknown, last_open.map(|e| e.day_index)),
             };
@@ -118,10 +123,10 @@ pub(super) fn decide(known: &Known, rules: Option<&Rules>, days: &[Day], present
     }
     if known.kind == TicketKind::AddOn {
         // An add-on is collected once; day 0 stands for "whenever".
-        return match living(0).next() {
+        return match barred(known.kind, &known.entries, Reentry::Never, 0) {
             _ if presented.kind == ScanKind::Look => admitted(None, Effect::None),
-            Some(first) => Decision { first: Some(first.scan_id), ..refused(Reason::Exchanged, None) },
-            None => admitted(None, Effect::Enter(0, next_no(known, 0))),
+            Some((reason, first)) => Decision { first: Some(first), ..refused(reason, None) },
+            None => admitted(None, Effect::Enter(0, next_no(&known.entries, 0))),
         };
     }
     let Some(day) = days.iter().find(|d| d.covers(presented.at)) else {
@@ -129,7 +134,6 @@ pub(super) fn decide(known: &Known, rules: Option<&Rules>, days: &[Day], present
         return refused(reason, None);
     };
     let index = day.day_index;
-    let open = living(index).find(|e| e.left_at.is_none());
     if known.day_mask >> index & 1 == 0 {
         return refused(Reason::WrongDay, Some(index));
     }
@@ -140,24 +144,41 @@ pub(super) fn decide(known: &Known, rules: Option<&Rules>, days: &[Day], present
     {
         return refused(Reason::WrongZone, Some(index));
     }
-    if let Some(first) = open {
-        let first_of_day = living(index).min_by_key(|e| e.entry_no).map_or(first.scan_id, |e| e.scan_id);
-        return Decision { first: Some(first_of_day), ..refused(Reason::AlreadyInside, Some(index)) };
-    }
-    if let Some(before) = living(index).next()
-        && rules.reentry == Reentry::Never
-    {
-        return Decision { first: Some(before.scan_id), ..refused(Reason::NoReentry, Some(index)) };
+    if let Some((reason, first)) = barred(known.kind, &known.entries, rules.reentry, index) {
+        return Decision { first: Some(first), ..refused(reason, Some(index)) };
     }
     if let (Some(instruction), true) = (rules.instruction, presented.checked != Some(Checked::Yes)) {
         return Decision { verdict: Verdict::Check, reason: None, instruction: Some(instruction), day_index: Some(index), effect: Effect::None, first: None };
     }
-    let effect = if presented.kind == ScanKind::Look { Effect::None } else { Effect::Enter(index, next_no(known, index)) };
+    let effect = if presented.kind == ScanKind::Look { Effect::None } else { Effect::Enter(index, next_no(&known.entries, index)) };
     admitted(Some(index), effect)
 }
 
-fn next_no(known: &Known, day: i16) -> i16 {
-    known.entries.iter().filter(|e| e.day_index == day).map(|e| e.entry_no).max().unwrap_or(0) + 1
+/// The entry that nobody left since: the last, where offline gates let in more than one.
+pub(super) fn last_open(entries: &[Entered]) -> Option<usize> {
+    entries.iter().rposition(|e| e.undone_at.is_none() && e.left_at.is_none())
+}
+
+/// The entry that a device may still take back.
+pub(super) fn own_open(entries: &[Entered], device: Option<DeviceId>, at: DateTime<Utc>) -> Option<usize> {
+    let own = |e: &Entered| e.device_id.is_none() || e.device_id == device;
+    entries.iter().rposition(|e| e.undone_at.is_none() && e.left_at.is_none() && own(e) && at - e.entered_at <= UNDO)
+}
+
+/// Why earlier entries of a ticket bar another one on a day, with the first of them. `entries` are in the order of happening.
+pub(super) fn barred(kind: TicketKind, entries: &[Entered], reentry: Reentry, day: i16) -> Option<(Reason, ScanId)> {
+    let mut living = entries.iter().filter(|e| e.day_index == day && e.undone_at.is_none());
+    let first = living.clone().next()?.scan_id;
+    match kind {
+        TicketKind::AddOn => Some((Reason::Exchanged, first)),
+        TicketKind::Pass if living.any(|e| e.left_at.is_none()) => Some((Reason::AlreadyInside, first)),
+        TicketKind::Pass => (reentry == Reentry::Never).then_some((Reason::NoReentry, first)),
+    }
+}
+
+/// The number of the next entry of a day.
+pub(super) fn next_no(entries: &[Entered], day: i16) -> i16 {
+    entries.iter().filter(|e| e.day_index == day).map(|e| e.entry_no).max().unwrap_or(0) + 1
 }
 
 #[cfg(test)]

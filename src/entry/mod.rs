@@ -2,11 +2,14 @@
 //! tickets in the order of their ids, decides in arrival order by pure code and records every scan.
 //!
 //! **Invariant:** one admission per ticket and festival day (and re-entry where the pass allows it, after an exit);
-//! a repeat of a scan gets the first answer. Every presentation is recorded.
+//! a repeat of a scan gets the first answer. Every presentation is recorded. What devices without network let in beyond that is in the ledger.
 
 pub mod api;
 mod decide;
+pub mod ledger;
+pub mod merge;
 pub mod pack;
+mod replay;
 mod scan;
 mod store;
 

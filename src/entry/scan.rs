@@ -65,7 +65,7 @@ pub struct Catalog {
 /// The catalogs of festivals, at most a second old.
 pub type Catalogs = Fresh<FestivalId, Arc<Catalog>>;
 
-async fn catalog(app: &App, festival: FestivalId) -> Result<Arc<Catalog>, sqlx::Error> {
+pub(super) async fn catalog(app: &App, festival: FestivalId) -> Result<Arc<Catalog>, sqlx::Error> {
     let pool = &app.pools.scan;
     let read = async || {
         Ok(Arc::new(Catalog {
@@ -217,7 +217,7 @@ impl Kind for Scanning {
         &app.pools.scan
     }
 
-    async fn run(app: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[Request]) -> Result<Vec<ScanAnswer>, Trouble> {
+    async fn run(_: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[Request]) -> Result<Vec<ScanAnswer>, Trouble> {
         let mut numbers: Vec<i64> = batch.iter().map(|r| r.code.number).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -233,7 +233,6 @@ impl Kind for Scanning {
             .collect();
         let mut recorded: HashMap<ScanId, store::Recorded> = store::by_ids(conn, festival, &batch.iter().map(|r| r.asked.scan_id).collect::<Vec<_>>()).await?;
         sabotage::pause().await;
-        let now = app.clock.now();
         let (mut scans, mut changes, mut answers) = (Vec::new(), Changes::default(), Vec::with_capacity(batch.len()));
         for request in batch {
             let ticket = known.get_mut(&request.code.number);
@@ -242,13 +241,13 @@ impl Kind for Scanning {
                 continue;
             }
             let scan = match ticket {
-                None => store::Recorded::refused(&request.device, &request.asked, Reason::Unknown, now),
+                None => store::Recorded::refused(&request.device, &request.asked, Reason::Unknown, request.arrived_at),
                 Some((ticket_id, known)) => {
                     let rules =
                         request.pass().map(|p| Rules { zone_ids: p.terms.zone_ids.clone(), reentry: p.terms.reentry, instruction: p.terms.check_instruction });
                     let decision = decide(known, rules.as_ref(), &request.catalog.days, &request.presented());
                     apply(known, *ticket_id, request, &decision, &mut changes);
-                    store::Recorded::decided(&request.device, &request.asked, *ticket_id, &decision, now)
+                    store::Recorded::decided(&request.device, &request.asked, *ticket_id, &decision, request.arrived_at)
                 }
             };
             answers.push(answer(request, &scan, known.get(&request.code.number).map(|(_, known)| known)));

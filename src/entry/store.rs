@@ -93,7 +93,7 @@ pub(super) async fn entries(conn: &mut PgConnection, festival: FestivalId, ticke
     let rows: Vec<EntryRow> = sqlx::query_as(
         "select a.ticket_id, a.day_index, a.entry_no, a.scan_id, s.device_id, a.gate_id, a.entered_at, a.left_at, a.undone_at \
          from admissions a left join scans s on s.festival_id = a.festival_id and s.scan_id = a.scan_id \
-         where a.festival_id = $1 and a.ticket_id = any($2) order by a.ticket_id, a.day_index, a.entry_no",
+         where a.festival_id = $1 and a.ticket_id = any($2) order by a.ticket_id, a.entered_at, a.scan_id",
     )
     .bind(festival)
     .bind(tickets)
@@ -205,6 +205,92 @@ pub(super) async fn insert_admissions(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// What a device showed of a scan, as it reported it, with what the rules said of that moment apart from who was in.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct Report {
+    pub(super) scan_id: ScanId,
+    pub(super) device_id: DeviceId,
+    pub(super) gate_id: GateId,
+    pub(super) kind: ScanKind,
+    pub(super) ticket_id: Option<TicketId>,
+    pub(super) day_index: Option<i16>,
+    pub(super) verdict: Verdict,
+    pub(super) reason: Option<Reason>,
+    pub(super) ruled: Verdict,
+    pub(super) ruled_reason: Option<Reason>,
+    pub(super) happened_at: DateTime<Utc>,
+    pub(super) scanned_at: DateTime<Utc>,
+    pub(super) offset_ms: i64,
+    pub(super) is_doubtful: bool,
+    pub(super) received_at: DateTime<Utc>,
+}
+
+/// The reports of scans.
+pub(super) async fn reports(conn: &mut PgConnection, festival: FestivalId, scans: &[ScanId]) -> Result<Vec<Report>, sqlx::Error> {
+    sqlx::query_as("select * from scan_reports where festival_id = $1 and scan_id = any($2)").bind(festival).bind(scans).fetch_all(conn).await
+}
+
+/// The reports of tickets.
+pub(super) async fn reports_of(conn: &mut PgConnection, festival: FestivalId, tickets: &[TicketId]) -> Result<Vec<Report>, sqlx::Error> {
+    sqlx::query_as("select * from scan_reports where festival_id = $1 and ticket_id = any($2)").bind(festival).bind(tickets).fetch_all(conn).await
+}
+
+/// Writes reports; how many were new.
+pub(super) async fn insert_reports(conn: &mut PgConnection, festival: FestivalId, reports: &[Report]) -> Result<u64, sqlx::Error> {
+    if reports.is_empty() {
+        return Ok(0);
+    }
+    let done = sqlx::query(
+        "insert into scan_reports (festival_id, scan_id, device_id, gate_id, kind, ticket_id, day_index, verdict, reason, ruled, ruled_reason, happened_at, scanned_at, \
+                                   offset_ms, is_doubtful, received_at) \
+         select $1, r.* from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::smallint[], $8::text[], $9::text[], $10::text[], $11::text[], \
+                                    $12::timestamptz[], $13::timestamptz[], $14::bigint[], $15::boolean[], $16::timestamptz[]) as r \
+         on conflict do nothing",
+    )
+    .bind(festival)
+    .bind(reports.iter().map(|r| r.scan_id).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.device_id).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.gate_id).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| kind_name(r.kind)).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.ticket_id).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.day_index).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.verdict.name()).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.reason.map(Reason::name)).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.ruled.name()).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.ruled_reason.map(Reason::name)).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.happened_at).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.scanned_at).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.offset_ms).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.is_doubtful).collect::<Vec<_>>())
+    .bind(reports.iter().map(|r| r.received_at).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// An exit or an undo that happened.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct Move {
+    pub(super) ticket_id: TicketId,
+    pub(super) scan_id: ScanId,
+    pub(super) kind: ScanKind,
+    pub(super) device_id: DeviceId,
+    pub(super) at: DateTime<Utc>,
+}
+
+/// The exits and undos of tickets, by what was shown at the gate.
+pub(super) async fn moves(conn: &mut PgConnection, festival: FestivalId, tickets: &[TicketId]) -> Result<Vec<Move>, sqlx::Error> {
+    sqlx::query_as(
+        "select s.ticket_id, s.scan_id, s.kind, s.device_id, coalesce(r.happened_at, s.decided_at) as at \
+         from scans s left join scan_reports r on r.festival_id = s.festival_id and r.scan_id = s.scan_id \
+         where s.festival_id = $1 and s.ticket_id = any($2) and s.kind in ('exit', 'undo') and coalesce(r.verdict, s.verdict) = 'admitted'",
+    )
+    .bind(festival)
+    .bind(tickets)
+    .fetch_all(conn)
+    .await
 }
 
 /// An admission as the feed of gates lists it.

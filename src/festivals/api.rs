@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{Day, Festival, FestivalTerms, Gate, Site, Stage, Zone};
 use crate::{
     accounts::{
-        Scope,
+        Scope, Staff,
         guard::{Anyone, AsStaff, reach},
     },
     app::App,
@@ -26,6 +26,18 @@ use crate::{
     page::Page,
     words::Text,
 };
+
+/// Opens the transaction of a promoter who may do something with a festival of theirs.
+///
+/// # Errors
+/// A problem: the scope is missing, or there is no such festival.
+pub async fn of_staff(app: &App, staff: &Staff, festival: FestivalId, scope: Scope) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Problem> {
+    staff.may(scope)?;
+    reach(staff, festival)?;
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    super::owned(&mut tx, staff.promoter, festival).await?.ok_or_else(|| NOT_FOUND.problem())?;
+    Ok(tx)
+}
 
 /// When a day opens and ends.
 #[derive(Debug, Object)]

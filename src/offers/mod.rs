@@ -99,6 +99,9 @@ pub enum Instruction {
 }
 
 impl Instruction {
+    /// Every instruction.
+    pub const ALL: [Self; 4] = [Self::Age, Self::StudentCard, Self::Identity, Self::Companion];
+
     /// Its name in JSON and in the catalog of words.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -8,42 +8,23 @@ use poem_openapi::{
 };
 
 use crate::{
-    accounts::{
-        Scope, Staff,
-        guard::{AsStaff, reach},
-    },
+    accounts::{Scope, guard::AsStaff},
     app::App,
     entry::{self, Scan},
-    festivals,
+    festivals::api::of_staff,
     http::{
-        problem::{MALFORMED, NOT_FOUND, Or, Problem, Usual, Wrong},
+        listing::{before, fifty},
+        problem::{Or, Usual},
         tags::Chapter,
     },
     id::FestivalId,
     orders::{self, Order},
-    page::{Cursor, MOST, Page},
+    page::{MOST, Page},
     tickets::{self, Ticket},
 };
 
 /// Orders, tickets and scans of a festival.
 pub struct ReportsApi;
-
-fn before(cursor: Option<&str>) -> Result<Option<uuid::Uuid>, Problem> {
-    match cursor {
-        None => Ok(None),
-        Some(text) => {
-            Cursor::read(text).map(|c| Some(c.0)).ok_or_else(|| Problem { errors: vec![Wrong::new("cursor", "not a cursor of ours")], ..MALFORMED.problem() })
-        }
-    }
-}
-
-async fn of(app: &App, staff: &Staff, festival: FestivalId, scope: Scope) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Problem> {
-    staff.may(scope)?;
-    reach(staff, festival)?;
-    let mut tx = app.for_promoter(staff.promoter).await?;
-    festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or_else(|| NOT_FOUND.problem())?;
-    Ok(tx)
-}
 
 #[OpenApi(prefix_path = "/v1", tag = "Chapter::Reports")]
 impl ReportsApi {
@@ -63,7 +44,7 @@ impl ReportsApi {
         limit: Query<u32>,
     ) -> Result<Json<Page<Order>>, Or<Usual>> {
         let before = before(cursor.as_deref())?;
-        let mut tx = of(&app, &staff, *festival_id, Scope::OrdersRead).await?;
+        let mut tx = of_staff(&app, &staff, *festival_id, Scope::OrdersRead).await?;
         let limit = limit.min(MOST);
         Ok(Json(Page::cut(orders::orders_of(&mut tx, *festival_id, before, limit + 1).await?, limit, |o| o.order_id.0)))
     }
@@ -84,7 +65,7 @@ impl ReportsApi {
         limit: Query<u32>,
     ) -> Result<Json<Page<Ticket>>, Or<Usual>> {
         let before = before(cursor.as_deref())?;
-        let mut tx = of(&app, &staff, *festival_id, Scope::OrdersRead).await?;
+        let mut tx = of_staff(&app, &staff, *festival_id, Scope::OrdersRead).await?;
         let limit = limit.min(MOST);
         Ok(Json(Page::cut(tickets::of_festival(&mut tx, *festival_id, before, limit + 1).await?, limit, |t| t.ticket_id.0)))
     }
@@ -105,12 +86,8 @@ impl ReportsApi {
         limit: Query<u32>,
     ) -> Result<Json<Page<Scan>>, Or<Usual>> {
         let before = before(cursor.as_deref())?;
-        let mut tx = of(&app, &staff, *festival_id, Scope::ScansRead).await?;
+        let mut tx = of_staff(&app, &staff, *festival_id, Scope::ScansRead).await?;
         let limit = limit.min(MOST);
         Ok(Json(Page::cut(entry::of_festival(&mut tx, *festival_id, before, limit + 1).await?, limit, |s| s.scan_id.0)))
     }
-}
-
-fn fifty() -> u32 {
-    50
 }

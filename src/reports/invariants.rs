@@ -46,9 +46,10 @@ pub static INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "tickets-of-paid-orders",
-        claim: "a paid order has a ticket for each unit of admission, any other order has none",
+        claim: "a paid order has a ticket for each unit of admission, those that were voided without a refund included; any other order has none",
         query: "select count(*) from orders o \
-                cross join lateral (select count(*) as n from tickets t where t.festival_id = o.festival_id and t.order_id = o.order_id and t.status <> 'void') t \
+                cross join lateral (select count(*) as n from tickets t where t.festival_id = o.festival_id and t.order_id = o.order_id and (t.status <> 'void' \
+                    or 'voided' = (select why from ticket_changes c where c.festival_id = t.festival_id and c.ticket_id = t.ticket_id order by change_no desc limit 1))) t \
                 cross join lateral (select coalesce(sum(l.quantity), 0) as n from lines l, jsonb_array_elements(l.shares) x \
                                     where l.festival_id = o.festival_id and l.order_id = o.order_id and (x ? 'pass_id' or x ? 'add_on_id')) u \
                 where $1::timestamptz is not null and case when o.status = 'paid' then t.n <> u.n when o.status = 'partly_refunded' then t.n > u.n else t.n > 0 end",
@@ -166,15 +167,35 @@ pub static INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "one-open-entry",
-        claim: "at most one open entry per ticket and festival day",
-        query: "select count(*) from (select 1 from admissions where $1::timestamptz is not null and left_at is null and undone_at is null \
-                    group by festival_id, ticket_id, day_index having count(*) > 1) x",
+        claim: "at most one open entry per ticket and festival day, apart from surplus admissions that are in the ledger",
+        query: "select count(*) from (select 1 from admissions a left join discrepancies d on d.festival_id = a.festival_id and d.scan_id = a.scan_id \
+                        and d.kind = 'surplus_admission' and d.withdrawn_at is null \
+                    where $1::timestamptz is not null and a.left_at is null and a.undone_at is null \
+                    group by a.festival_id, a.ticket_id, a.day_index having count(*) - count(d.scan_id) > 1) x",
+    },
+    Invariant {
+        name: "surplus-is-in-the-ledger",
+        claim: "whoever came in on a ticket that somebody was in on is in the ledger of discrepancies",
+        query: "select count(*) from admissions a where $1::timestamptz is not null \
+                and exists (select from admissions b where b.festival_id = a.festival_id and b.ticket_id = a.ticket_id and b.day_index = a.day_index \
+                            and b.entered_at < a.entered_at and least(b.left_at, b.undone_at, 'infinity') > a.entered_at) \
+                and not exists (select from discrepancies d where d.festival_id = a.festival_id and d.scan_id = a.scan_id \
+                                and d.kind = 'surplus_admission' and d.withdrawn_at is null)",
     },
     Invariant {
         name: "admissions-have-scans",
-        claim: "every admission was a scan that admitted",
+        claim: "every admission was a scan that admitted, by the server or by the device",
         query: "select count(*) from admissions a left join scans s on s.festival_id = a.festival_id and s.scan_id = a.scan_id \
-                where $1::timestamptz is not null and s.verdict is distinct from 'admitted'",
+                left join scan_reports r on r.festival_id = a.festival_id and r.scan_id = a.scan_id \
+                where $1::timestamptz is not null and (s.scan_id is null or (s.verdict <> 'admitted' and r.verdict is distinct from 'admitted'))",
+    },
+    Invariant {
+        name: "reports-are-merged",
+        claim: "every report of a device has its scan, and whoever it let in is in the admissions",
+        query: "select count(*) from scan_reports r where $1::timestamptz is not null \
+                and (not exists (select from scans s where s.festival_id = r.festival_id and s.scan_id = r.scan_id) \
+                     or (r.kind = 'entry' and r.verdict = 'admitted' and r.ticket_id is not null \
+                         and not exists (select from admissions a where a.festival_id = r.festival_id and a.ticket_id = r.ticket_id and a.scan_id = r.scan_id)))",
     },
     Invariant {
         name: "entitlements-of-paid-lines",

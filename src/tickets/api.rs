@@ -8,15 +8,18 @@ use poem_openapi::{
 };
 
 use super::{
-    Ticket,
+    ReissueError, Ticket,
     picture::{self, Surface},
 };
 use crate::{
-    accounts::{Scope, Staff, guard::Reader},
+    accounts::{
+        Scope, Staff,
+        guard::{AsStaff, Reader},
+    },
     app::App,
     festivals,
     http::{
-        problem::{NOT_FOUND, Or, Problem, Usual},
+        problem::{CONFLICT, Changing, NOT_FOUND, Or, Problem, Usual},
         tags::Chapter,
     },
     id::{OrderId, TicketId},
@@ -37,6 +40,25 @@ pub struct ShownTicket {
     pub short_code: String,
     /// The holder's own page.
     pub url: String,
+}
+
+/// Why a promoter changes a ticket.
+#[derive(Debug, Default, Object)]
+#[oai(deny_unknown_fields, default)]
+pub struct TicketChange {
+    /// A sentence for whoever asks later.
+    #[oai(validator(max_length = 500))]
+    pub note: String,
+}
+
+impl From<ReissueError> for Problem {
+    fn from(error: ReissueError) -> Self {
+        match error {
+            ReissueError::NotFound => NOT_FOUND.problem(),
+            ReissueError::Ended(_) => CONFLICT.because(error.to_string()),
+            ReissueError::Database(error) => error.into(),
+        }
+    }
 }
 
 /// A QR picture as SVG.
@@ -113,6 +135,36 @@ impl TicketsApi {
     #[oai(path = "/tickets/:ticket_id", method = "get", operation_id = "show_ticket")]
     async fn show_ticket(&self, who: Reader, app: Data<&App>, ticket_id: Path<TicketId>) -> Result<Json<Ticket>, Or<Usual>> {
         Ok(Json(readable(&app, &who, *ticket_id).await?))
+    }
+
+    /// Re-issue a ticket
+    ///
+    /// Its code is dead from now on, and its holder's page shows the new one. A ticket that was voided is valid again. Scope `tickets:write`.
+    #[oai(path = "/tickets/:ticket_id/reissues", method = "post", operation_id = "reissue_ticket")]
+    async fn reissue_ticket(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        ticket_id: Path<TicketId>,
+        body: Json<TicketChange>,
+    ) -> Result<Json<Ticket>, Or<Changing>> {
+        staff.may(Scope::TicketsWrite)?;
+        Ok(Json(super::reissue(&app, &staff, *ticket_id, &body.note).await?))
+    }
+
+    /// Void a ticket
+    ///
+    /// It opens no gate from now on; no money goes back by this. Re-issue it to undo that. Scope `tickets:write`.
+    #[oai(path = "/tickets/:ticket_id/voidings", method = "post", operation_id = "void_ticket")]
+    async fn void_ticket(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        ticket_id: Path<TicketId>,
+        body: Json<TicketChange>,
+    ) -> Result<Json<Ticket>, Or<Changing>> {
+        staff.may(Scope::TicketsWrite)?;
+        Ok(Json(super::void(&app, &staff, *ticket_id, &body.note).await?))
     }
 
     /// The code of a ticket as SVG

@@ -128,6 +128,18 @@ impl TicketCode {
     /// # Errors
     /// [`CodeError`].
     pub fn verify(text: &str, festival: FestivalId, ring: &Ring) -> Result<Self, CodeError> {
+        match Self::signed(text, festival, ring)? {
+            (code, KeyState::Active | KeyState::VerifyOnly) => Ok(code),
+            (_, KeyState::Revoked) => Err(CodeError::KeyRetired),
+            (_, KeyState::Pending) => Err(CodeError::Forged),
+        }
+    }
+
+    /// The same whatever became of the key, with its state: for what happened at a gate already.
+    ///
+    /// # Errors
+    /// [`CodeError`].
+    pub fn signed(text: &str, festival: FestivalId, ring: &Ring) -> Result<(Self, KeyState), CodeError> {
         let (code, signature) = Self::parse(text)?;
         if code.festival != festival {
             return Err(CodeError::WrongFestival);
@@ -135,11 +147,7 @@ impl TicketCode {
         let key = ring.key(code.key_id).ok_or(CodeError::Forged)?;
         let signed = [DOMAIN, &code.bytes()].concat();
         key.public.verify_strict(&signed, &Signature::from_bytes(&signature)).map_err(|_| CodeError::Forged)?;
-        match key.state {
-            KeyState::Active | KeyState::VerifyOnly => Ok(code),
-            KeyState::Revoked => Err(CodeError::KeyRetired),
-            KeyState::Pending => Err(CodeError::Forged),
-        }
+        Ok((code, key.state))
     }
 }
 

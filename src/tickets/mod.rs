@@ -10,6 +10,7 @@
 pub mod api;
 pub mod code;
 pub mod picture;
+mod reissue;
 mod store;
 
 use chrono::{DateTime, Months, Utc};
@@ -27,7 +28,8 @@ use crate::{
 };
 use code::TicketCode;
 
-pub use store::{Listed, Scanned, by_numbers, feed, lock, lock_one, mark_claimed, name_holders, of_festival, of_order, renew_link, ticket};
+pub use reissue::{ReissueError, reissue, void};
+pub use store::{Before, Listed, Scanned, by_numbers, changes, feed, lock, lock_one, mark_claimed, name_holders, of_festival, of_order, renew_link, ticket};
 
 /// The state of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]

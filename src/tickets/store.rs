@@ -74,6 +74,31 @@ pub struct Listed {
     pub position: i64,
 }
 
+/// What a ticket was until a moment.
+#[derive(Clone, Debug, FromRow)]
+pub struct Before {
+    /// The ticket.
+    pub ticket_id: TicketId,
+    /// Its generation until then.
+    pub before_generation: i16,
+    /// Its state until then.
+    pub before_status: TicketStatus,
+    /// Until when.
+    pub changed_at: DateTime<Utc>,
+}
+
+/// What tickets were before they changed.
+///
+/// # Errors
+/// What the database said.
+pub async fn changes(conn: &mut PgConnection, festival: FestivalId, tickets: &[TicketId]) -> Result<Vec<Before>, sqlx::Error> {
+    sqlx::query_as("select ticket_id, before_generation, before_status, changed_at from ticket_changes where festival_id = $1 and ticket_id = any($2)")
+        .bind(festival)
+        .bind(tickets)
+        .fetch_all(conn)
+        .await
+}
+
 /// Tickets behind a position of their feed, oldest first.
 ///
 /// # Errors
@@ -140,6 +165,56 @@ pub async fn lock_one(conn: &mut PgConnection, id: TicketId) -> Result<Option<Ti
         .fetch_optional(conn)
         .await?;
     Ok(found.map(Ticket::numbered))
+}
+
+/// Why a ticket changed last.
+pub(super) async fn last_change(conn: &mut PgConnection, id: TicketId) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("select why from ticket_changes where festival_id = $1 and ticket_id = $2 order by change_no desc limit 1")
+        .bind(id.festival())
+        .bind(id)
+        .fetch_optional(conn)
+        .await
+}
+
+/// Writes down what a locked ticket is until now.
+pub(super) async fn insert_change(conn: &mut PgConnection, ticket: &Ticket, why: &str, note: &str, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into ticket_changes (festival_id, ticket_id, change_no, before_generation, before_status, why, note, changed_at) \
+         select $1, $2, coalesce(max(change_no), 0) + 1, $3, $4, $5, $6, $7 from ticket_changes where festival_id = $1 and ticket_id = $2",
+    )
+    .bind(ticket.ticket_id.festival())
+    .bind(ticket.ticket_id)
+    .bind(ticket.generation)
+    .bind(ticket.status)
+    .bind(why)
+    .bind(note)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Changes the state and code of a locked ticket.
+pub(super) async fn change(
+    conn: &mut PgConnection,
+    id: TicketId,
+    status: TicketStatus,
+    generation: i16,
+    number: i64,
+    position: i64,
+) -> Result<Ticket, sqlx::Error> {
+    let changed: Ticket = sqlx::query_as(
+        "update tickets set status = $3, generation = $4, ticket_number = $5, position = $6 where festival_id = $1 and ticket_id = $2 returning *",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .bind(status)
+    .bind(generation)
+    .bind(number)
+    .bind(position)
+    .fetch_one(conn)
+    .await?;
+    Ok(changed.numbered())
 }
 
 /// Writes down who took a ticket; `None` when somebody did already.

@@ -16,12 +16,20 @@ use crate::{
 
 const MARK: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 -6 24 24\"><path fill-rule=\"evenodd\" d=\"M0 0h11.4v12H0zM12.6 0H24v12H12.6zM12 1.8a4.2 4.2 0 1 0 .01 0zM12 5a1 1 0 1 1-.01 0z\"/></svg>";
 
-const FILES: [(&str, &str, &str); 5] = [
+/// The mark on the color of the night, with the margin that a phone may cut (W3C: the inner four fifths are safe).
+const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-12 -18 48 48\"><path fill=\"#131315\" d=\"M-12-18h48v48h-48z\"/><path fill=\"#fff\" fill-rule=\"evenodd\" d=\"M0 0h11.4v12H0zM12.6 0H24v12H12.6zM12 1.8a4.2 4.2 0 1 0 .01 0zM12 5a1 1 0 1 1-.01 0z\"/></svg>";
+
+const FILES: [(&str, &str, &str); 10] = [
     ("gatefold.css", "text/css; charset=utf-8", include_str!("assets/gatefold.css")),
     ("gatefold.js", "text/javascript; charset=utf-8", include_str!("assets/gatefold.js")),
     ("gate.js", "text/javascript; charset=utf-8", include_str!("assets/gate.js")),
-    ("gate-reader.js", "text/javascript; charset=utf-8", include_str!("assets/gate-reader.js")),
+    ("gate-code.js", "text/javascript; charset=utf-8", include_str!("assets/gate-code.js")),
+    ("gate-decide.js", "text/javascript; charset=utf-8", include_str!("assets/gate-decide.js")),
+    ("gate-pack.js", "text/javascript; charset=utf-8", include_str!("assets/gate-pack.js")),
+    ("gate-store.js", "text/javascript; charset=utf-8", include_str!("assets/gate-store.js")),
+    ("gate-link.js", "text/javascript; charset=utf-8", include_str!("assets/gate-link.js")),
     ("mark.svg", "image/svg+xml", MARK),
+    ("gate-icon.svg", "image/svg+xml", ICON),
 ];
 
 fn answer(request: &Request, media_type: &'static str, packed: &Packed) -> Response {
@@ -41,12 +49,35 @@ pub async fn asset(request: &Request, Path(name): Path<String>) -> poem::Result<
             PACKED[place].get_or_init(|| made)
         }
     };
-    let mut response = answer(request, media_type, ready);
-    if name == "gate-reader.js" {
-        // A worker obeys the policy of its own answer.
-        response.headers_mut().insert("content-security-policy", HeaderValue::from_static(gate::POLICY));
-    }
+    Ok(answer(request, media_type, ready))
+}
+
+/// Scripts that run beside the page of the gate: the worker that reads pictures, and the one that serves the page without network. Their addresses lie
+/// below that of the page, so what they load is served without network, too.
+#[handler]
+pub async fn gate_worker(request: &Request, Path(name): Path<String>) -> poem::Result<Response> {
+    let text = match name.as_str() {
+        "reader.js" => include_str!("assets/gate-reader.js"),
+        "offline.js" => include_str!("assets/gate-offline.js"),
+        _ => return Err(NOT_FOUND.problem().into()),
+    };
+    let mut response = answer(request, "text/javascript; charset=utf-8", &Packed::of(text.as_bytes().to_vec()).await);
+    // A worker obeys the policy of its own answer.
+    response.headers_mut().insert("content-security-policy", HeaderValue::from_static(gate::POLICY));
+    response.headers_mut().insert("service-worker-allowed", HeaderValue::from_static("/gate"));
+    response.headers_mut().insert("cache-control", HeaderValue::from_static("no-cache"));
     Ok(response)
+}
+
+/// What makes the page of the gate an app that can be installed (W3C Web Application Manifest).
+#[handler]
+pub async fn gate_manifest(request: &Request) -> Response {
+    let manifest = serde_json::json!({
+        "id": "/gate", "name": "Gatefold Gate", "short_name": "Gate", "start_url": "/gate", "scope": "/gate", "display": "standalone",
+        "orientation": "portrait", "background_color": "#131315", "theme_color": "#131315",
+        "icons": [{ "src": "/assets/gate-icon.svg", "type": "image/svg+xml", "sizes": "any", "purpose": "any maskable" }],
+    });
+    answer(request, "application/manifest+json", &Packed::of(manifest.to_string().into_bytes()).await)
 }
 
 /// The two files of the QR reader, where it was obtained.

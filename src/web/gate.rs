@@ -1,30 +1,27 @@
 //! The gate: pair a phone, scan by camera, by a scanner that types, or by hand; one glance, one thumb. The token of the
-//! device is a cookie that no script reads; the verdict is printed by the server.
+//! device is a cookie that no script reads. Verdicts are printed by the page (`assets/gate.js`), because it decides without network, too.
 
-use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
-use poem::{
-    Request, Response, handler,
-    web::{Data, Json},
-};
-use serde::Deserialize;
+use poem::{Request, Response, handler, http::HeaderValue, web::Data};
+use serde_json::json;
 
 use super::{
     layout::{PageResult, Reader, mark, see_other, text},
-    session::{DEVICE, same_origin, secret, secret_cookie},
     storefront::buy::{field, fields},
 };
 use crate::{
-    accounts::{self, Device, PairError},
+    accounts::{self, Device, PairError, guard::DEVICE_COOKIE},
     app::App,
-    entry::{self, Asked, Checked, ScanAnswer, ScanKind, Verdict},
-    festivals::{self, Festival},
+    entry::{Reason, Verdict},
+    festivals,
     http::{
+        cookies::{same_origin, secret, secret_cookie},
         limit::{Client, Limited, Limits},
         problem::{Problem, UNAUTHORIZED},
     },
-    id::ScanId,
+    offers::Instruction,
     picture, scanner,
+    words::Language,
 };
 
 /// The camera and WebAssembly are for this page alone.
@@ -32,7 +29,7 @@ pub(super) const POLICY: &str = "default-src 'none'; style-src 'self'; script-sr
                       manifest-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; frame-ancestors 'none'";
 
 async fn device(request: &Request, app: &App) -> Result<Option<Device>, Problem> {
-    match secret(request, DEVICE)? {
+    match secret(request, DEVICE_COOKIE)? {
         Some(token) => Ok(accounts::device_of(app, &token).await?),
         None => Ok(None),
     }
@@ -49,6 +46,8 @@ fn document(reader: &Reader, title: &str, sleeve: Option<&str>, body: &Markup) -
                 link rel="stylesheet" href="/assets/gatefold.css";
                 link rel="stylesheet" href="/assets/sleeves.css";
                 link rel="icon" href="/assets/mark.svg" type="image/svg+xml";
+                link rel="manifest" href="/gate/manifest.webmanifest" crossorigin="use-credentials";
+                meta name="theme-color" content="#131315";
                 script type="module" src="/assets/gate.js" {}
             }
             body class="gate" { (body) }
@@ -104,7 +103,7 @@ pub async fn pair(request: &Request, body: poem::Body, reader: Reader, app: Data
         Ok(paired) => {
             let mut response = see_other("/gate");
             // A festival is over after days; the cookie ends with it or by revocation.
-            let cookie = secret_cookie(app.settings.is_https(), DEVICE, &paired.token, 14 * 86_400);
+            let cookie = secret_cookie(app.settings.is_https(), DEVICE_COOKIE, &paired.token, 14 * 86_400);
             response.headers_mut().append("set-cookie", cookie.parse().map_err(|_| Problem::internal("cookie"))?);
             Ok(response)
         }
@@ -120,61 +119,76 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
     let now = app.clock.now();
     let zone = &festival.terms.time_zone;
     let day = days.iter().find(|d| d.covers(now));
-    Ok(document(
+    let here = gates.iter().find(|g| g.gate_id == device.gate_id);
+    let gate = json!({
+        "festival_id": device.festival_id, "gate_id": device.gate_id, "zone_id": here.and_then(|g| g.zone_id), "zone": zone,
+        "language": if reader.language == Language::Zh { "zh" } else { "en" }, "words": words(reader),
+    })
+    .to_string();
+    let mut printed = document(
         reader,
         &reader.t("gate"),
         Some(&festival.terms.slug),
         &html! {
-            p class="bar offline" role="status" hidden data-offline="" { span { (reader.t("gate-offline")) } }
-            p class="bar" { span { @if let Some(gate) = gates.iter().find(|g| g.gate_id == device.gate_id) { (text(&gate.name, reader.language)) } (reader.t("clause")) (device.name) } span data-clock="" data-zone=(zone) { (reader.language.at(now, zone).time()) } }
+            p class="bar offline" role="status" hidden data-offline="" {}
+            p class="bar" { span { @if let Some(gate) = here { (text(&gate.name, reader.language)) } (reader.t("clause")) (device.name) } span data-clock="" data-zone=(zone) { (reader.language.at(now, zone).time()) } }
             main id="content" data-stage="" data-scanner=[app.the::<scanner::Found>().look(&app.settings.files).map(|_| "")] {
                 section class="finder" data-finder="" { video playsinline muted data-video="" {} h1 class="unseen" { (reader.t("gate")) } p class="unseen" { (reader.t("gate-hold")) } }
             }
             p class="bar" {
                 span { @match day { Some(day) => { (text(&day.name, reader.language)) " " (reader.language.at(day.opens_at, zone).time()) "–" (reader.language.at(day.closes_at, zone).time()) } None => (reader.t("no-day-now")) } }
                 span data-camera="" { (reader.t("camera-starting")) }
+                span data-list="" { (reader.t("list-none")) }
             }
             form class="typed" data-typed="" {
                 label class="unseen" for="typed" { (reader.t("type-a-code")) }
                 input id="typed" name="code" autocomplete="off" autocapitalize="characters" spellcheck="false" placeholder=(reader.t("type-a-code"));
                 button class="button" { (reader.t("scan")) }
             }
-            template data-words="" data-camera-on=(reader.t("camera-on")) data-camera-server=(reader.t("camera-server")) data-camera-off=(reader.t("camera-off")) {}
+            @for verdict in [Verdict::Admitted, Verdict::Check, Verdict::Refused] { template data-sign=(verdict.name()) { (sign(verdict)) } }
+            template data-swatch="" { svg viewBox="0 0 56 48" aria-hidden="true" { rect width="56" height="48" stroke="#fff" stroke-width="4" {} } }
+            template data-gate=(gate) {}
         },
-    ))
+    );
+    // It is kept for the time without network; the pairing page is not.
+    printed.headers_mut().insert("x-gate", HeaderValue::from_static("paired"));
+    Ok(printed)
 }
 
-/// What the page of a gate sends.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Presented {
-    scan_id: ScanId,
-    #[serde(default = "entry_kind")]
-    kind: ScanKind,
-    code: String,
-    scanned_at: DateTime<Utc>,
-    #[serde(default)]
-    after: Option<ScanId>,
-    #[serde(default)]
-    checked: Option<Checked>,
-}
+/// The words that the script of the gate says.
+const WORDS: [&str; 25] = [
+    "camera-on",
+    "camera-server",
+    "camera-off",
+    "gate-offline",
+    "gate-sending",
+    "gate-aside",
+    "list-none",
+    "list-of",
+    "list-old",
+    "list-only",
+    "verdict-admitted",
+    "verdict-check",
+    "verdict-refused",
+    "no-verdict",
+    "unable-old",
+    "unable-empty",
+    "unable-storage",
+    "undone",
+    "repeat",
+    "decided-here",
+    "next",
+    "undo",
+    "checked",
+    "help-desk",
+    "first-entry",
+];
 
-fn entry_kind() -> ScanKind {
-    ScanKind::Entry
-}
-
-/// Scans, and prints the verdict.
-#[handler]
-pub async fn scan(request: &Request, reader: Reader, app: Data<&App>, Json(presented): Json<Presented>) -> PageResult {
-    same_origin(request)?;
-    let device = device(request, &app).await?.ok_or_else(|| UNAUTHORIZED.problem())?;
-    let festival = festivals::one(&app.pools.scan, device.festival_id).await.map_err(Problem::from)?.ok_or_else(|| UNAUTHORIZED.problem())?;
-    let Presented { scan_id, kind, code, scanned_at, after, checked } = presented;
-    let code: String = code.chars().take(400).collect();
-    let answer = entry::scan(&app, &device, Asked { scan_id, kind, code, scanned_at, after, checked }).await.map_err(Problem::from)?;
-    let undone = kind == ScanKind::Undo && answer.verdict == Verdict::Admitted;
-    let body = verdict(&reader, &festival, &answer, undone).into_string();
-    Ok(Response::builder().content_type("text/html; charset=utf-8").header("cache-control", "no-store").header("x-verdict", answer.verdict.name()).body(body))
+fn words(reader: &Reader) -> serde_json::Map<String, serde_json::Value> {
+    let of_lists = Reason::ALL.iter().map(|r| format!("reason-{}", r.name())).chain(Instruction::ALL.iter().map(|i| format!("instruction-{}", i.name())));
+    // A script fills these in.
+    let said = |key: String| (reader.f(&key, [("n", "{n}".to_owned()), ("time", "{time}".to_owned())]).into_owned().into(), key);
+    WORDS.iter().map(|key| (*key).to_owned()).chain(of_lists).map(said).map(|(word, key)| (key, word)).collect()
 }
 
 fn sign(verdict: Verdict) -> Markup {
@@ -184,39 +198,6 @@ fn sign(verdict: Verdict) -> Markup {
         Verdict::Refused => "M0 0h100v100H0zM22 30l8-8 20 20 20-20 8 8-20 20 20 20-8 8-20-20-20 20-8-8 20-20z",
     };
     html! { svg class="sign" viewBox="0 0 100 100" aria-hidden="true" { path fill-rule="evenodd" d=(path) {} } }
-}
-
-fn verdict(reader: &Reader, festival: &Festival, answer: &ScanAnswer, undone: bool) -> Markup {
-    let zone = &festival.terms.time_zone;
-    let word = if undone { reader.t("undone") } else { reader.t(&format!("verdict-{}", answer.verdict.name())) };
-    html! {
-        section class=(format!("verdict {}", answer.verdict.name())) role=(if answer.verdict == Verdict::Admitted { "status" } else { "alert" }) data-verdict=(answer.verdict.name()) data-scan=(answer.scan_id) {
-            (sign(answer.verdict))
-            h1 { (word) }
-            @if let Some(reason) = answer.reason { p class="reason" { (reader.t(&format!("reason-{}", reason.name()))) } }
-            @if let Some(instruction) = answer.instruction { p class="reason" { (reader.t(&format!("instruction-{}", instruction.name()))) } }
-            @if let Some(first) = &answer.first_entry {
-                p class="more" { (reader.f("first-entry", [("time", reader.language.at(first.entered_at, zone).second())])) br; (text(&first.gate, reader.language)) }
-            }
-            @if let Some(pass) = &answer.pass {
-                p class="pass" {
-                    svg viewBox="0 0 56 48" aria-hidden="true" { rect width="56" height="48" fill=(pass.color) stroke="#fff" stroke-width="4" {} }
-                    span { (text(&pass.name, reader.language)) small { (text(&pass.color_name, reader.language)) } }
-                }
-            }
-            p class="more" {
-                @if let Some(day) = &answer.day { (text(day, reader.language)) }
-                @if let Some(end) = &answer.ticket_end { " …" (end) }
-            }
-        }
-        div class="keys" {
-            @match answer.verdict {
-                Verdict::Check => { button class="button" data-checked="yes" { (reader.t("checked")) } button class="button" data-checked="help_desk" { (reader.t("help-desk")) } }
-                Verdict::Admitted if !undone => { button class="button" data-next="" { (reader.t("next")) } button class="button" data-undo="" { (reader.t("undo")) } }
-                Verdict::Admitted | Verdict::Refused => { button class="button" data-next="" { (reader.t("next")) } button class="button" data-next="" { (reader.t("back")) } }
-            }
-        }
-    }
 }
 
 /// Reads a code out of a camera frame, for browsers that cannot: grey pixels go in, text comes out. Nothing is kept.

@@ -3,11 +3,10 @@
 use maud::{DOCTYPE, Markup, html};
 use poem::{FromRequest, Request, RequestBody, Response};
 
-use super::session;
 use crate::{
     app::App,
     festivals::Festival,
-    http::problem::Problem,
+    http::{cookies::cookie, problem::Problem},
     words::{Language, Text},
 };
 
@@ -30,7 +29,7 @@ impl<'a> FromRequest<'a> for Reader {
             Some("en") => Some(Language::En),
             _ => None,
         };
-        let cookie = session::cookie(request, "gf_lang");
+        let cookie = cookie(request, "gf_lang");
         let chosen = named(asked.as_deref());
         let language = chosen.or(named(cookie.as_deref())).unwrap_or_else(|| Language::from_header(request.header("accept-language")));
         Ok(Self { language, path: request.uri().path().to_owned(), chosen: chosen.is_some() })

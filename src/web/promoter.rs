@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     layout::{Notice, PageResult, Reader, Shell, notice, see_other, text},
-    session::{SESSION, member, same_origin, secret, secret_cookie},
+    session::{SESSION, member},
     storefront::buy::{field, fields},
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     entry::{self, Verdict},
     festivals::{self, Festival},
     http::{
+        cookies::{same_origin, secret, secret_cookie},
         limit::{Client, Limited, Limits},
         problem::{NOT_FOUND, Problem},
     },

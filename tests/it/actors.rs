@@ -237,4 +237,9 @@ impl Device {
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         answer(self.http.request("POST", "/v1/scans").bearer_auth(&self.token).json(&body)).await
     }
+
+    /// Reports what it decided without the server; `sent_at` is its clock.
+    pub async fn report(&self, sent_at: DateTime<Utc>, scans: &[Value]) -> Answer {
+        answer(self.http.request("POST", "/v1/scan-batches").bearer_auth(&self.token).json(&json!({ "sent_at": sent_at, "scans": scans }))).await
+    }
 }

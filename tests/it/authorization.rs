@@ -43,7 +43,7 @@ enum May {
 }
 
 use May::{Anyone, Device, FanOrPromoter, Music, Promoter as Of, Public, PublicOrOwn, Self_, WholeSelf};
-use Scope::{CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, OffersWrite, OrdersRead, ReleasesWrite, ScansRead};
+use Scope::{CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, OffersWrite, OrdersRead, ReleasesWrite, ScansRead, TicketsWrite};
 
 const TABLE: &[(&str, May)] = &[
     ("cancel_order", May::Fan),
@@ -70,7 +70,9 @@ const TABLE: &[(&str, May)] = &[
     ("create_upload", Self_(ReleasesWrite)),
     ("create_voucher", Of(OffersWrite)),
     ("create_zone", Of(FestivalsWrite)),
+    ("decide_discrepancy", Of(GatesWrite)),
     ("delay_opening", Of(OffersWrite)),
+    ("export_discrepancies", Of(ScansRead)),
     ("extend_holds", Of(OffersWrite)),
     ("freeze_festival", Of(FestivalsWrite)),
     ("pause_festival", Of(FestivalsWrite)),
@@ -83,6 +85,8 @@ const TABLE: &[(&str, May)] = &[
     ("list_add_ons", Public),
     ("list_albums", May::Fan),
     ("list_days", Public),
+    ("list_discrepancies", Of(ScansRead)),
+    ("list_gate_reports", Of(ScansRead)),
     ("list_devices", Of(GatesWrite)),
     ("list_festivals", PublicOrOwn(CatalogRead)),
     ("list_gates", Public),
@@ -107,8 +111,11 @@ const TABLE: &[(&str, May)] = &[
     ("publish_festival", Of(FestivalsWrite)),
     ("put_part", Music(ReleasesWrite)),
     ("recall_ticket", May::Fan),
+    ("reissue_ticket", Of(TicketsWrite)),
+    ("report_scans", Device),
     ("resize_stock", Of(OffersWrite)),
     ("revoke_device", Of(GatesWrite)),
+    ("say_alive", Device),
     ("set_cover", Music(ReleasesWrite)),
     ("set_day", Of(FestivalsWrite)),
     ("set_poster", Of(FestivalsWrite)),
@@ -121,6 +128,7 @@ const TABLE: &[(&str, May)] = &[
     ("show_ticket", FanOrPromoter(OrdersRead)),
     ("show_ticket_png", May::Fan),
     ("show_ticket_svg", May::Fan),
+    ("void_ticket", Of(TicketsWrite)),
 ];
 
 /// Operations on the offer that has a waiting room.
@@ -205,6 +213,7 @@ struct World {
     release: String,
     device: String,
     spare_device: String,
+    discrepancy: String,
     other_device: String,
     other: Promoter,
     revoked: String,
@@ -268,6 +277,13 @@ impl World {
         let voucher = promoter.make(&festival.path("/vouchers"), json!({ "code": "FERRY20", "terms": {}, "percent_off": 20 })).await;
         let voucher = text(&voucher, "voucher_id");
 
+        // A device without network let somebody in by a code of nobody.
+        let spare = festival.device().await;
+        let blunder = json!({ "scan_id": uuid::Uuid::now_v7(), "ticket_code": "x", "scanned_at": house.app.clock.now(), "verdict": "admitted" });
+        spare.report(house.app.clock.now(), &[blunder]).await.expect(200);
+        let ledger = promoter.get(&festival.path("/discrepancies")).await.expect(200);
+        let discrepancy = text(&ledger["items"][0], "discrepancy_id");
+
         let mut conn = house.database().await;
         let now = house.app.clock.now();
         let owner: PromoterId = sqlx::query_scalar("select promoter_id from festivals where festival_id = $1")
@@ -289,7 +305,8 @@ impl World {
 
         Self {
             device: festival.device().await.token,
-            spare_device: festival.device().await.id,
+            spare_device: spare.id,
+            discrepancy,
             other_device: elsewhere.device().await.token,
             ticket: text(&ticket, "ticket_id"),
             code: text(&ticket, "ticket_code"),
@@ -343,6 +360,7 @@ impl World {
         let filled = [
             ("{festival_id}", festival),
             ("{device_id}", real(&self.spare_device)),
+            ("{discrepancy_id}", real(&self.discrepancy)),
             ("{offer_id}", real(if WAITING.contains(&operation) { &self.waited } else { &self.offer })),
             ("{order_id}", real(&self.fan.order)),
             ("{ticket_id}", real(&self.ticket)),
@@ -409,6 +427,13 @@ impl World {
                 Some(json!({ "terms": { "title": "x", "artist": "y", "kind": "album", "language": "en", "about": { "en": "z" } }, "recording_ids": [] }))
             }
             "create_scan" => Some(json!({ "scan_id": uuid::Uuid::now_v7(), "ticket_code": self.code, "scanned_at": self.house.app.clock.now() })),
+            "report_scans" => {
+                let scan = json!({ "scan_id": uuid::Uuid::now_v7(), "ticket_code": self.code, "scanned_at": self.house.app.clock.now(), "verdict": "refused", "reason": "unknown" });
+                Some(json!({ "sent_at": self.house.app.clock.now(), "scans": [scan] }))
+            }
+            "say_alive" => Some(json!({ "waiting": 3, "battery": 80 })),
+            "decide_discrepancy" => Some(json!({ "decision": "explained" })),
+            "reissue_ticket" | "void_ticket" => Some(json!({ "note": "lost phone" })),
             "create_stage" => Some(json!({ "name": { "en": "Crane" } })),
             "create_stock" => Some(json!({ "name": "beds", "capacity": 10 })),
             "create_upload" => Some(json!({ "purpose": "audio", "bytes": 10 })),

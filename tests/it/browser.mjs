@@ -1,7 +1,8 @@
 // Scenes in headless Chromium, by playwright-core: `node browser.mjs <scene> <json>`; the last line is what was seen.
 import { createRequire } from "node:module";
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync, existsSync } from "node:fs";
+import { readFileSync, writeFileSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { inflateSync } from "node:zlib";
 import path from "node:path";
 
@@ -121,6 +122,98 @@ const scenes = {
     const reader = await page.getAttribute("[data-stage]", "data-reader");
     await browser.close();
     return { verdicts, reader, errors };
+  },
+
+  /**
+   * A gate loses its network: three people come in, the page is opened again, somebody tries a second time, the network comes back. Then the server hangs
+   * instead of being gone. In the end the browser is killed amid its writes. What was shown is what is reported.
+   */
+  async offline() {
+    const folder = mkdtempSync(path.join(tmpdir(), "gatefold-gate-"));
+    // Chromium has the right to be killed: its profile stays.
+    const open = async () => {
+      const context = await chromium.launchPersistentContext(folder, { executablePath, args: quiet, viewport: { width: 390, height: 844 }, locale: input.locale ?? "en-GB" });
+      const page = context.pages()[0] ?? (await context.newPage());
+      page.on("pageerror", (error) => errors.push(String(error)));
+      return [context, page];
+    };
+    const shown = async (page, code) => {
+      const began = Date.now();
+      await page.fill("#typed", code);
+      await page.press("#typed", "Enter");
+      await page.waitForSelector("[data-verdict], [data-unable]");
+      const verdict = await page.locator("[data-stage] section").evaluate((section) => ({ ...section.dataset, look: section.className.split(" ")[1] }));
+      const ms = Date.now() - began;
+      return { verdict: verdict.verdict ?? verdict.unable, offline: "offlineVerdict" in verdict, look: verdict.look, ms };
+    };
+    const next = (page) => page.click("[data-next]");
+    const waiting = (page, n) => page.waitForFunction((n) => document.querySelector("[data-offline]").dataset.waiting === String(n), n, { timeout: 30_000 });
+    const listed = (page) => page.waitForFunction((n) => Number(document.querySelector("[data-list]")?.dataset.tickets) >= n, input.tickets, { timeout: 30_000 });
+
+    let [context, page] = await open();
+    await page.goto(`${input.url}/gate`);
+    await page.fill("#code", input.pairing_code);
+    await page.fill("#name", "lane 1");
+    await page.click("button.broad");
+    await listed(page);
+    await page.evaluate(() => navigator.serviceWorker.ready.then(({ active }) => active.state === "activated" || new Promise((done) => active.addEventListener("statechange", done))));
+    const seen = { online: await shown(page, input.codes[0]) };
+    await look(page, "gate-online-390");
+    await next(page);
+
+    await context.setOffline(true);
+    await page.waitForSelector("[data-stage][data-link=offline]");
+    seen.offline = [];
+    for (const code of input.codes.slice(1, 4)) {
+      seen.offline.push(await shown(page, code));
+      await look(page, "gate-offline-admitted-390");
+      await next(page);
+    }
+    await waiting(page, 3);
+    await page.reload();
+    await waiting(page, 3);
+    seen.banner = await page.textContent("[data-offline]");
+    await look(page, "gate-offline-waiting-390");
+    // The first was admitted by the server, the second by this phone; both are in.
+    seen.again = [await shown(page, input.codes[0])];
+    await next(page);
+    seen.again.push(await shown(page, input.codes[1]));
+    await look(page, "gate-offline-repeat-390");
+    await next(page);
+    seen.forged = await shown(page, input.forged);
+    await look(page, "gate-offline-forged-390");
+    await next(page);
+    await context.setOffline(false);
+    await waiting(page, 0);
+    await page.waitForSelector("[data-stage][data-link=online]", { timeout: 30_000 });
+
+    // The server hangs: the phone decides in time, and from the second on at once.
+    await page.route("**/v1/**", () => {});
+    seen.hanging = [];
+    for (const code of input.codes.slice(4, 7)) {
+      seen.hanging.push(await shown(page, code));
+      await next(page);
+    }
+    // Killed while it writes: every verdict that was shown is there again, whether or not the next one was on its way.
+    let kept = 3;
+    for (const code of input.codes.slice(7, 12)) {
+      await shown(page, code);
+      kept += 1;
+      await next(page);
+    }
+    await page.fill("#typed", input.codes[12]);
+    page.press("#typed", "Enter").catch(() => {});
+    execFileSync("pkill", ["-9", "-f", folder]);
+    await context.close().catch(() => {});
+    [context, page] = await open();
+    await page.goto(`${input.url}/gate`);
+    // They are reported as soon as the page is there again; the test counts them.
+    await page.waitForFunction(() => document.querySelector("[data-offline]")?.dataset.waiting === "0", null, { timeout: 30_000 });
+    await listed(page);
+    seen.after = await shown(page, input.codes[11]);
+    await context.close();
+    rmSync(folder, { recursive: true, force: true });
+    return { ...seen, kept, sideways, errors };
   },
 
   /** Every pair of colors for every spot of 18 levels a channel, as it is rendered: the least contrast (WCAG 2.2), by day and by night. */

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
+    actors::key,
     house::{House, folder},
     releases::bundle,
 };
@@ -56,6 +57,64 @@ async fn a_fan_buys_on_a_phone_and_the_gate_reads_the_ticket_from_its_camera() {
         assert_eq!(gate["verdicts"], json!(verdicts), "{gate}");
         assert!(gate["errors"].as_array().unwrap().is_empty(), "errors of the browser: {}", gate["errors"]);
     }
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_without_network_goes_on_and_reports_everything_once() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let offer = festival.offer(&festival.pass("Weekend pass", 0b111).await, 100, 13900).await;
+    let mut codes = Vec::new();
+    for n in 0..2 {
+        let fan = house.anybody().order(&format!("fan{n}@x.example"), &[(&offer, 10)]).await;
+        fan.pay(&key(), "simulated_instant").await.expect(201);
+        codes.extend(fan.tickets().await.iter().map(|t| t["ticket_code"].as_str().unwrap().to_owned()));
+    }
+    house.run_workers().await;
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    house.run_workers().await;
+    // One letter of the signature is another.
+    let last = if codes[0].ends_with("AA") { "BA" } else { "AA" };
+    let forged = format!("{}{last}", &codes[0][..codes[0].len() - 2]);
+    let pairing = festival.promoter.make(&festival.path("/pairings"), json!({ "gate_id": festival.gate })).await;
+    let input = json!({ "url": house.url, "pairing_code": pairing["pairing_code"], "codes": codes, "forged": forged, "tickets": 20 });
+    let seen = scene("offline", &input).await;
+    println!("{seen}");
+    let verdict = |what: &Value| (what["verdict"].as_str().unwrap().to_owned(), what["offline"].as_bool().unwrap());
+    assert_eq!(verdict(&seen["online"]), ("admitted".to_owned(), false));
+    let offline = |verdict: &str| (verdict.to_owned(), true);
+    for shown in seen["offline"].as_array().unwrap().iter().chain(seen["hanging"].as_array().unwrap()) {
+        assert_eq!(verdict(shown), offline("admitted"), "{seen}");
+    }
+    for shown in seen["again"].as_array().unwrap().iter().chain([&seen["forged"]]) {
+        assert_eq!(verdict(shown), offline("refused"), "{seen}");
+    }
+    assert_eq!(seen["again"][1]["look"], "repeat", "the same phone held up twice is no alarm");
+    assert!(seen["banner"].as_str().unwrap().contains("Scans waiting: 3"), "{seen}");
+    // The first miss takes the 800 ms that the server has, the third none of it.
+    assert!(seen["hanging"][0]["ms"].as_i64().unwrap() < 1_500 && seen["hanging"][2]["ms"].as_i64().unwrap() < 700, "{seen}");
+    assert_eq!(seen["after"]["verdict"], "refused", "who came in before the phone died is in");
+    assert!(seen["sideways"].as_array().unwrap().is_empty() && seen["errors"].as_array().unwrap().is_empty(), "{seen}");
+
+    let mut conn = house.database().await;
+    let (admitted, reported): (i64, i64) =
+        sqlx::query_as("select (select count(*) from admissions), (select count(*) from scan_reports where verdict = 'admitted' and kind = 'entry')")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+    // One online; three without network; three while the server hung; those before the kill, and the one amid it, if its verdict was written.
+    let kept = seen["kept"].as_i64().unwrap();
+    assert!(reported == 3 + kept || reported == 3 + kept + 1, "{reported} reports, {kept} verdicts");
+    assert_eq!(admitted, reported + 1);
+    let discrepancies = festival.promoter.get(&festival.path("/discrepancies")).await.expect(200);
+    assert_eq!(discrepancies["items"], json!([]), "nobody did anything wrong");
+    let twice: i64 = sqlx::query_scalar("select count(*) from (select ticket_id from admissions group by ticket_id having count(*) > 1) x")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(twice, 0);
     house.run_workers().await;
     house.close().await;
 }

@@ -19,6 +19,7 @@ mod journeys;
 mod lineup;
 mod look;
 mod mail;
+mod merge;
 mod outages;
 mod pack;
 mod preflight;

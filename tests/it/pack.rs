@@ -122,7 +122,7 @@ async fn a_device_decides_as_the_server_does() {
         ("presented.at < d.closes_at", "presented.at <= d.closes_at"),
         ("15 * 60_000", "16 * 60_000"),
         ("&& !e.undone_at", ""),
-        ("lastOpen?.is_own &&", "lastOpen &&"),
+        ("&& e.is_own &&", "&&"),
         ("e.entry_no ? least : e", "e.entry_no ? e : least"),
         ("presented.zone_id && ", ""),
         ("if (looks) return admitted(null);", ""),

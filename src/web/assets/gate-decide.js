@@ -26,8 +26,8 @@ export const decide = (ticket, entries, rules, days, presented) => {
     return admitted(lastOpen?.day_index ?? null, lastOpen && ticket.kind === "pass" ? effect("leave", lastOpen) : null);
   }
   if (presented.kind === "undo") {
-    const own = lastOpen?.is_own && presented.at - lastOpen.entered_at <= UNDO;
-    return own ? admitted(lastOpen.day_index, effect("undo", lastOpen)) : refused("unknown", lastOpen?.day_index);
+    const own = entries.findLast((e) => !e.undone_at && !e.left_at && e.is_own && presented.at - e.entered_at <= UNDO);
+    return own ? admitted(own.day_index, effect("undo", own)) : refused("unknown", lastOpen?.day_index);
   }
   if (presented.generation !== ticket.generation) return refused("revoked");
   if (ticket.status !== "valid") return refused(STATES[ticket.status]);

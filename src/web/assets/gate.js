@@ -1,30 +1,35 @@
-// The gate: camera, a scanner that types, or a hand. Read a code, ask the server, show its verdict, sound it.
+// The gate: camera, a scanner that types, or a hand. Read a code, have it decided (gate-link.js), show the verdict, sound it.
+
+import { Link, Unable } from "/assets/gate-link.js";
 
 const stage = document.querySelector("[data-stage]");
 if (stage) {
-  const words = document.querySelector("[data-words]").dataset;
+  const gate = JSON.parse(document.querySelector("[data-gate]").dataset.gate);
+  const { words, language } = gate;
   const video = document.querySelector("[data-video]");
   const finder = stage.firstElementChild;
   const typed = document.querySelector("[data-typed]");
   const offline = document.querySelector("[data-offline]");
+  const list = document.querySelector("[data-list]");
   const camera = document.querySelector("[data-camera]");
   let busy = false;
   let last = { code: "", at: 0 };
   let shown = null;
 
-  /** A UUID of version 7 (RFC 9562): the device's own id of a scan. */
-  const uuid7 = () => {
-    const bytes = crypto.getRandomValues(new Uint8Array(16));
-    let ms = Date.now();
-    for (let i = 5; i >= 0; i--) {
-      bytes[i] = ms % 256;
-      ms = Math.floor(ms / 256);
-    }
-    bytes[6] = (bytes[6] & 15) | 0x70;
-    bytes[8] = (bytes[8] & 63) | 0x80;
-    const hex = [...bytes].map((b) => b.toString(16).padStart(2, "0")).join("");
-    return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
-  };
+  /** Says in words how this device stands. */
+  const link = new Link(gate, () => {
+    const waiting = link.waiting.size;
+    offline.hidden = link.isOnline && !waiting;
+    offline.textContent = (link.isOnline ? words["gate-sending"] : words["gate-offline"]).replace("{n}", waiting.toLocaleString(language));
+    if (link.aside.size) offline.append(` ${words["gate-aside"].replace("{n}", link.aside.size)}`);
+    const { head } = link.pack;
+    const state = !link.pack.rules ? words["list-none"] : link.isReady ? words["list-of"] : words["list-old"];
+    list.textContent = state.replace("{n}", link.pack.size.toLocaleString(language)).replace("{time}", head ? clock(head.server_time) : "");
+    if (link.pack.rules && !link.canVerify) list.append(` ${words["list-only"]}`);
+    list.dataset.tickets = link.pack.size;
+    offline.dataset.waiting = waiting;
+    stage.dataset.link = link.isOnline ? "online" : "offline";
+  });
 
   let audio;
   /** Two rising tones, one low one, or two short ones: told apart without looking. */
@@ -49,30 +54,72 @@ if (stage) {
     navigator.vibrate?.(verdict === "admitted" ? 60 : [120, 60, 120]);
   };
 
-  /** Asks the server for a verdict; the same scan id is asked again until there is one. */
+  const element = (tag, attributes, ...children) => {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) if (value !== undefined && value !== false) made.setAttribute(name, value === true ? "" : value);
+    made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+    return made;
+  };
+  /** A text that a promoter wrote in one or both languages. */
+  const read = (text) => text?.[language] ?? text?.en ?? text?.zh ?? "";
+  const clock = (moment) => new Date(moment).toLocaleTimeString("en-GB", { timeZone: gate.zone, hour12: false });
+
+  /** The repeat of an entry that this device let in within the last minute: somebody held the same phone up twice. */
+  const isRepeat = ({ reason, first_entry }) => reason === "already_inside" && first_entry?.is_own && Date.now() + link.offset - Date.parse(first_entry.entered_at) < 60_000;
+
+  /** The verdict, full screen: one word on one color with a shape; the reason in words; the pass; what the thumb may do. */
+  const print = (answer) => {
+    const { verdict, kind, pass, first_entry } = answer;
+    const undone = kind === "undo" && verdict === "admitted";
+    const look = isRepeat(answer) ? "repeat" : verdict;
+    const word = undone ? words.undone : look === "repeat" ? words.repeat : words[`verdict-${verdict}`];
+    const sign = document.querySelector(`[data-sign="${look === "repeat" ? "check" : verdict}"]`).content.cloneNode(true);
+    const reason = look === "repeat" ? null : (answer.reason && words[`reason-${answer.reason}`]) || (answer.instruction && words[`instruction-${answer.instruction}`]);
+    const swatch = document.querySelector("[data-swatch]").content.cloneNode(true);
+    swatch.querySelector("rect").setAttribute("fill", pass?.color ?? "#fff");
+    const section = element(
+      "section",
+      { class: `verdict ${look}`, role: verdict === "admitted" ? "status" : "alert", "data-verdict": verdict, "data-scan": answer.scan_id, "data-offline-verdict": answer.is_offline },
+      sign,
+      element("h1", {}, word),
+      reason && element("p", { class: "reason" }, reason),
+      first_entry && element("p", { class: "more" }, words["first-entry"].replace("{time}", clock(first_entry.entered_at)), first_entry.gate ? ` ${read(first_entry.gate)}` : null),
+      pass && element("p", { class: "pass" }, swatch, element("span", {}, read(pass.name), element("small", {}, read(pass.color_name)))),
+      element("p", { class: "more" }, read(answer.day), answer.ticket_end ? ` …${answer.ticket_end}` : null, answer.is_offline ? ` · ${words["decided-here"]}` : null),
+    );
+    const button = (attributes, text) => element("button", { class: "button", ...attributes }, text);
+    const next = button({ "data-next": true }, words.next);
+    const keys = {
+      check: () => [button({ "data-checked": "yes" }, words.checked), button({ "data-checked": "help_desk" }, words["help-desk"])],
+      admitted: () => (undone ? [next] : [next, button({ "data-undo": true }, words.undo)]),
+      refused: () => [next],
+    };
+    stage.replaceChildren(section, element("div", { class: "keys" }, keys[verdict]()));
+  };
+
+  /** What this device cannot do now, in words. */
+  const excuse = (key) => {
+    stage.replaceChildren(element("section", { class: "verdict unable", role: "alert", "data-unable": key }, element("h1", {}, words["no-verdict"]), element("p", { class: "reason" }, words[`unable-${key}`])), element("div", { class: "keys" }, element("button", { class: "button", "data-next": true }, words.next)));
+  };
+
   const scan = async (code, more = {}) => {
     if (busy) return;
     busy = true;
-    const body = JSON.stringify({ scan_id: uuid7(), code, scanned_at: new Date().toISOString(), ...more });
-    for (;;) {
-      try {
-        const answer = await fetch("/gate/scans", { method: "POST", headers: { "content-type": "application/json" }, body });
-        if (answer.status === 401) return location.reload();
-        if (answer.ok) {
-          offline.hidden = true;
-          stage.innerHTML = await answer.text();
-          shown = { code, scan: JSON.parse(body).scan_id };
-          sound(answer.headers.get("x-verdict"));
-          stage.querySelector("button")?.focus();
-          break;
-        }
-      } catch {
-        // The network is gone: it is asked again below.
-      }
-      offline.hidden = false;
-      await new Promise((wait) => setTimeout(wait, 800));
+    try {
+      const answer = await link.scan({ code: code.slice(0, 400), ...more });
+      print(answer);
+      shown = { code, scan: answer.scan_id };
+      sound(isRepeat(answer) ? "check" : answer.verdict);
+    } catch (error) {
+      if (error instanceof Unable && error.message === "revoked") return location.reload();
+      excuse(error instanceof Unable ? error.message : "storage");
+      shown = { code };
+      sound("refused");
+      if (!(error instanceof Unable)) console.warn(error);
+    } finally {
+      busy = false;
     }
-    busy = false;
+    stage.querySelector("button")?.focus();
   };
 
   const next = () => {
@@ -138,7 +185,7 @@ if (stage) {
   const library = () =>
     new Promise((done) => {
       if (!("scanner" in stage.dataset)) return done(null);
-      const worker = new Worker("/assets/gate-reader.js");
+      const worker = new Worker("/gate/workers/reader.js");
       worker.onerror = () => done(null);
       worker.onmessage = ({ data }) => done(data.ready ? worker : null);
       setTimeout(() => done(null), 8000);
@@ -149,7 +196,7 @@ if (stage) {
     if ("BarcodeDetector" in window && (await BarcodeDetector.getSupportedFormats()).includes("qr_code")) {
       const detector = new BarcodeDetector({ formats: ["qr_code"] });
       stage.dataset.reader = "native";
-      return [words.cameraOn, 60, async () => (await detector.detect(video))[0]?.rawValue];
+      return [words["camera-on"], 60, async () => (await detector.detect(video))[0]?.rawValue];
     }
     const worker = await library();
     if (worker) {
@@ -160,7 +207,7 @@ if (stage) {
           const frame = picture().getImageData(0, 0, canvas.width, canvas.height);
           worker.postMessage(frame, [frame.data.buffer]);
         });
-      return [words.cameraOn, 60, ask];
+      return [words["camera-on"], 60, ask];
     }
     stage.dataset.reader = "server";
     const read = async () => {
@@ -169,7 +216,7 @@ if (stage) {
       const answer = await fetch("/gate/frames", { method: "POST", headers: { "content-type": "application/octet-stream" }, body: frame });
       return answer.ok ? (await answer.json()).code : null;
     };
-    return [words.cameraServer, 250, read];
+    return [words["camera-server"], 250, read];
   };
 
   const start = async () => {
@@ -177,7 +224,7 @@ if (stage) {
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
       await video.play();
     } catch {
-      camera.textContent = words.cameraOff;
+      camera.textContent = words["camera-off"];
       return;
     }
     const [words_, rest, read] = await reader();
@@ -194,9 +241,15 @@ if (stage) {
     }
   };
   start();
+  link.start().catch((error) => {
+    console.warn(error);
+    excuse("storage");
+  });
+  navigator.serviceWorker?.register("/gate/workers/offline.js", { scope: "/gate" }).catch((error) => console.warn(error));
+  // The list and the queue shall not be thrown away when the phone is full.
+  navigator.storage?.persist?.().catch(() => {});
   setInterval(() => {
-    const clock = document.querySelector("[data-clock]");
-    // The time of the festival, whatever zone the phone believes to be in.
-    clock.textContent = new Date().toLocaleTimeString("en-GB", { timeZone: clock.dataset.zone, hour12: false });
+    // The time of the festival, by the clock of the house, whatever zone and time the phone believes in.
+    document.querySelector("[data-clock]").textContent = clock(Date.now() + link.offset);
   }, 1000);
 }

@@ -9,17 +9,17 @@ use poem::{
 use super::buy::{field, fields};
 use crate::{
     app::App,
-    http::problem::{NOT_FOUND, Problem},
+    http::{
+        cookies::same_origin,
+        problem::{NOT_FOUND, Problem},
+    },
     id::PaymentId,
     orders::{self, api::order_url},
     payments::{
         self,
         simulated::{self, Decision},
     },
-    web::{
-        layout::{PageResult, Reader, Shell, see_other},
-        session::same_origin,
-    },
+    web::layout::{PageResult, Reader, Shell, see_other},
 };
 
 /// What the bank asks.

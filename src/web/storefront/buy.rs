@@ -12,6 +12,7 @@ use crate::{
     app::App,
     festivals::Festival,
     http::{
+        cookies::{same_origin, secret, secret_cookie},
         door::Arrival,
         limit::{Client, Limited, Limits},
         problem::{MALFORMED, Problem},
@@ -23,10 +24,7 @@ use crate::{
         api::{holder, order_url},
     },
     secrets,
-    web::{
-        layout::{Notice, PageResult, Reader, Shell, notice, see_other},
-        session::{same_origin, secret, secret_cookie},
-    },
+    web::layout::{Notice, PageResult, Reader, Shell, notice, see_other},
 };
 
 /// The fields of a form, in their order, at most 200.

@@ -15,6 +15,7 @@ use crate::{
     app::App,
     festivals::{self, Festival},
     http::{
+        cookies::same_origin,
         door::Arrival,
         problem::{NOT_FOUND, Problem},
     },
@@ -29,7 +30,6 @@ use crate::{
     web::{
         art,
         layout::{Notice, PageResult, Reader, Shell, name, notice, see_other, text},
-        session::same_origin,
     },
 };
 

@@ -14,7 +14,10 @@ use super::{
 use crate::{
     app::App,
     festivals::{self, Day, Festival, Zone},
-    http::problem::{NOT_FOUND, Problem},
+    http::{
+        cookies::same_origin,
+        problem::{NOT_FOUND, Problem},
+    },
     id::TicketId,
     library::{self, Claimant},
     offers::{self, AddOn, Pass, Reentry},
@@ -23,10 +26,7 @@ use crate::{
         self, Ticket, TicketKind, TicketStatus,
         picture::{self, Surface},
     },
-    web::{
-        layout::{PageResult, Reader, Shell, both, see_other, text},
-        session::same_origin,
-    },
+    web::layout::{PageResult, Reader, Shell, both, see_other, text},
     words::date_range,
 };
 

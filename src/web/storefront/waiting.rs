@@ -15,6 +15,7 @@ use crate::{
     festivals::{self, Festival},
     fresh::Fresh,
     http::{
+        cookies::{same_origin, secret, secret_cookie},
         door::Arrival,
         limit::{Client, Limited, Limits},
         problem::{NOT_FOUND, Problem},
@@ -26,7 +27,6 @@ use crate::{
     web::{
         art,
         layout::{PageResult, Reader, Shell, app as app_of, see_other, text},
-        session::{same_origin, secret, secret_cookie},
     },
     words::Language,
 };

@@ -1,0 +1,413 @@
+//! What devices report of the time without network: a kind of batch. Every item is answered by itself, any number of times, in any order; who is in
+//! and what the ledger says follow from all that is known (`replay`), so they do not depend on who reports first.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{PgConnection, PgPool};
+
+use super::{
+    Asked, Reason, ScanKind, Verdict,
+    decide::{Decision, Entered, Known, Presented, Rules, decide, next_no},
+    ledger::{self, DiscrepancyKind, First, Found},
+    replay::{Fact, replay},
+    scan::{Catalog, ScanError, catalog},
+    store::{self, Report},
+};
+use crate::{
+    accounts::Device,
+    app::App,
+    batcher::{Kind, Trouble, patiently},
+    festivals,
+    id::{FestivalId, ScanId, TicketId},
+    keys::{self, KeyState},
+    offers::{Pass, Reentry},
+    tickets::{
+        self, Scanned,
+        code::{CodeError, TicketCode},
+    },
+};
+
+/// The most reports of one upload.
+pub const MOST: usize = 500;
+/// How far a clock may be off before what it says is doubted.
+const DOUBT: TimeDelta = TimeDelta::minutes(5);
+
+/// A scan that a device decided by itself, as it reports it.
+#[derive(Clone, Debug)]
+pub struct Reported {
+    /// What it was asked to decide; `scanned_at` is by the device's clock.
+    pub asked: Asked,
+    /// What had to be added to the device's clock for the time of the house, as it knew it then.
+    pub offset: TimeDelta,
+    /// What it showed.
+    pub verdict: Verdict,
+    /// Why not.
+    pub reason: Option<Reason>,
+}
+
+/// What became of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// The scan.
+    pub scan_id: ScanId,
+    /// The server's own first verdict.
+    pub verdict: Verdict,
+    /// Why not.
+    pub reason: Option<Reason>,
+    /// What the ledger says of it now.
+    pub discrepancies: Vec<DiscrepancyKind>,
+}
+
+/// Merges what a device reports; `sent_at` is its clock when it sent.
+///
+/// # Errors
+/// [`ScanError`]: the device keeps what it has and asks again.
+pub async fn merge(app: &App, device: &Device, sent_at: DateTime<Utc>, reported: Vec<Reported>) -> Result<Vec<Merged>, ScanError> {
+    patiently(async {
+        let festival = device.festival_id;
+        let ring = keys::ring(app, festival).await?;
+        let catalog = catalog(app, festival).await?;
+        let received_at = app.clock.now();
+        let clock = Clock { drift: received_at - sent_at, received_at, paired_at: device.paired_at };
+        let presented = reported.into_iter().map(|reported| Item::read(reported, festival, &ring, clock)).collect();
+        Ok(app.pass::<Merging>(festival, Upload { device: device.clone(), items: presented, catalog, received_at }).await?)
+    })
+    .await
+}
+
+/// What is known of a device's clock.
+#[derive(Clone, Copy)]
+struct Clock {
+    /// What has to be added to it now.
+    drift: TimeDelta,
+    received_at: DateTime<Utc>,
+    paired_at: DateTime<Utc>,
+}
+
+/// A report whose code was read.
+struct Item {
+    reported: Reported,
+    /// What the code says, with what speaks against its key; or why it is none of ours.
+    code: Result<(TicketCode, Option<Reason>), Reason>,
+    happened_at: DateTime<Utc>,
+    is_doubtful: bool,
+}
+
+impl Item {
+    fn read(reported: Reported, festival: FestivalId, ring: &keys::Ring, clock: Clock) -> Self {
+        // A clock beyond all calendars says nothing.
+        let said = reported.asked.scanned_at.checked_add_signed(reported.offset).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let is_doubtful = (clock.drift - reported.offset).abs() > DOUBT || said > clock.received_at + DOUBT || said < clock.paired_at - DOUBT;
+        let code = match TicketCode::signed(&reported.asked.code, festival, ring) {
+            Ok((code, KeyState::Active | KeyState::VerifyOnly)) => Ok((code, None)),
+            // Whoever came in by it is in: the ticket is looked up, and the ledger says so.
+            Ok((code, KeyState::Revoked)) => Ok((code, Some(Reason::KeyRetired))),
+            Ok((_, KeyState::Pending)) | Err(CodeError::Forged | CodeError::KeyRetired) => Err(Reason::Forged),
+            Err(CodeError::Unknown) => Err(Reason::Unknown),
+            Err(CodeError::WrongFestival) => Err(Reason::WrongFestival),
+        };
+        Self { happened_at: said.min(clock.received_at), is_doubtful, code, reported }
+    }
+
+    fn number(&self) -> Option<i64> {
+        self.code.as_ref().ok().map(|(code, _)| code.number)
+    }
+}
+
+/// What one device sends at once.
+pub struct Upload {
+    device: Device,
+    items: Vec<Item>,
+    catalog: Arc<Catalog>,
+    received_at: DateTime<Utc>,
+}
+
+/// All that is known of a ticket while its reports are merged.
+struct Story {
+    ticket: Scanned,
+    changes: Vec<tickets::Before>,
+    /// How its entries stand in their rows.
+    rows: Vec<Entered>,
+    /// Entries that this batch adds.
+    added: Vec<Entered>,
+    /// Exits and undos.
+    moves: Vec<store::Move>,
+    reports: Vec<Report>,
+}
+
+impl Story {
+    /// The ticket as it was at a moment, without its entries.
+    fn known(&self, at: DateTime<Utc>) -> Known {
+        let next = self.changes.iter().filter(|c| c.changed_at > at).min_by_key(|c| c.changed_at);
+        let (generation, status) = next.map_or((self.ticket.generation, self.ticket.status), |c| (c.before_generation, c.before_status));
+        Known { kind: self.ticket.kind, status, generation, day_mask: self.ticket.day_mask, entries: Vec::new() }
+    }
+
+    fn entries(&self) -> Vec<Entered> {
+        let mut entries: Vec<Entered> = self.rows.iter().chain(&self.added).cloned().collect();
+        entries.sort_by_key(|e| (e.entered_at, e.scan_id));
+        entries
+    }
+
+    fn facts(&self) -> Vec<Fact> {
+        let came = self.rows.iter().chain(&self.added).cloned().map(Fact::CameIn);
+        let moved = self.moves.iter().map(|m| match m.kind {
+            ScanKind::Undo => Fact::TakenBack { scan_id: m.scan_id, device_id: Some(m.device_id), at: m.at },
+            ScanKind::Entry | ScanKind::Exit | ScanKind::Look => Fact::Left { scan_id: m.scan_id, at: m.at },
+        });
+        let refused = self.reports.iter().filter(|r| r.kind == ScanKind::Entry && r.verdict == Verdict::Refused && r.ruled != Verdict::Refused);
+        let away = refused.filter_map(|r| r.day_index.map(|day_index| Fact::TurnedAway { scan_id: r.scan_id, day_index, at: r.happened_at }));
+        came.chain(moved).chain(away).collect()
+    }
+}
+
+fn pass(catalog: &Catalog, number: i32) -> Option<&Pass> {
+    catalog.passes.iter().find(|p| p.pass_number == number)
+}
+
+fn rules(pass: &Pass) -> Rules {
+    Rules { zone_ids: pass.terms.zone_ids.clone(), reentry: pass.terms.reentry, instruction: pass.terms.check_instruction }
+}
+
+/// Batches of merging: one upload a transaction, so that scans wait for few tickets at a time.
+pub struct Merging;
+
+impl Kind for Merging {
+    const NAME: &'static str = "merge";
+    const MOST: usize = 1;
+    const GATHER: Duration = Duration::ZERO;
+    type Request = Upload;
+    type Answer = Vec<Merged>;
+
+    fn pool(app: &App) -> &PgPool {
+        &app.pools.scan
+    }
+
+    async fn run(_: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[Upload]) -> Result<Vec<Vec<Merged>>, Trouble> {
+        let mut answers = Vec::with_capacity(batch.len());
+        for upload in batch {
+            answers.push(one(conn, festival, upload).await?);
+        }
+        Ok(answers)
+    }
+}
+
+async fn one(conn: &mut PgConnection, festival: FestivalId, upload: &Upload) -> Result<Vec<Merged>, Trouble> {
+    let numbers: BTreeSet<i64> = upload.items.iter().filter_map(Item::number).collect();
+    let mut stories = stories(conn, festival, &numbers.into_iter().collect::<Vec<_>>()).await?;
+    let ids: Vec<ScanId> = upload.items.iter().map(|i| i.reported.asked.scan_id).collect();
+    let mut scans = store::by_ids(conn, festival, &ids).await?;
+    let mut reports: HashMap<ScanId, Report> = store::reports(conn, festival, &ids).await?.into_iter().map(|r| (r.scan_id, r)).collect();
+    let (mut new_scans, mut new_reports) = (Vec::new(), Vec::new());
+    for item in &upload.items {
+        let asked = &item.reported.asked;
+        if reports.contains_key(&asked.scan_id) {
+            continue;
+        }
+        let story = item.number().and_then(|number| stories.get_mut(&number));
+        let ruled = ruled(upload, item, story.as_deref());
+        // What the server decided itself happened when it did; what only the device knows, by the device's clock.
+        let online_at = scans.get(&asked.scan_id).map(|scan| scan.decided_at);
+        if online_at.is_none() {
+            let scan = own(upload, item, story.as_deref(), &ruled);
+            scans.insert(scan.scan_id, scan.clone());
+            new_scans.push(scan);
+        }
+        let report = Report {
+            scan_id: asked.scan_id,
+            device_id: upload.device.device_id,
+            gate_id: upload.device.gate_id,
+            kind: asked.kind,
+            ticket_id: story.as_ref().map(|s| s.ticket.ticket_id),
+            day_index: ruled.day_index,
+            verdict: item.reported.verdict,
+            reason: item.reported.reason,
+            ruled: ruled.verdict,
+            ruled_reason: ruled.reason,
+            happened_at: online_at.unwrap_or(item.happened_at),
+            scanned_at: asked.scanned_at,
+            offset_ms: item.reported.offset.num_milliseconds(),
+            is_doubtful: item.is_doubtful && online_at.is_none(),
+            received_at: upload.received_at,
+        };
+        if let Some(story) = story {
+            note(story, upload, &report);
+        }
+        reports.insert(report.scan_id, report.clone());
+        new_reports.push(report);
+    }
+    if store::insert(conn, festival, &new_scans).await? != new_scans.len() as u64
+        || store::insert_reports(conn, festival, &new_reports).await? != new_reports.len() as u64
+    {
+        return Err(Trouble::Again);
+    }
+    let found = settle(conn, festival, upload, &stories, &reports, !new_reports.is_empty()).await?;
+    let answer = |item: &Item| {
+        let scan_id = item.reported.asked.scan_id;
+        let scan = scans.get(&scan_id)?;
+        Some(Merged { scan_id, verdict: scan.verdict, reason: scan.reason, discrepancies: found.get(&scan_id).cloned().unwrap_or_default() })
+    };
+    Ok(upload.items.iter().filter_map(answer).collect())
+}
+
+/// Locks tickets and reads all that is known of them.
+async fn stories(conn: &mut PgConnection, festival: FestivalId, numbers: &[i64]) -> Result<BTreeMap<i64, Story>, sqlx::Error> {
+    let tickets = tickets::lock(conn, festival, numbers).await?;
+    let ids: Vec<TicketId> = tickets.iter().map(|t| t.ticket_id).collect();
+    let mut rows = store::entries(conn, festival, &ids).await?;
+    let mut moves = by_ticket(store::moves(conn, festival, &ids).await?, |m| Some(m.ticket_id));
+    let mut reports = by_ticket(store::reports_of(conn, festival, &ids).await?, |r| r.ticket_id);
+    let mut changes = by_ticket(tickets::changes(conn, festival, &ids).await?, |c| Some(c.ticket_id));
+    let story = |ticket: Scanned| {
+        let id = ticket.ticket_id;
+        let mut of = Story { ticket, changes: Vec::new(), rows: Vec::new(), added: Vec::new(), moves: Vec::new(), reports: Vec::new() };
+        of.rows = rows.remove(&id).unwrap_or_default();
+        of.moves = moves.remove(&id).unwrap_or_default();
+        of.reports = reports.remove(&id).unwrap_or_default();
+        of.changes = changes.remove(&id).unwrap_or_default();
+        (of.ticket.ticket_number, of)
+    };
+    Ok(tickets.into_iter().map(story).collect())
+}
+
+fn by_ticket<T>(rows: Vec<T>, ticket: impl Fn(&T) -> Option<TicketId>) -> HashMap<TicketId, Vec<T>> {
+    let mut by: HashMap<TicketId, Vec<T>> = HashMap::new();
+    for row in rows {
+        if let Some(id) = ticket(&row) {
+            by.entry(id).or_default().push(row);
+        }
+    }
+    by
+}
+
+/// What the rules say of a presentation at its moment, apart from who was in then.
+fn ruled(upload: &Upload, item: &Item, story: Option<&Story>) -> Decision {
+    let (Ok((code, retired)), Some(story)) = (&item.code, story) else {
+        return Decision::refused(item.code.as_ref().err().copied().unwrap_or(Reason::Unknown));
+    };
+    let decision = decided(upload, item, code, &story.known(item.happened_at), story);
+    match retired {
+        Some(reason) if item.reported.asked.kind == ScanKind::Entry => Decision { day_index: decision.day_index, ..Decision::refused(*reason) },
+        _ => decision,
+    }
+}
+
+fn decided(upload: &Upload, item: &Item, code: &TicketCode, known: &Known, story: &Story) -> Decision {
+    let asked = &item.reported.asked;
+    let zone_id = upload.catalog.gates.iter().find(|g| g.gate_id == upload.device.gate_id).and_then(|g| g.zone_id);
+    let presented =
+        Presented { kind: asked.kind, generation: code.generation, zone_id, device_id: upload.device.device_id, checked: asked.checked, at: item.happened_at };
+    decide(known, pass(&upload.catalog, story.ticket.pass_number).map(rules).as_ref(), &upload.catalog.days, &presented)
+}
+
+/// The server's own verdict, by all that it knows when it hears of the scan.
+fn own(upload: &Upload, item: &Item, story: Option<&Story>, ruled: &Decision) -> store::Recorded {
+    let (Ok((code, None)), Some(story)) = (&item.code, story) else {
+        let reason = ruled.reason.unwrap_or(Reason::Unknown);
+        return store::Recorded {
+            ticket_id: story.map(|s| s.ticket.ticket_id),
+            ..store::Recorded::refused(&upload.device, &item.reported.asked, reason, upload.received_at)
+        };
+    };
+    let known = Known { entries: story.entries(), ..story.known(item.happened_at) };
+    let decision = decided(upload, item, code, &known, story);
+    store::Recorded::decided(&upload.device, &item.reported.asked, story.ticket.ticket_id, &decision, upload.received_at)
+}
+
+/// Notes what a report adds to the story of its ticket.
+fn note(story: &mut Story, upload: &Upload, report: &Report) {
+    if report.verdict == Verdict::Admitted {
+        match report.kind {
+            ScanKind::Entry if !story.rows.iter().chain(&story.added).any(|e| e.scan_id == report.scan_id) => {
+                let day_index = report.day_index.unwrap_or_else(|| nearest(&upload.catalog, story, report.happened_at));
+                let entry_no = next_no(&story.entries(), day_index);
+                let (scan_id, device_id, gate_id) = (report.scan_id, Some(report.device_id), report.gate_id);
+                story.added.push(Entered { day_index, entry_no, scan_id, device_id, gate_id, entered_at: report.happened_at, left_at: None, undone_at: None });
+            }
+            ScanKind::Exit | ScanKind::Undo if !story.moves.iter().any(|m| m.scan_id == report.scan_id) => {
+                let (ticket_id, scan_id, device_id) = (story.ticket.ticket_id, report.scan_id, report.device_id);
+                story.moves.push(store::Move { ticket_id, scan_id, kind: report.kind, device_id, at: report.happened_at });
+            }
+            ScanKind::Entry | ScanKind::Exit | ScanKind::Undo | ScanKind::Look => {}
+        }
+    }
+    story.reports.push(report.clone());
+}
+
+/// The day that an admission outside of all days is counted for: the last that had begun.
+fn nearest(catalog: &Catalog, story: &Story, at: DateTime<Utc>) -> i16 {
+    if story.ticket.kind == tickets::TicketKind::AddOn {
+        return 0;
+    }
+    let begun = catalog.days.iter().filter(|d| d.opens_at <= at).max_by_key(|d| d.opens_at);
+    begun.or(catalog.days.first()).map_or(0, |d| d.day_index)
+}
+
+/// Plays every story again, writes what differs from its rows, and says what the ledger has of each scan now.
+async fn settle(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    upload: &Upload,
+    stories: &BTreeMap<i64, Story>,
+    reports: &HashMap<ScanId, Report>,
+    is_news: bool,
+) -> Result<HashMap<ScanId, Vec<DiscrepancyKind>>, Trouble> {
+    let (mut new, mut old, mut found) = (Vec::new(), Vec::new(), Vec::new());
+    for story in stories.values() {
+        let reentry = pass(&upload.catalog, story.ticket.pass_number).map_or(Reentry::Never, |p| p.terms.reentry);
+        let history = replay(story.ticket.kind, reentry, story.facts());
+        for entry in &history.entries {
+            match story.rows.iter().find(|row| row.scan_id == entry.scan_id) {
+                None => new.push((story.ticket.ticket_id, entry.clone())),
+                Some(row) if row != entry => old.push((story.ticket.ticket_id, entry.clone())),
+                Some(_) => {}
+            }
+        }
+        let entry = |scan: ScanId| history.entries.iter().find(|e| e.scan_id == scan);
+        let is_reported = |scan: ScanId| story.reports.iter().any(|r| r.scan_id == scan);
+        for surplus in &history.surplus {
+            // Two entries that the server itself let in are its own: a rule that changed since makes no discrepancy.
+            if !(is_reported(surplus.scan_id) || is_reported(surplus.first)) {
+                continue;
+            }
+            if let (Some(entered), Some(first)) = (entry(surplus.scan_id), entry(surplus.first)) {
+                found.push(Found::surplus(story.ticket.ticket_id, entered, surplus.reason, First::of(first)));
+            }
+        }
+        found.extend(story.reports.iter().flat_map(|r| Found::of(r, history.turned_away.contains(&r.scan_id))));
+    }
+    // Codes that belong to no ticket have no story.
+    found.extend(reports.values().filter(|r| r.ticket_id.is_none()).flat_map(|r| Found::of(r, false)));
+    if is_news {
+        let tickets: Vec<TicketId> = stories.values().map(|s| s.ticket.ticket_id).collect();
+        let scans: Vec<ScanId> = reports.keys().copied().collect();
+        let changed = ledger::changed(&found, ledger::known(conn, festival, &tickets, &scans).await?);
+        let positions = new.len() + old.len() + changed.len();
+        if positions > 0 {
+            let first = festivals::take_positions(conn, festival, "admissions", i64::try_from(positions).unwrap_or(i64::MAX)).await?;
+            write(conn, festival, &new, &old, first).await?;
+            let first = first + i64::try_from(new.len() + old.len()).unwrap_or(0);
+            ledger::write(conn, festival, &changed, upload.received_at, first).await?;
+        }
+    }
+    let mut by: HashMap<ScanId, Vec<DiscrepancyKind>> = HashMap::new();
+    for found in found {
+        by.entry(found.scan_id).or_default().push(found.kind);
+    }
+    Ok(by)
+}
+
+async fn write(conn: &mut PgConnection, festival: FestivalId, new: &[(TicketId, Entered)], old: &[(TicketId, Entered)], first: i64) -> Result<(), Trouble> {
+    if !old.is_empty() && store::update_admissions(conn, festival, old, first).await? != old.len() as u64 {
+        return Err(Trouble::Again);
+    }
+    if !new.is_empty() {
+        store::insert_admissions(conn, festival, new, first + i64::try_from(old.len()).unwrap_or(0)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,185 @@
+//! Who was in when: the history of a ticket, from all that happened to it in the order of happening. Pure. The order in which facts become known
+//! does not matter, nor how often: offline devices report late, and two of them may have let in the same ticket.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Reason,
+    decide::{self, Entered, barred},
+};
+use crate::{
+    id::{DeviceId, ScanId},
+    offers::Reentry,
+    tickets::TicketKind,
+};
+
+/// Something that happened at a gate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fact {
+    /// Somebody came in.
+    CameIn(Entered),
+    /// Somebody left.
+    Left { scan_id: ScanId, at: DateTime<Utc> },
+    /// A device took an entry of its own back.
+    TakenBack { scan_id: ScanId, device_id: Option<DeviceId>, at: DateTime<Utc> },
+    /// A device refused somebody whom the rules, apart from who was in, would have let in on this day.
+    TurnedAway { scan_id: ScanId, day_index: i16, at: DateTime<Utc> },
+}
+
+impl Fact {
+    /// The order of happening. Whoever was refused and let in by one scan was refused first.
+    fn order(&self) -> (DateTime<Utc>, ScanId, bool) {
+        match self {
+            Self::CameIn(entered) => (entered.entered_at, entered.scan_id, true),
+            Self::Left { scan_id, at } | Self::TakenBack { scan_id, at, .. } => (*at, *scan_id, true),
+            Self::TurnedAway { scan_id, at, .. } => (*at, *scan_id, false),
+        }
+    }
+}
+
+/// Somebody came in on a ticket that did not open the gate at that moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Surplus {
+    pub(super) scan_id: ScanId,
+    pub(super) reason: Reason,
+    pub(super) first: ScanId,
+}
+
+/// What the facts come to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct History {
+    /// The entries in the order of happening, each with its end.
+    pub(super) entries: Vec<Entered>,
+    /// The surplus admissions.
+    pub(super) surplus: Vec<Surplus>,
+    /// Scans that refused somebody who should have come in.
+    pub(super) turned_away: HashSet<ScanId>,
+}
+
+/// Plays the facts of a ticket in the order of happening. An entry ends by what is played, not by what it says of its end.
+pub(super) fn replay(kind: TicketKind, reentry: Reentry, mut facts: Vec<Fact>) -> History {
+    facts.sort_by_key(Fact::order);
+    let mut history = History::default();
+    let History { entries, surplus, turned_away } = &mut history;
+    for fact in facts {
+        match fact {
+            Fact::CameIn(entered) => {
+                if let Some((reason, first)) = barred(kind, entries, reentry, entered.day_index) {
+                    surplus.push(Surplus { scan_id: entered.scan_id, reason, first });
+                }
+                entries.push(Entered { left_at: None, undone_at: None, ..entered });
+            }
+            Fact::Left { at, .. } => {
+                if let Some(last) = decide::last_open(entries).filter(|_| kind == TicketKind::Pass) {
+                    entries[last].left_at = Some(at);
+                }
+            }
+            Fact::TakenBack { device_id, at, .. } => {
+                if let Some(own) = decide::own_open(entries, device_id, at) {
+                    entries[own].undone_at = Some(at);
+                }
+            }
+            Fact::TurnedAway { scan_id, day_index, .. } => {
+                if barred(kind, entries, reentry, day_index).is_none() {
+                    turned_away.insert(scan_id);
+                }
+            }
+        }
+    }
+    history
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::id::GateId;
+
+    fn scan(n: u32) -> ScanId {
+        ScanId(uuid::Uuid::from_u128(n.into()))
+    }
+
+    fn at(minute: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
+    }
+
+    fn came(n: u32, minute: i64, device: u128) -> Fact {
+        Fact::CameIn(Entered {
+            day_index: 0,
+            entry_no: i16::try_from(n).unwrap(),
+            scan_id: scan(n),
+            device_id: Some(DeviceId(uuid::Uuid::from_u128(device))),
+            gate_id: GateId(uuid::Uuid::from_u128(device)),
+            entered_at: at(minute),
+            left_at: None,
+            undone_at: None,
+        })
+    }
+
+    fn of(facts: Vec<Fact>) -> History {
+        replay(TicketKind::Pass, Reentry::AfterExit, facts)
+    }
+
+    #[test]
+    fn the_later_of_two_is_the_surplus_whoever_reports_first() {
+        for facts in [vec![came(1, 0, 1), came(2, 1, 2)], vec![came(2, 1, 2), came(1, 0, 1)]] {
+            assert_eq!(of(facts).surplus, [Surplus { scan_id: scan(2), reason: Reason::AlreadyInside, first: scan(1) }]);
+        }
+    }
+
+    #[test]
+    fn an_exit_that_is_heard_of_late_explains_an_entry() {
+        let (entries, left) = (vec![came(1, 0, 1), came(2, 10, 2)], Fact::Left { scan_id: scan(3), at: at(5) });
+        assert_eq!(of(entries.clone()).surplus.len(), 1);
+        let history = of([entries.clone(), vec![left.clone()]].concat());
+        assert_eq!(history.surplus, []);
+        assert_eq!(history.entries.iter().map(|e| e.left_at).collect::<Vec<_>>(), [Some(at(5)), None]);
+        let never = replay(TicketKind::Pass, Reentry::Never, [entries, vec![left]].concat());
+        assert_eq!(never.surplus, [Surplus { scan_id: scan(2), reason: Reason::NoReentry, first: scan(1) }]);
+    }
+
+    #[test]
+    fn an_undo_takes_back_what_its_own_device_let_in() {
+        let undo = Fact::TakenBack { scan_id: scan(3), device_id: Some(DeviceId(uuid::Uuid::from_u128(1))), at: at(3) };
+        let history = of(vec![came(1, 0, 1), came(2, 2, 2), undo]);
+        assert_eq!(history.entries.iter().map(|e| e.undone_at).collect::<Vec<_>>(), [Some(at(3)), None]);
+    }
+
+    #[test]
+    fn whoever_is_refused_without_being_in_was_turned_away() {
+        let away = |minute| Fact::TurnedAway { scan_id: scan(9), day_index: 0, at: at(minute) };
+        assert_eq!(of(vec![came(1, 5, 1), away(3)]).turned_away, HashSet::from([scan(9)]));
+        assert_eq!(of(vec![came(1, 5, 1), away(7)]).turned_away, HashSet::new());
+        // One scan that the server admitted while the device refused.
+        assert_eq!(of(vec![came(9, 5, 1), away(5)]).turned_away, HashSet::from([scan(9)]));
+    }
+
+    fn fact() -> impl Strategy<Value = Fact> {
+        (0_u32..4, 0_i64..6, 1_u128..4, 1_u32..1_000).prop_map(|(what, minute, device, n)| match what {
+            0 => Fact::Left { scan_id: scan(n), at: at(minute) },
+            1 => Fact::TakenBack { scan_id: scan(n), device_id: Some(DeviceId(uuid::Uuid::from_u128(device))), at: at(minute) },
+            2 => Fact::TurnedAway { scan_id: scan(n), day_index: 0, at: at(minute) },
+            _ => came(n, minute, device),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_hearing_does_not_matter(facts in proptest::collection::vec(fact(), 0..12).prop_flat_map(|f| (Just(f.clone()), Just(f).prop_shuffle())), never: bool) {
+            let reentry = if never { Reentry::Never } else { Reentry::AfterExit };
+            let (told, shuffled) = facts;
+            // A scan happens once: which of two facts with one id and moment comes first is not said.
+            let mut seen = HashSet::new();
+            prop_assume!(told.iter().all(|f| seen.insert((f.order().0, f.order().1))));
+            let (one, other) = (replay(TicketKind::Pass, reentry, told), replay(TicketKind::Pass, reentry, shuffled));
+            prop_assert_eq!(&one, &other);
+            // Whoever is in beyond one is in the ledger.
+            let open = one.entries.iter().filter(|e| e.left_at.is_none() && e.undone_at.is_none()).count();
+            prop_assert!(open <= 1 + one.surplus.len());
+        }
+    }
+}

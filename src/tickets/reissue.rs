@@ -1,0 +1,84 @@
+//! A ticket is re-issued or voided by its promoter. Its code is dead from that moment: gates hear of it by the feed, and what a gate without network
+//! let in by it afterwards is in the ledger of discrepancies.
+
+use super::{Ticket, TicketStatus, code, store};
+use crate::{
+    accounts::Staff,
+    app::App,
+    audit::{self, Act},
+    festivals,
+    id::TicketId,
+};
+
+/// Why a ticket was not re-issued or voided.
+#[derive(Debug, thiserror::Error)]
+pub enum ReissueError {
+    /// No such ticket.
+    #[error("no such ticket")]
+    NotFound,
+    /// It became a wristband, its money goes back, or went back.
+    #[error("the ticket is {0:?} and no code opens a gate with it")]
+    Ended(TicketStatus),
+    /// What the database said.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// Gives a ticket another code: the generation is raised and the codes of before are dead. A ticket that its promoter voided is valid again.
+///
+/// # Errors
+/// [`ReissueError`].
+pub async fn reissue(app: &App, staff: &Staff, id: TicketId, note: &str) -> Result<Ticket, ReissueError> {
+    change(app, staff, id, ("reissued", "ticket.reissued", note), |ticket, voided, fresh| {
+        let (generation, number) = match ticket.generation {
+            // The byte of the code is used up: another number begins anew.
+            255 => (0, fresh),
+            generation => (generation + 1, ticket.ticket_number),
+        };
+        let revives = ticket.status == TicketStatus::Void && voided;
+        (revives || ticket.status == TicketStatus::Valid).then_some((TicketStatus::Valid, generation, number))
+    })
+    .await
+}
+
+/// Voids a ticket; it is re-issued to undo that. Voiding it again changes nothing.
+///
+/// # Errors
+/// [`ReissueError`].
+pub async fn void(app: &App, staff: &Staff, id: TicketId, note: &str) -> Result<Ticket, ReissueError> {
+    change(app, staff, id, ("voided", "ticket.voided", note), |ticket, voided, _| {
+        let again = ticket.status == TicketStatus::Void && voided;
+        (again || ticket.status == TicketStatus::Valid).then_some((TicketStatus::Void, ticket.generation, ticket.ticket_number))
+    })
+    .await
+}
+
+/// `decide`: the state, generation and number after the ticket under its lock, whether its promoter voided it, and a fresh number.
+async fn change(
+    app: &App,
+    staff: &Staff,
+    id: TicketId,
+    (why, action, note): (&'static str, &'static str, &str),
+    decide: impl FnOnce(&Ticket, bool, i64) -> Option<(TicketStatus, i16, i64)>,
+) -> Result<Ticket, ReissueError> {
+    let (now, festival) = (app.clock.now(), id.festival());
+    let mut tx = app.pools.web.begin().await?;
+    if !staff.reaches(festival) || festivals::owned(&mut tx, staff.promoter, festival).await?.is_none() {
+        return Err(ReissueError::NotFound);
+    }
+    let ticket = store::lock_one(&mut tx, id).await?.ok_or(ReissueError::NotFound)?;
+    let voided = store::last_change(&mut tx, id).await?.is_some_and(|why| why == "voided");
+    let (status, generation, number) = decide(&ticket, voided, code::fresh_number(now)).ok_or(ReissueError::Ended(ticket.status))?;
+    if (status, generation) == (ticket.status, ticket.generation) {
+        return Ok(ticket);
+    }
+    store::insert_change(&mut tx, &ticket, why, note, now).await?;
+    let position = festivals::take_positions(&mut tx, festival, "tickets", 1).await?;
+    let after = store::change(&mut tx, id, status, generation, number, position).await?;
+    let said = |ticket: &Ticket| serde_json::json!({ "status": ticket.status, "generation": ticket.generation });
+    let act =
+        Act { festival, actor: staff.actor, action, object_kind: "ticket", object_id: id.to_string(), before: Some(said(&ticket)), after: Some(said(&after)) };
+    audit::record(&mut tx, act, now).await?;
+    tx.commit().await?;
+    Ok(after)
+}

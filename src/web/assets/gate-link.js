@@ -1,0 +1,287 @@
+// Who decides: the server while it answers within 800 ms, else this device, by its list (5-tickets-and-gates). After two misses in a row the device decides
+// at once and looks for the server in the background; three good answers in a row, and the server decides again. What the device decided is reported.
+
+import { importKey, verify } from "/assets/gate-code.js";
+import { decide } from "/assets/gate-decide.js";
+import { Pack, read } from "/assets/gate-pack.js";
+import * as store from "/assets/gate-store.js";
+
+/** How long the server may take for a verdict. */
+const PATIENCE = 800;
+const MISSES = 2;
+const GOOD = 3;
+/** How long a list is good after the last word of the server. */
+const LIFE = 24 * 3_600_000;
+/** The most reports of one upload. */
+const BATCH = 500;
+
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** A UUID of version 7 (RFC 9562): the device's own id of a scan. */
+export const uuid7 = () => {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  let ms = Date.now();
+  for (let i = 5; i >= 0; i--) {
+    bytes[i] = ms % 256;
+    ms = Math.floor(ms / 256);
+  }
+  bytes[6] = (bytes[6] & 15) | 0x70;
+  bytes[8] = (bytes[8] & 63) | 0x80;
+  const hex = [...bytes].map((b) => b.toString(16).padStart(2, "0")).join("");
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+};
+
+/** Thrown where this device was revoked, or its list is too old to decide by. */
+export class Unable extends Error {}
+
+export class Link {
+  pack = new Pack();
+  keys = [];
+  /** Milliseconds from this clock to that of the house. */
+  offset = 0;
+  /** When the server was heard last, by this clock. */
+  heard = 0;
+  /** What waits to be reported, and what the server cannot take. */
+  waiting = new Map();
+  aside = new Set();
+  /** Own entries by number. */
+  own = new Map();
+  isOnline = true;
+  #misses = 0;
+  #good = 0;
+
+  /** `gate`: { gate_id, zone_id, festival_id }; `changed` is called when there is something to say. */
+  constructor(gate, changed) {
+    this.gate = gate;
+    this.changed = changed;
+  }
+
+  /** Reads what was kept, and begins to follow the server. */
+  async start() {
+    const [base, changes, queue, own] = await Promise.all([store.one("base"), store.one("changes"), store.all("queue"), store.all("own")]);
+    if (base && changes?.pack.head?.festival_id === this.gate.festival_id) {
+      this.pack = new Pack({ ...base, ...changes.pack });
+      this.offset = changes.offset;
+      this.heard = changes.heard;
+      await this.#import();
+    }
+    for (const scan of queue) this.waiting.set(scan.scan_id, scan);
+    for (const entry of own) this.#noted(entry);
+    addEventListener("offline", () => this.#missed(MISSES));
+    this.changed();
+    this.#follow();
+    this.#report();
+  }
+
+  /** Whether this device can decide by itself. */
+  get isReady() {
+    return Boolean(this.pack.rules) && Date.now() - this.heard < LIFE;
+  }
+
+  /** Whether this browser verifies signatures; else only tickets of the list come in. */
+  get canVerify() {
+    return this.keys.every((key) => key.imported);
+  }
+
+  #import = async () => {
+    this.keys = await Promise.all(this.pack.rules.keys.map(async (key) => ({ ...key, imported: await importKey(key) })));
+  };
+
+  #missed(times = 1) {
+    this.#misses += times;
+    this.#good = 0;
+    if (this.#misses >= MISSES && this.isOnline) {
+      this.isOnline = false;
+      this.changed();
+    }
+  }
+
+  #answered(serverTime, rtt) {
+    if (serverTime) this.offset = Math.round(Date.parse(serverTime) + rtt / 2 - Date.now());
+    this.heard = Date.now();
+    this.#misses = 0;
+    this.#good += 1;
+    if (!this.isOnline && this.#good >= GOOD) {
+      this.isOnline = true;
+      this.changed();
+    }
+  }
+
+  /** Asks the server; null where it does not answer in time. Throws where this device was revoked. */
+  async #ask(path, { patience = PATIENCE, ...options } = {}) {
+    try {
+      const answer = await fetch(path, { ...options, cache: "no-store", signal: AbortSignal.timeout(patience) });
+      if (answer.status === 401 || answer.status === 403) {
+        // What waits is kept: it may be reported when the device is paired again.
+        await store.write("list", ({ list }) => list.clear());
+        throw new Unable("revoked");
+      }
+      return answer;
+    } catch (error) {
+      if (error instanceof Unable) throw error;
+      return null;
+    }
+  }
+
+  #json = (path, body, options) => this.#ask(path, { ...options, method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+
+  /** Decides a scan: { kind, code, after, checked }. What comes back has the shape of the server's answer, and `is_offline`. */
+  async scan({ kind = "entry", code, after, checked }) {
+    const scan = { scan_id: uuid7(), kind, ticket_code: code, scanned_at: new Date().toISOString(), after, checked };
+    if (this.isOnline) {
+      const answer = await this.#json("/v1/scans", scan);
+      const verdict = answer?.ok ? await answer.json().catch(() => null) : null;
+      if (verdict) {
+        this.#answered();
+        await this.#note(scan, verdict, []);
+        return { ...verdict, kind };
+      }
+      this.#missed();
+    }
+    if (!this.isReady) throw new Unable(this.pack.rules ? "old" : "empty");
+    const verdict = await this.#decide(scan);
+    const report = { ...scan, offset_ms: this.offset, verdict: verdict.verdict, reason: verdict.reason ?? undefined };
+    // On the disk before the sound.
+    await this.#note(scan, verdict, [report]);
+    this.changed();
+    return { ...verdict, kind, is_offline: true };
+  }
+
+  /** What the list says of a scan. */
+  async #decide({ scan_id, kind, ticket_code, checked }) {
+    const at = Date.now() + this.offset;
+    const { rules, head } = this.pack;
+    const shown = (decision, more) => ({ scan_id, decided_at: new Date(at).toISOString(), ...decision, ...more });
+    const { code, reason, unverified } = await verify(ticket_code, head.festival_id, this.keys);
+    if (reason) return shown({ verdict: "refused", reason });
+    let ticket = this.pack.ticket(code.number);
+    if (!ticket) {
+      if (unverified || !this.pack.isNewer(code.number)) return shown({ verdict: "refused", reason: "unknown" });
+      // Sold since the list was read: the signature vouches for it.
+      ticket = { kind: code.kind, status: "valid", generation: code.generation, day_mask: code.day_mask, pass_number: code.pass_number };
+    }
+    const pass = rules.passes.find((one) => one.pass_number === ticket.pass_number);
+    const days = rules.days.map((day) => ({ ...day, opens_at: Date.parse(day.opens_at), closes_at: Date.parse(day.closes_at) }));
+    const presented = { kind, generation: code.generation, zone_id: this.gate.zone_id, checked: checked ?? null, at };
+    const entries = this.pack.entries(code.number, this.own.get(code.number));
+    const mine = pass && { zone_ids: pass.zone_ids ?? [], reentry: pass.reentry, instruction: pass.check_instruction ?? null };
+    const { effect, first, day_index, ...decision } = decide(ticket, entries, mine, days, presented);
+    const number = code.number.toString(16).padStart(16, "0").toUpperCase();
+    return shown(decision, {
+      pass: pass && { name: pass.name, color: pass.color, color_name: pass.color_name },
+      ticket_end: number.slice(12),
+      day: days.find((day) => day.day_index === day_index)?.name,
+      first_entry: first?.is_own ? { entered_at: new Date(first.entered_at).toISOString(), is_own: true } : undefined,
+      effect,
+      number: code.number,
+    });
+  }
+
+  /** Writes down what a verdict changed, with what is to be reported. */
+  async #note(scan, verdict, reports) {
+    const local = verdict.effect === undefined && verdict.verdict === "admitted" && this.pack.rules ? await this.#decide(scan) : verdict;
+    const entry = this.#changedEntry(scan, local);
+    if (reports.length || entry) {
+      await store.write(["queue", "own"], ({ queue, own }) => {
+        for (const report of reports) queue.put(report);
+        if (entry) own.put(entry);
+      });
+    }
+    for (const report of reports) this.waiting.set(report.scan_id, report);
+    if (entry) this.#noted(entry);
+  }
+
+  #changedEntry({ scan_id }, { effect, number }) {
+    if (!effect) return null;
+    const at = Date.now() + this.offset;
+    const { kind, day_index, entry_no } = effect;
+    if (kind === "enter") return { scan_id, number, day_index, entry_no, entered_at: at, left_at: null, undone_at: null };
+    const own = (this.own.get(number) ?? []).find((one) => one.day_index === day_index && one.entry_no === entry_no);
+    // Somebody leaves whom another gate let in: this device notes the end of an entry that is not its own.
+    const entry = own ?? { scan_id, number, day_index, entry_no, entered_at: 0, left_at: null, undone_at: null };
+    return kind === "leave" ? { ...entry, left_at: at } : { ...entry, undone_at: at };
+  }
+
+  #noted(entry) {
+    const others = (this.own.get(entry.number) ?? []).filter((one) => one.scan_id !== entry.scan_id);
+    this.own.set(entry.number, [...others, entry]);
+  }
+
+  /** Fetches the list, then what changed, every few seconds. */
+  async #follow() {
+    for (;;) {
+      try {
+        const began = performance.now();
+        const pulse = await this.#json("/v1/heartbeats", await this.#pulse());
+        if (pulse?.ok) {
+          this.#answered((await pulse.json()).server_time, performance.now() - began);
+          await this.#sync();
+        } else this.#missed();
+      } catch (error) {
+        if (error instanceof Unable) return location.reload();
+        this.trouble = String(error);
+      }
+      this.changed();
+      await pause(this.isOnline ? 4_000 : 1_500);
+    }
+  }
+
+  async #pulse() {
+    const battery = await navigator.getBattery?.().catch(() => null);
+    return { waiting: this.waiting.size, battery: battery ? Math.round(battery.level * 100) : undefined, is_charging: battery?.charging };
+  }
+
+  async #sync() {
+    for (let more = true; more; ) {
+      const { tickets, admissions } = this.pack.position;
+      const query = new URLSearchParams({ tickets, admissions, ...(this.pack.rules && { rules: this.pack.head.rules_tag }) });
+      const answer = await this.#ask(`/v1/pack?${query}`, { patience: 60_000 });
+      if (!answer?.ok) return;
+      const news = read(await answer.arrayBuffer());
+      if (news.head.digest && !(await this.#fits(news))) throw new Error("a list that does not fit its digest");
+      const tag = this.pack.head?.rules_tag;
+      const isLarge = this.pack.take(news);
+      if (this.pack.head.rules_tag !== tag || !this.keys.length) await this.#import();
+      const changes = { pack: this.pack.changes(), offset: this.offset, heard: this.heard };
+      await store.write("list", ({ list }) => {
+        if (isLarge) list.put(this.pack.base(), "base");
+        list.put(changes, "changes");
+      });
+      more = news.head.more;
+    }
+  }
+
+  async #fits({ head, tickets }) {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", tickets));
+    return head.digest === [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
+
+  /** Reports what this device decided by itself, until nothing waits. */
+  async #report() {
+    for (;;) {
+      const scans = [...this.waiting.values()].filter((scan) => !this.aside.has(scan.scan_id)).slice(0, BATCH);
+      try {
+        if (scans.length) await this.#send(scans);
+      } catch (error) {
+        if (error instanceof Unable) return;
+        this.trouble = String(error);
+      }
+      await pause(scans.length === BATCH && this.isOnline ? 50 : 2_000);
+    }
+  }
+
+  async #send(scans) {
+    const answer = await this.#json("/v1/scan-batches", { sent_at: new Date().toISOString(), scans }, { patience: 20_000 });
+    if (answer?.ok) {
+      const { items } = await answer.json();
+      await store.write("queue", ({ queue }) => items.forEach(({ scan_id }) => queue.delete(scan_id)));
+      for (const { scan_id } of items) this.waiting.delete(scan_id);
+      this.changed();
+    } else if (answer?.status === 400 || answer?.status === 422) {
+      // One that the server cannot read shall not keep the others back; it stays here, and is said.
+      if (scans.length === 1) this.aside.add(scans[0].scan_id);
+      else for (const half of [scans.slice(0, scans.length / 2), scans.slice(scans.length / 2)]) await this.#send(half);
+      this.changed();
+    }
+  }
+}

@@ -1,0 +1,166 @@
+// What a gate carries with it (src/entry/pack.rs): reads packs and deltas, finds tickets and who is in. Pure. A list of 150,000 tickets stays two arrays of
+// bytes, sorted by number; what changed since lies over them until it is folded in.
+
+const TICKET = 18;
+const ADMISSION = 11;
+const STATES = ["valid", "suspended", "exchanged", "void"];
+/** How many changes lie over the arrays before they are folded in. */
+const FOLD = 4_000;
+
+const hex = (number) => number.toString(16).padStart(16, "0");
+const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+/** Reads the bytes of a pack: its head and the bytes of both lists. Throws where they are not one. */
+export const read = (buffer) => {
+  const bytes = new Uint8Array(buffer);
+  const all = view(bytes);
+  if (new TextDecoder().decode(bytes.subarray(0, 4)) !== "GFP1") throw new Error("not a pack");
+  let at = 8 + all.getUint32(4);
+  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(8, at)));
+  const list = (size) => {
+    const end = at + 4 + all.getUint32(at) * size;
+    if (end > bytes.length) throw new Error("a pack that ends early");
+    const records = bytes.subarray(at + 4, end);
+    at = end;
+    return records;
+  };
+  const [tickets, admissions] = [list(TICKET), list(ADMISSION)];
+  if (at !== bytes.length) throw new Error("a pack with more behind it");
+  return { head, tickets, admissions };
+};
+
+/** The first record of a sorted list whose number is not below this one. */
+const lowest = (records, size, number) => {
+  const all = view(records);
+  let [low, high] = [0, records.length / size];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (all.getBigUint64(middle * size) < number) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+};
+
+/** Folds changed records into a sorted list; both have keys of `width` bytes at their beginning. */
+const fold = (records, size, width, changed) => {
+  const key = (record) => Array.from(record.subarray(0, width), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const news = [...changed].sort((a, b) => (key(a) < key(b) ? -1 : 1));
+  const out = new Uint8Array(records.length + news.length * size);
+  let [end, at] = [0, 0];
+  const push = (record) => {
+    out.set(record, end);
+    end += size;
+  };
+  for (const record of news) {
+    const name = key(record);
+    for (; at < records.length && key(records.subarray(at, at + size)) < name; at += size) push(records.subarray(at, at + size));
+    if (at < records.length && key(records.subarray(at, at + size)) === name) at += size;
+    push(record);
+  }
+  const rest = records.subarray(at);
+  out.set(rest, end);
+  return out.slice(0, end + rest.length);
+};
+
+/** A list of tickets and admissions. `kept` is what `base()` and `changes()` gave before. */
+export class Pack {
+  constructor({ head = null, rules = null, tickets = new Uint8Array(), admissions = new Uint8Array(), overTickets = new Map(), overAdmissions = new Map() } = {}) {
+    Object.assign(this, { head, rules, tickets, admissions, overTickets, overAdmissions });
+  }
+
+  /** The large part, for keeping; it changes when `take` answers true. */
+  base() {
+    return { tickets: this.tickets, admissions: this.admissions };
+  }
+
+  /** The small part, for keeping with every delta. */
+  changes() {
+    return { head: this.head, rules: this.rules, overTickets: this.overTickets, overAdmissions: this.overAdmissions };
+  }
+
+  /** Where it stands in both feeds. */
+  get position() {
+    return this.head?.to ?? { tickets: 0, admissions: 0 };
+  }
+
+  /** Takes a pack or a delta in; whether the large part changed. */
+  take({ head, tickets, admissions }) {
+    const whole = head.from.tickets === 0 && head.from.admissions === 0;
+    this.rules = head.rules ?? this.rules;
+    this.head = { ...head, rules: undefined };
+    if (whole) {
+      Object.assign(this, { tickets: tickets.slice(), admissions: admissions.slice(), overTickets: new Map(), overAdmissions: new Map() });
+      return true;
+    }
+    for (let at = 0; at < tickets.length; at += TICKET) {
+      const record = tickets.slice(at, at + TICKET);
+      this.overTickets.set(hex(view(record).getBigUint64(0)), record);
+    }
+    for (let at = 0; at < admissions.length; at += ADMISSION) {
+      const record = admissions.slice(at, at + ADMISSION);
+      const name = hex(view(record).getBigUint64(0));
+      const others = (this.overAdmissions.get(name) ?? []).filter((one) => one[8] !== record[8] || one[9] !== record[9]);
+      this.overAdmissions.set(name, [...others, record]);
+    }
+    if (this.overTickets.size + this.overAdmissions.size < FOLD) return false;
+    this.tickets = fold(this.tickets, TICKET, 8, this.overTickets.values());
+    this.admissions = fold(this.admissions, ADMISSION, 10, [...this.overAdmissions.values()].flat());
+    this.overTickets = new Map();
+    this.overAdmissions = new Map();
+    return true;
+  }
+
+  /** How many tickets there are. */
+  get size() {
+    const fresh = [...this.overTickets.keys()].filter((name) => !this.#listed(BigInt(`0x${name}`)));
+    return this.tickets.length / TICKET + fresh.length;
+  }
+
+  #listed(number) {
+    const at = lowest(this.tickets, TICKET, number) * TICKET;
+    const record = this.tickets.subarray(at, at + TICKET);
+    return record.length && view(record).getBigUint64(0) === number ? record : null;
+  }
+
+  /** The ticket of a number (a bigint), as `decide` wants it; null where it is not on the list. */
+  ticket(number) {
+    const record = this.overTickets.get(hex(number)) ?? this.#listed(number);
+    if (!record) return null;
+    const fields = view(record);
+    return {
+      kind: record[13] & 4 ? "add_on" : "pass",
+      status: STATES[record[13] & 3],
+      generation: record[12],
+      day_mask: fields.getUint16(10),
+      pass_number: fields.getUint16(8),
+      order_group: fields.getUint32(14),
+    };
+  }
+
+  /** The entries of a ticket, those that this device noted itself (`own`: { day_index, entry_no, entered_at, left_at, undone_at }) among them. */
+  entries(number, own = []) {
+    const found = new Map();
+    const note = (record) => {
+      const [day_index, entry_no, flags] = record.subarray(8, 11);
+      found.set(`${day_index}/${entry_no}`, { day_index, entry_no, is_own: false, entered_at: 0, left_at: flags & 1 || null, undone_at: flags & 2 || null });
+    };
+    const all = view(this.admissions);
+    for (let at = lowest(this.admissions, ADMISSION, number) * ADMISSION; at < this.admissions.length && all.getBigUint64(at) === number; at += ADMISSION) {
+      note(this.admissions.subarray(at, at + ADMISSION));
+    }
+    for (const record of this.overAdmissions.get(hex(number)) ?? []) note(record);
+    for (const entry of own) {
+      const name = `${entry.day_index}/${entry.entry_no}`;
+      const known = found.get(name);
+      // Whichever heard of the end first is right: an end is never taken back.
+      found.set(name, { ...entry, is_own: true, left_at: entry.left_at ?? known?.left_at ?? null, undone_at: entry.undone_at ?? known?.undone_at ?? null });
+    }
+    return [...found.values()].sort((a, b) => a.day_index - b.day_index || a.entry_no - b.entry_no);
+  }
+
+  /** Whether a number was given after this list was read: its first 24 bits are time, in steps of 16 seconds (10-rules 4). */
+  isNewer(number) {
+    const listed = BigInt(Math.floor(Date.parse(this.head.server_time) / 16_000)) & 0xffffffn;
+    return (((number >> 40n) - listed + 1n) & 0xffffffn) < 0x800000n;
+  }
+}

@@ -56,6 +56,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(orders::Swept::default())
         .with(orders::Walked::default())
         .with(reports::KnownSales::default())
+        .with(reports::KnownAtGates::default())
         .with(offers::api::Shelves::default())
         .with(keys::Rings::default())
         .with(entry::Catalogs::default())

@@ -351,7 +351,7 @@ pub(super) async fn insert_device(conn: &mut PgConnection, device: &Device, hash
 
 pub(super) async fn device_of_hash(pool: &PgPool, festival: FestivalId, hash: &[u8]) -> Result<Option<Device>, sqlx::Error> {
     sqlx::query_as(
-        "select festival_id, device_id, gate_id, name, profile, paired_at, revoked_at from devices \
+        "select festival_id, device_id, gate_id, name, profile, paired_at, revoked_at, seen_at, waiting, battery, is_charging from devices \
          where festival_id = $1 and token_hash = $2 and revoked_at is null",
     )
     .bind(festival)
@@ -367,7 +367,7 @@ pub(super) async fn runs(conn: &mut PgConnection, promoter: PromoterId, festival
 
 pub(super) async fn devices(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<Device>, sqlx::Error> {
     sqlx::query_as(
-        "select festival_id, device_id, gate_id, name, profile, paired_at, revoked_at from devices where festival_id = $1 order by device_id desc limit 500",
+        "select festival_id, device_id, gate_id, name, profile, paired_at, revoked_at, seen_at, waiting, battery, is_charging from devices where festival_id = $1 order by device_id desc limit 500",
     )
     .bind(festival)
     .fetch_all(conn)
@@ -378,7 +378,7 @@ pub(super) async fn revoke_device(conn: &mut PgConnection, promoter: PromoterId,
     sqlx::query_as(
         "update devices d set revoked_at = coalesce(d.revoked_at, $4) from festivals f \
          where d.festival_id = $2 and d.device_id = $3 and f.festival_id = d.festival_id and f.promoter_id = $1 \
-         returning d.festival_id, d.device_id, d.gate_id, d.name, d.profile, d.paired_at, d.revoked_at",
+         returning d.festival_id, d.device_id, d.gate_id, d.name, d.profile, d.paired_at, d.revoked_at, d.seen_at, d.waiting, d.battery, d.is_charging",
     )
     .bind(promoter)
     .bind(device.festival())

@@ -4,4 +4,4 @@ pub mod api;
 pub mod invariants;
 mod store;
 
-pub use store::{Day, KnownSales, OfferSales, Sales, masked, sales};
+pub use store::{AtGates, Day, GateMinute, KnownAtGates, KnownSales, OfferSales, ReasonCount, Sales, at_gates, masked, sales};

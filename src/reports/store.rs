@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, types::Json};
 
 use crate::{
+    entry::{self, Reason},
     fresh::Fresh,
-    id::{FestivalId, OfferId},
+    id::{FestivalId, GateId, OfferId},
     words::Text,
 };
 
@@ -85,6 +86,74 @@ pub async fn sales(conn: &mut PgConnection, festival: FestivalId, time_zone: &st
         .fetch_one(conn)
         .await?;
     Ok(Sales { offers, days, captured_minor, refunded_minor })
+}
+
+/// What happened at a gate in a minute.
+#[derive(Clone, Debug, FromRow)]
+pub struct GateMinute {
+    /// The gate.
+    pub gate_id: GateId,
+    /// The minute.
+    pub minute: DateTime<Utc>,
+    /// Entries that were let in.
+    pub admitted: i64,
+    /// Presentations that were refused.
+    pub refused: i64,
+    /// Refused ones that were forged.
+    pub forged: i64,
+}
+
+/// How often a reason was said.
+#[derive(Clone, Debug, FromRow)]
+pub struct ReasonCount {
+    /// The reason.
+    pub reason: Reason,
+    /// How often.
+    pub times: i64,
+}
+
+/// What happens at the gates of a festival.
+#[derive(Clone, Debug)]
+pub struct AtGates {
+    /// By gate and minute; what was decided without network counts when it happened.
+    pub minutes: Vec<GateMinute>,
+    /// Refusals by reason, the most frequent first.
+    pub reasons: Vec<ReasonCount>,
+    /// How many are in, by the zone of the gate they came through.
+    pub inside: Vec<(Option<uuid::Uuid>, i64)>,
+}
+
+/// What happens at the gates of festivals, read once for everybody who looks.
+pub type KnownAtGates = Fresh<FestivalId, AtGates>;
+
+/// What happens at the gates of a festival since a moment, and who is in on a day.
+///
+/// # Errors
+/// What the database said.
+pub async fn at_gates(conn: &mut PgConnection, festival: FestivalId, since: DateTime<Utc>, day: Option<i16>) -> Result<AtGates, sqlx::Error> {
+    let minutes = sqlx::query_as(
+        "select s.gate_id, date_trunc('minute', coalesce(r.happened_at, s.decided_at)) as minute, \
+                count(*) filter (where coalesce(r.verdict, s.verdict) = 'admitted' and s.kind = 'entry') as admitted, \
+                count(*) filter (where coalesce(r.verdict, s.verdict) = 'refused') as refused, count(*) filter (where s.reason = 'forged') as forged \
+         from scans s left join scan_reports r on r.festival_id = s.festival_id and r.scan_id = s.scan_id \
+         where s.festival_id::bigint = $1 and s.decided_at >= $2 and s.kind in ('entry', 'exit') group by 1, 2 order by 2, 1",
+    )
+    .bind(festival)
+    .bind(since)
+    .fetch_all(&mut *conn)
+    .await?;
+    let reasons = sqlx::query_as(
+        "select reason, count(*) as times from scans where festival_id::bigint = $1 and decided_at >= $2 and verdict = 'refused' group by reason order by 2 desc, 1",
+    )
+    .bind(festival)
+    .bind(since)
+    .fetch_all(&mut *conn)
+    .await?;
+    let inside = match day {
+        Some(day) => entry::inside(conn, festival, day).await?,
+        None => Vec::new(),
+    };
+    Ok(AtGates { minutes, reasons, inside })
 }
 
 /// An address as support sees it: `m…@l….example`.

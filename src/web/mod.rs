@@ -1,7 +1,8 @@
-//! Pages, by their readers: fans (`storefront`), gate staff (`gate`), promoters (`promoter`), operators (`health`).
+//! Pages, by their readers: fans (`storefront`), gate staff (`gate`), promoters (`promoter`, `control`), operators (`health`).
 
 pub mod art;
 pub mod assets;
+pub mod control;
 pub mod docs;
 pub mod gate;
 pub mod health;
@@ -49,6 +50,10 @@ pub fn routes() -> Route {
         .at("/sign-out", post(promoter::leave))
         .at("/desk", get(promoter::desk))
         .at("/desk/:slug", get(promoter::festival))
+        .at("/desk/:slug/gates", get(control::page))
+        .at("/desk/:slug/gates/live", get(control::live))
+        .at("/desk/:slug/gates/discrepancies/:id", post(control::decide))
+        .at("/desk/:slug/gates/discrepancies.csv", get(control::export))
         .at("/mailbox", get(mailbox::list))
         .at("/mailbox/:number", get(mailbox::email))
         .at("/problems/:slug", get(problems::about))

@@ -245,7 +245,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
     Ok(shell.page(&html! {
         main id="content" {
             div class="panel cover flood" {
-                nav class="index" aria-label=(reader.t("desk")) { a href="/desk" aria-current="page" { (reader.t("desk")) } a href=(format!("/f/{}", f.terms.slug)) { (reader.t("storefront")) } a href="/gate" { (reader.t("gate")) } a href="/docs" { (reader.t("api-docs")) } }
+                nav class="index" aria-label=(reader.t("desk")) { a href="/desk" aria-current="page" { (reader.t("desk")) } a href=(format!("/f/{}", f.terms.slug)) { (reader.t("storefront")) } @if sees_scans { a href=(format!("/desk/{}/gates", f.terms.slug)) { (reader.t("control-room")) } } a href="/gate" { (reader.t("gate")) } a href="/docs" { (reader.t("api-docs")) } }
                 h1 { (reader.f("day-and-time", [("day", reader.language.at(now, zone).weekday()), ("time", reader.language.at(now, zone).time())])) }
                 dl class="figures" {
                     div { dt { (reader.t("inside-now")) } dd { (group(total_inside)) small { @if let Some(day) = day { (text(&day.name, reader.language)) } @else { (reader.t("no-day-now")) } } } }
@@ -395,7 +395,7 @@ fn arrivals_chart(reader: &Reader, f: &Festival, arrivals: &[(chrono::DateTime<c
 }
 
 /// A zone as a VU meter: forty segments, red above nine tenths.
-fn zone_bar(reader: &Reader, zone: &festivals::Zone, inside: i64) -> Markup {
+pub(super) fn zone_bar(reader: &Reader, zone: &festivals::Zone, inside: i64) -> Markup {
     let capacity = zone.capacity.map(i64::from);
     let lit = capacity.map_or(0, |c| (inside * 40 + c - 1) / c.max(1)).clamp(0, 40);
     html! {

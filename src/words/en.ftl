@@ -246,6 +246,47 @@ instruction-student_card = Look at the student card
 instruction-identity = Compare the name
 instruction-companion = Is the companion there?
 
+# control room
+control-room = Control room
+not-live = No word from the server. What stands here is older.
+last-half-hour = The last half hour.
+inside-basis = entries less scanned exits
+refusals = Refusals
+no-refusals = Nobody was refused.
+times = Times
+drawn = Drawn
+forged-alarm = Forged codes.
+forged-count = { $n } in five minutes
+devices = Devices
+devices-lead = Silent ones first.
+devices-silent = Devices silent
+no-devices = No device is paired.
+device = Device
+state = State
+online = online
+never-heard = not heard yet
+silent-since = silent since { $time }
+scans-waiting = Waiting
+battery = Battery
+ledger = Ledger
+ledger-lead = What happened at the gates that should not have. Decide by name.
+ledger-open = Open in the ledger
+ledger-empty = Nothing open. Every gate decided as the server would have.
+ledger-decided = Decided or explained: { $n }
+ledger-withdrawn = Explained by later reports at { $time }
+ledger-export = Take the ledger along (CSV)
+note = Note
+chart-gate = { $gate }: { $count } came in, { $refused } were refused
+discrepancy-surplus_admission = In twice
+discrepancy-revoked_admission = In by a dead code
+discrepancy-admitted_otherwise = In against the rules
+discrepancy-refused_otherwise = Turned away wrongly
+discrepancy-clock_off = Clock off
+decision-explained = Explained
+decision-staff_mistake = Staff mistake
+decision-fraud = Fraud
+decision-open = Open again
+
 # desk
 desk = Desk
 storefront = Storefront

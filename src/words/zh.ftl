@@ -239,6 +239,47 @@ instruction-student_card = 核对学生证
 instruction-identity = 核对姓名证件
 instruction-companion = 同伴在吗？
 
+# control room
+control-room = 总控室
+not-live = 服务器没有消息，这里显示的是旧数据。
+last-half-hour = 最近半小时。
+inside-basis = 入场数减去扫码离场数
+refusals = 拒绝
+no-refusals = 没有人被拒绝。
+times = 次数
+drawn = 图示
+forged-alarm = 发现伪造票码。
+forged-count = 五分钟内 { $n } 次
+devices = 设备
+devices-lead = 没有消息的排在前面。
+devices-silent = 失联设备
+no-devices = 还没有配对设备。
+device = 设备
+state = 状态
+online = 在线
+never-heard = 还没有消息
+silent-since = { $time } 起没有消息
+scans-waiting = 待上传
+battery = 电量
+ledger = 差异账
+ledger-lead = 闸口上本不该发生的事。请署名处理。
+ledger-open = 待处理差异
+ledger-empty = 没有待处理的差异，各闸口的判定与服务器一致。
+ledger-decided = 已处理或已解释：{ $n }
+ledger-withdrawn = { $time } 由后来的上报解释
+ledger-export = 导出差异账（CSV）
+note = 备注
+chart-gate = { $gate }：入场 { $count } 人，拒绝 { $refused } 次
+discrepancy-surplus_admission = 一票两进
+discrepancy-revoked_admission = 失效票码入场
+discrepancy-admitted_otherwise = 违规放行
+discrepancy-refused_otherwise = 误拒
+discrepancy-clock_off = 时钟不准
+decision-explained = 已解释
+decision-staff_mistake = 工作人员失误
+decision-fraud = 欺诈
+decision-open = 重新打开
+
 # desk
 desk = 工作台
 storefront = 购票页

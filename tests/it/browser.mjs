@@ -187,6 +187,11 @@ const scenes = {
     await waiting(page, 0);
     await page.waitForSelector("[data-stage][data-link=online]", { timeout: 30_000 });
 
+    // Put away and taken out again, as phones are: a browser writes its cookies by the way.
+    await context.close();
+    [context, page] = await open();
+    await page.goto(`${input.url}/gate`);
+    await listed(page);
     // The server hangs: the phone decides in time, and from the second on at once.
     await page.route("**/v1/**", () => {});
     seen.hanging = [];
@@ -214,6 +219,91 @@ const scenes = {
     await context.close();
     rmSync(folder, { recursive: true, force: true });
     return { ...seen, kept, sideways, errors };
+  },
+
+  /** How long a phone takes to decide with a list of so many tickets, half of them in, and what the list weighs. */
+  async carry() {
+    const browser = await chromium.launch({ executablePath, args: [...quiet, "--enable-precise-memory-info", "--js-flags=--expose-gc"] });
+    const page = await browser.newPage();
+    watch(page);
+    await page.goto(`${input.url}/gate`);
+    const seen = await page.evaluate(async (count) => {
+      const [{ Pack, read }, { importKey, verify }, { decide }] = await Promise.all(["pack", "code", "decide"].map((name) => import(`/assets/gate-${name}.js`)));
+      const festival = 217;
+      const pair = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);
+      const key = { key_id: 1, state: "active", public_key: btoa(String.fromCharCode(...new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)))) };
+      const numbers = BigUint64Array.from({ length: count }, (_, n) => (BigInt(n) << 24n) | BigInt(Math.floor(Math.random() * 2 ** 24)));
+      const records = (size, from, to, fill) => {
+        const bytes = new Uint8Array(4 + (to - from) * size);
+        const view = new DataView(bytes.buffer);
+        view.setUint32(0, to - from);
+        for (let n = from; n < to; n++) {
+          view.setBigUint64(4 + (n - from) * size, numbers[n]);
+          fill(view, 4 + (n - from) * size);
+        }
+        return bytes;
+      };
+      const pack = (head, tickets, admissions) => {
+        const json = new TextEncoder().encode(JSON.stringify({ server_time: new Date().toISOString(), festival_id: festival, ...head }));
+        const length = new Uint8Array(4);
+        new DataView(length.buffer).setUint32(0, json.length);
+        return new Blob([new TextEncoder().encode("GFP1"), length, json, tickets, admissions]).arrayBuffer();
+      };
+      const ticket = (view, at) => { view.setUint16(at + 8, 1); view.setUint16(at + 10, 7); };
+      const entry = (view, at) => view.setUint8(at + 9, 1);
+      const whole = await pack({ from: { tickets: 0, admissions: 0 }, to: { tickets: count, admissions: count }, digest: "", rules: {} }, records(18, 0, count, ticket), records(11, 0, count / 2, entry));
+      const deltas = [];
+      for (let at = count / 2; at < count / 2 + 10_000; at += 2_000) deltas.push(await pack({ from: { tickets: 1, admissions: 1 }, to: { tickets: count, admissions: at } }, records(18, at, at, ticket), records(11, at, at + 2_000, entry)));
+      const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+      const codes = [];
+      for (let n = 0; n < 1_000; n++) {
+        const body = new Uint8Array(24);
+        const view = new DataView(body.buffer);
+        body.set([0x11, 1]);
+        view.setUint32(2, festival);
+        view.setBigUint64(6, numbers[Math.floor(Math.random() * count)]);
+        view.setUint16(14, 1);
+        view.setUint16(16, 7);
+        view.setUint32(20, 2_000_000_000);
+        const signature = await crypto.subtle.sign("Ed25519", pair.privateKey, new Uint8Array([...new TextEncoder().encode("gatefold-ticket-v1\0"), ...body]));
+        let bits = "";
+        for (const byte of [...body, ...new Uint8Array(signature)]) bits += byte.toString(2).padStart(8, "0");
+        codes.push(`G1${bits.match(/.{1,5}/g).map((five) => alphabet[parseInt(five.padEnd(5, "0"), 2)]).join("")}`);
+      }
+      const keys = [{ ...key, imported: await importKey(key) }];
+      gc();
+      const heap = performance.memory.usedJSHeapSize;
+      let began = performance.now();
+      const list = new Pack();
+      list.take(read(whole));
+      const taking = performance.now() - began;
+      gc();
+      const grown = performance.memory.usedJSHeapSize - heap;
+      const days = [{ day_index: 0, opens_at: 0, closes_at: Infinity }];
+      const rules = { zone_ids: [], reentry: "after_exit", instruction: null };
+      const verdicts = {};
+      const times = [];
+      for (const text of codes) {
+        const start = performance.now();
+        const { code, reason } = await verify(text, festival, keys);
+        const known = code && list.ticket(code.number);
+        const presented = { kind: "entry", generation: 0, zone_id: null, checked: null, at: 1 };
+        const verdict = reason ?? (known ? decide(known, list.entries(code.number), rules, days, presented) : { reason: "unknown" });
+        times.push(performance.now() - start);
+        const said = verdict.reason ?? verdict.verdict ?? verdict;
+        verdicts[said] = (verdicts[said] ?? 0) + 1;
+      }
+      times.sort((a, b) => a - b);
+      const deltaMs = deltas.map((delta) => {
+        began = performance.now();
+        list.take(read(delta));
+        return Math.round(performance.now() - began);
+      });
+      const inside = [0, count / 2 + 9_999, count - 1].map((n) => list.entries(numbers[n]).length);
+      return { bytes: whole.byteLength, verdicts, p50: times[500], p99: times[990], taking, grown, deltaMs, inside, size: list.size };
+    }, input.tickets);
+    await browser.close();
+    return { ...seen, errors };
   },
 
   /** Every pair of colors for every spot of 18 levels a channel, as it is rendered: the least contrast (WCAG 2.2), by day and by night. */

@@ -120,6 +120,24 @@ async fn a_gate_without_network_goes_on_and_reports_everything_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_phone_decides_with_150_000_tickets_on_it() {
+    let house = House::open().await;
+    let seen = scene("carry", &json!({ "url": house.url, "tickets": 150_000 })).await;
+    println!("{seen}");
+    assert_eq!(seen["errors"], json!([]));
+    let ms = |name: &str| seen[name].as_f64().unwrap();
+    // 2.7 MB of tickets before the doors, and 11 bytes for each that is in.
+    assert!(seen["bytes"].as_i64().unwrap() < 18 * 150_000 + 11 * 75_000 + 1_000, "{seen}");
+    assert!(ms("p99") < 50.0, "{seen}");
+    assert!(ms("taking") < 1_000.0 && ms("grown") < 20e6, "{seen}");
+    assert_eq!((&seen["inside"], &seen["size"]), (&json!([1, 1, 0]), &json!(150_000)));
+    let verdicts = seen["verdicts"].as_object().unwrap();
+    assert_eq!(verdicts.keys().collect::<Vec<_>>(), ["admitted", "already_inside"], "{seen}");
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_phone_in_a_waiting_room_finds_out_by_itself_that_it_is_its_turn() {
     let house = House::open().await;
     let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;

@@ -7,6 +7,7 @@ mod browser;
 mod claims;
 mod clusters;
 mod contract;
+mod control;
 mod deaths;
 mod distribute;
 mod failover;

@@ -24,9 +24,6 @@ use crate::{
     page::{MOST, Page},
 };
 
-/// Rows of an export that are read at once.
-const ROWS: u32 = 1_000;
-
 /// What somebody makes of a discrepancy.
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
@@ -122,17 +119,7 @@ impl LedgerApi {
     #[oai(path = "/festivals/:festival_id/discrepancy-export", method = "get", operation_id = "export_discrepancies")]
     async fn export_discrepancies(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Exported, Or<Usual>> {
         let mut tx = of_staff(&app, &staff, *festival_id, Scope::ScansRead).await?;
-        let mut all: Vec<Discrepancy> = Vec::new();
-        loop {
-            let last = all.last().map(|d| d.discrepancy_id.0);
-            let page = store::page(&mut tx, *festival_id, Which::default(), last, ROWS).await.map_err(Problem::from)?;
-            let is_last = page.len() < ROWS as usize;
-            all.extend(page);
-            if is_last {
-                break;
-            }
-        }
         let name = format!("attachment; filename=\"discrepancies-{}.csv\"", festival_id.0.0);
-        Ok(Exported::Table(PlainText(super::table(&all).map_err(Problem::internal)?), name))
+        Ok(Exported::Table(PlainText(super::export(&mut tx, *festival_id).await.map_err(Problem::from)?), name))
     }
 }

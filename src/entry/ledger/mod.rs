@@ -23,6 +23,9 @@ use crate::{
 
 pub(super) use store::{known, write};
 
+/// Rows of an export that are read at once.
+const ROWS: u32 = 1_000;
+
 /// What was wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enum, Serialize, Deserialize, sqlx::Type)]
 #[oai(rename_all = "snake_case")]
@@ -75,6 +78,9 @@ pub enum DiscrepancyDecision {
 }
 
 impl DiscrepancyDecision {
+    /// Every decision.
+    pub const ALL: [Self; 4] = [Self::Explained, Self::StaffMistake, Self::Fraud, Self::Open];
+
     /// Its name in JSON, rows and the catalog of words.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -125,6 +131,8 @@ pub struct Discrepancy {
     pub note: Option<String>,
     /// Who: a member or a token.
     pub decided_by: Option<uuid::Uuid>,
+    /// Their name.
+    pub decided_by_name: Option<String>,
     /// When.
     pub decided_at: Option<DateTime<Utc>>,
     /// Where it stands among what changed: a larger one changed later.
@@ -299,11 +307,24 @@ pub async fn by_gate(conn: &mut PgConnection, festival: FestivalId) -> Result<Ve
     store::by_gate(conn, festival).await
 }
 
-/// The ledger as a table with a head (RFC 4180).
+/// The whole ledger of a festival as a table with a head (RFC 4180), newest first.
 ///
 /// # Errors
-/// Never while it is written to memory.
-pub fn table(all: &[Discrepancy]) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+/// What the database said.
+pub async fn export(conn: &mut PgConnection, festival: FestivalId) -> Result<String, sqlx::Error> {
+    let mut all: Vec<Discrepancy> = Vec::new();
+    loop {
+        let last = all.last().map(|d| d.discrepancy_id.0);
+        let page = store::page(conn, festival, Which::default(), last, ROWS).await?;
+        let is_last = page.len() < ROWS as usize;
+        all.extend(page);
+        if is_last {
+            return table(&all).map_err(sqlx::Error::Encode);
+        }
+    }
+}
+
+fn table(all: &[Discrepancy]) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record([
         "discrepancy_id",
@@ -323,9 +344,15 @@ pub fn table(all: &[Discrepancy]) -> Result<String, Box<dyn std::error::Error + 
         "decision",
         "note",
         "decided_by",
+        "decided_by_name",
         "decided_at",
     ])?;
     let text = |value: Option<String>| value.unwrap_or_default();
+    // A spreadsheet takes a cell that begins so for a formula.
+    let safe = |words: Option<&str>| match words.unwrap_or_default() {
+        words if words.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{words}"),
+        words => words.to_owned(),
+    };
     for d in all {
         table.write_record([
             d.discrepancy_id.to_string(),
@@ -343,9 +370,9 @@ pub fn table(all: &[Discrepancy]) -> Result<String, Box<dyn std::error::Error + 
             d.found_at.to_rfc3339(),
             text(d.withdrawn_at.map(|at| at.to_rfc3339())),
             d.decision.name().to_owned(),
-            // A spreadsheet takes a cell that begins so for a formula.
-            text(d.note.as_ref().map(|note| if note.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{note}") } else { note.clone() })),
+            safe(d.note.as_deref()),
             text(d.decided_by.map(|id| id.to_string())),
+            safe(d.decided_by_name.as_deref()),
             text(d.decided_at.map(|at| at.to_rfc3339())),
         ])?;
     }

@@ -129,9 +129,10 @@ async fn upsert(conn: &mut PgConnection, festival: FestivalId, found: &[(i64, Di
 /// What the database said.
 pub async fn page(conn: &mut PgConnection, festival: FestivalId, which: Which, before: Option<Uuid>, limit: u32) -> Result<Vec<Discrepancy>, sqlx::Error> {
     sqlx::query_as(
-        "select d.*, coalesce(x.decision, 'open') as decision, x.note, x.decided_by, x.decided_at from discrepancies d left join lateral ( \
+        "select d.*, coalesce(x.decision, 'open') as decision, x.note, x.decided_by, coalesce(m.name, t.name) as decided_by_name, x.decided_at from discrepancies d left join lateral ( \
              select decision, note, decided_by, decided_at from discrepancy_decisions x \
              where x.festival_id = d.festival_id and x.discrepancy_id = d.discrepancy_id order by decision_no desc limit 1) x on true \
+         left join members m on m.member_id = x.decided_by left join tokens t on t.token_id = x.decided_by \
          where d.festival_id = $1 and ($2::uuid is null or d.discrepancy_id < $2) and ($3::uuid is null or d.gate_id = $3) and ($4::text is null or d.kind = $4) \
            and (not $5 or (d.withdrawn_at is null and coalesce(x.decision, 'open') = 'open')) \
          order by d.discrepancy_id desc limit $6",
@@ -152,9 +153,10 @@ pub async fn page(conn: &mut PgConnection, festival: FestivalId, which: Which, b
 /// What the database said.
 pub async fn since(conn: &mut PgConnection, festival: FestivalId, position: i64, limit: i64) -> Result<Vec<Discrepancy>, sqlx::Error> {
     sqlx::query_as(
-        "select d.*, coalesce(x.decision, 'open') as decision, x.note, x.decided_by, x.decided_at from discrepancies d left join lateral ( \
+        "select d.*, coalesce(x.decision, 'open') as decision, x.note, x.decided_by, coalesce(m.name, t.name) as decided_by_name, x.decided_at from discrepancies d left join lateral ( \
              select decision, note, decided_by, decided_at from discrepancy_decisions x \
              where x.festival_id = d.festival_id and x.discrepancy_id = d.discrepancy_id order by decision_no desc limit 1) x on true \
+         left join members m on m.member_id = x.decided_by left join tokens t on t.token_id = x.decided_by \
          where d.festival_id::bigint = $1 and d.position > $2 order by d.position limit $3",
     )
     .bind(festival)
@@ -167,10 +169,11 @@ pub async fn since(conn: &mut PgConnection, festival: FestivalId, position: i64,
 /// An entry of the ledger of a promoter's festival.
 pub(super) async fn one(conn: &mut PgConnection, promoter: PromoterId, id: DiscrepancyId) -> Result<Option<Discrepancy>, sqlx::Error> {
     sqlx::query_as(
-        "select d.*, coalesce(x.decision, 'open') as decision, x.note, x.decided_by, x.decided_at from discrepancies d \
+        "select d.*, coalesce(x.decision, 'open') as decision, x.note, x.decided_by, coalesce(m.name, t.name) as decided_by_name, x.decided_at from discrepancies d \
          join festivals f on f.festival_id = d.festival_id and f.promoter_id = $3 left join lateral ( \
              select decision, note, decided_by, decided_at from discrepancy_decisions x \
              where x.festival_id = d.festival_id and x.discrepancy_id = d.discrepancy_id order by decision_no desc limit 1) x on true \
+         left join members m on m.member_id = x.decided_by left join tokens t on t.token_id = x.decided_by \
          where d.festival_id = $1 and d.discrepancy_id = $2",
     )
     .bind(id.festival())

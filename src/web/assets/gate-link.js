@@ -46,7 +46,7 @@ export class Link {
   aside = new Set();
   /** Own entries by number. */
   own = new Map();
-  isOnline = true;
+  isOnline = navigator.onLine;
   #misses = 0;
   #good = 0;
 
@@ -111,7 +111,7 @@ export class Link {
   async #ask(path, { patience = PATIENCE, ...options } = {}) {
     try {
       const answer = await fetch(path, { ...options, cache: "no-store", signal: AbortSignal.timeout(patience) });
-      if (answer.status === 401 || answer.status === 403) {
+      if (answer.status === 401) {
         // What waits is kept: it may be reported when the device is paired again.
         await store.write("list", ({ list }) => list.clear());
         throw new Unable("revoked");

@@ -41,25 +41,31 @@ const lowest = (records, size, number) => {
   return low;
 };
 
-/** Folds changed records into a sorted list; both have keys of `width` bytes at their beginning. */
+/** The order of two records by the `width` bytes at their beginning. */
+const compare = (a, b, width) => {
+  for (let i = 0; i < width; i++) if (a[i] !== b[i]) return a[i] - b[i];
+  return 0;
+};
+
+/** Folds changed records into a sorted list; both have keys of `width` bytes at their beginning. What lies between two changes is copied at once. */
 const fold = (records, size, width, changed) => {
-  const key = (record) => Array.from(record.subarray(0, width), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  const news = [...changed].sort((a, b) => (key(a) < key(b) ? -1 : 1));
+  const news = [...changed].sort((a, b) => compare(a, b, width));
   const out = new Uint8Array(records.length + news.length * size);
   let [end, at] = [0, 0];
-  const push = (record) => {
-    out.set(record, end);
-    end += size;
+  const copy = (part) => {
+    out.set(part, end);
+    end += part.length;
   };
   for (const record of news) {
-    const name = key(record);
-    for (; at < records.length && key(records.subarray(at, at + size)) < name; at += size) push(records.subarray(at, at + size));
-    if (at < records.length && key(records.subarray(at, at + size)) === name) at += size;
-    push(record);
+    let to = Math.max(at, lowest(records, size, view(record).getBigUint64(0)) * size);
+    while (to < records.length && compare(records.subarray(to, to + size), record, width) < 0) to += size;
+    copy(records.subarray(at, to));
+    copy(record);
+    const isThere = to < records.length && compare(records.subarray(to, to + size), record, width) === 0;
+    at = isThere ? to + size : to;
   }
-  const rest = records.subarray(at);
-  out.set(rest, end);
-  return out.slice(0, end + rest.length);
+  copy(records.subarray(at));
+  return out.slice(0, end);
 };
 
 /** A list of tickets and admissions. `kept` is what `base()` and `changes()` gave before. */

@@ -85,7 +85,7 @@ if (stage) {
       reason && element("p", { class: "reason" }, reason),
       first_entry && element("p", { class: "more" }, words["first-entry"].replace("{time}", clock(first_entry.entered_at)), first_entry.gate ? ` ${read(first_entry.gate)}` : null),
       pass && element("p", { class: "pass" }, swatch, element("span", {}, read(pass.name), element("small", {}, read(pass.color_name)))),
-      element("p", { class: "more" }, read(answer.day), answer.ticket_end ? ` …${answer.ticket_end}` : null, answer.is_offline ? ` · ${words["decided-here"]}` : null),
+      element("p", { class: "more" }, [read(answer.day), answer.ticket_end && `…${answer.ticket_end}`, answer.is_offline && words["decided-here"]].filter(Boolean).join(" · ")),
     );
     const button = (attributes, text) => element("button", { class: "button", ...attributes }, text);
     const next = button({ "data-next": true }, words.next);

@@ -19,6 +19,30 @@ function tick(timer) {
   step();
 }
 
+/** Keeps the parts of a page as the server sees them; a part that somebody types in waits. */
+function follow(region) {
+  const state = region.querySelector("[data-state]");
+  const source = new EventSource(region.dataset.live);
+  let silent;
+  const heard = () => {
+    clearTimeout(silent);
+    state.hidden = true;
+    silent = setTimeout(() => (state.hidden = false), 15_000);
+  };
+  source.onopen = heard;
+  source.onmessage = ({ data }) => {
+    heard();
+    for (const [name, html] of Object.entries(JSON.parse(data))) {
+      const part = region.querySelector(`[data-part="${name}"]`);
+      if (part && part.dataset.kept !== html && !part.contains(document.activeElement?.closest("form, details"))) {
+        part.innerHTML = html;
+        part.dataset.kept = html;
+      }
+    }
+  };
+  heard();
+}
+
 /** Plays the tracks of an album one after the other in one player. */
 function play(player) {
   const audio = player.querySelector("audio");
@@ -102,6 +126,7 @@ function wait(room) {
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && ask());
 }
 
+document.querySelectorAll("[data-live]").forEach(follow);
 document.querySelectorAll("[data-wait]").forEach(wait);
 document.querySelectorAll("[data-until]").forEach(tick);
 document.querySelectorAll("[data-player]").forEach(play);

@@ -1,0 +1,116 @@
+//! The control room: live, in words and drawn, and the ledger decided by name.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use crate::{actors::key, house::House};
+
+/// A request with a form.
+fn form(request: reqwest::RequestBuilder, pairs: &[(&str, &str)]) -> reqwest::RequestBuilder {
+    let escaped = |text: &str| text.replace(' ', "+").replace(',', "%2C").replace('@', "%40");
+    let body: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+    request.header("content-type", "application/x-www-form-urlencoded").body(body.join("&"))
+}
+
+/// Signs a member in by the link of the email; the cookie of the session.
+async fn signed_in(house: &House, email: &str) -> String {
+    form(house.anybody().request("POST", "/sign-in"), &[("email", email)]).send().await.unwrap();
+    house.run_workers().await;
+    let link = house.emails().iter().find_map(|e| e.text.lines().find(|l| l.contains("/sign-in/")).map(str::to_owned)).unwrap();
+    let entered = house.anybody().request("POST", link.trim_start_matches(&house.url)).send().await.unwrap();
+    entered.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned()
+}
+
+/// The parts of the control room, as the next event tells them.
+async fn parts(response: &mut reqwest::Response, text: &mut String) -> Value {
+    loop {
+        if let Some(end) = text.find("\n\n") {
+            let event: String = text.drain(..end + 2).collect();
+            if let Some(data) = event.lines().find_map(|l| l.strip_prefix("data: ")) {
+                return serde_json::from_str(data).unwrap();
+            }
+            continue;
+        }
+        let piece = tokio::time::timeout(std::time::Duration::from_secs(15), response.chunk()).await.expect("an event").unwrap().expect("more");
+        text.push_str(std::str::from_utf8(&piece).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supervisor_sees_what_happens_at_the_gates_and_decides_by_name() {
+    let house = House::open().await;
+    let promoter = house.promoter("Night Ferry Foundation").await;
+    let festival = promoter.festival("night-ferry").await;
+    let offer = festival.offer(&festival.pass("Weekend pass", 0b111).await, 100, 13900).await;
+    let fan = house.anybody().order("mara@x.example", &[(&offer, 2)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    let codes: Vec<String> = fan.tickets().await.iter().map(|t| t["ticket_code"].as_str().unwrap().to_owned()).collect();
+    house.run_workers().await;
+    house.advance("2026-06-19T18:00:00Z".parse::<DateTime<Utc>>().unwrap() - house.app.clock.now());
+    house.run_workers().await;
+    let mut conn = house.database().await;
+    let email: String = sqlx::query_scalar("select email from members order by created_at limit 1").fetch_one(&mut conn).await.unwrap();
+    let cookie = signed_in(&house, &email).await;
+    let desk = |method: &str, path: &str| house.anybody().request(method, &format!("/desk/night-ferry{path}")).header("cookie", &cookie);
+
+    let page = desk("GET", "/gates").send().await.unwrap().text().await.unwrap();
+    for words in ["Control room", "No device is paired.", "Nobody was refused.", "Nothing open."] {
+        assert!(page.contains(words), "{words} is not on the empty page");
+    }
+    let mut response = desk("GET", "/gates/live").send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut text = String::new();
+    let first = parts(&mut response, &mut text).await;
+    assert!(first["devices"].as_str().unwrap().contains("No device"), "{first}");
+
+    // Two devices; one ticket let in by both; eleven forged codes; one battery nearly empty.
+    let (north, south) = (festival.device().await, festival.device().await);
+    let now = house.app.clock.now();
+    north.scan(&codes[0], now).await.expect(201);
+    let second = json!({ "scan_id": uuid::Uuid::now_v7(), "ticket_code": codes[0], "scanned_at": now + TimeDelta::seconds(30), "verdict": "admitted" });
+    house.advance(TimeDelta::minutes(1));
+    let now = house.app.clock.now();
+    south.report(now, &[second]).await.expect(200);
+    let forged = format!("{}{}", &codes[1][..codes[1].len() - 2], if codes[1].ends_with("AA") { "BA" } else { "AA" });
+    for _ in 0..11 {
+        assert_eq!(south.scan(&forged, now).await.expect(201)["reason"], "forged");
+    }
+    let pulse =
+        crate::actors::answer(house.anybody().request("POST", "/v1/heartbeats").bearer_auth(&south.token).json(&json!({ "waiting": 3, "battery": 11 })));
+    assert!(pulse.await.expect(200)["server_time"].is_string());
+    house.run_workers().await;
+    let seen = loop {
+        let seen = parts(&mut response, &mut text).await;
+        if seen["alarm"].as_str().unwrap().contains("Forged codes.") && seen["ledger"].as_str().unwrap().contains("In twice") {
+            break seen;
+        }
+    };
+    let part = |name: &str| seen[name].as_str().unwrap().to_owned();
+    assert!(part("devices").contains("11 %") && part("devices").contains("not heard yet"), "{}", part("devices"));
+    assert!(part("reasons").contains("Forged") && part("arrivals").contains("North Quay"), "{seen}");
+    drop(response);
+
+    // Decided by name, taken along, opened again.
+    let page = desk("GET", "/gates").send().await.unwrap().text().await.unwrap();
+    let action = page.split("action=\"").filter_map(|rest| rest.split('"').next()).find(|action| action.contains("/discrepancies/")).unwrap();
+    let action = action.trim_start_matches("/desk/night-ferry").to_owned();
+    let decide =
+        async |pairs: &[(&str, &str)]| form(desk("POST", &action).header("sec-fetch-site", "same-origin"), pairs).send().await.unwrap().status().as_u16();
+    assert_eq!(decide(&[("decision", "fraud"), ("note", "two phones, one picture")]).await, 303);
+    assert_eq!(decide(&[("decision", "whatever")]).await, 400);
+    let page = desk("GET", "/gates").send().await.unwrap().text().await.unwrap();
+    for words in ["Nothing open.", "two phones, one picture", "Fraud", "Open again"] {
+        assert!(page.contains(words), "{words}");
+    }
+    let table = desk("GET", "/gates/discrepancies.csv").send().await.unwrap().text().await.unwrap();
+    assert_eq!(table.lines().count(), 2, "{table}");
+    assert_eq!(decide(&[("decision", "open")]).await, 303);
+
+    // A stranger finds nothing; nobody decides from another site.
+    let stranger = house.anybody().request("GET", "/desk/night-ferry/gates/live").send().await.unwrap().status().as_u16();
+    assert!(matches!(stranger, 303 | 404), "{stranger}");
+    let foreign = form(desk("POST", &action).header("sec-fetch-site", "cross-site"), &[("decision", "fraud")]).send().await.unwrap();
+    assert_eq!(foreign.status(), 403);
+    house.run_workers().await;
+    house.close().await;
+}

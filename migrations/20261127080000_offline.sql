@@ -86,6 +86,14 @@ create table discrepancy_decisions (
 -- How a device stands, as it said last: written once a minute.
 alter table devices add column waiting integer, add column battery smallint, add column is_charging boolean;
 
+-- Whether gates without network let in a ticket that is newer than their list; and when a key was revoked.
+alter table festivals add column list_only boolean not null default false;
+alter table signing_keys add column revoked_at timestamptz;
+
+-- The gates that a device may be moved to by whoever holds it; null: only its own.
+alter table pairings add column gate_ids uuid[];
+alter table devices add column gate_ids uuid[];
+
 grant select, insert on scan_reports, ticket_changes to gatefold_app;
 grant select, insert, update on discrepancies to gatefold_app;
 grant select on discrepancy_decisions to gatefold_app;

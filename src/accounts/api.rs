@@ -11,7 +11,7 @@ use crate::{
     app::App,
     http::{
         limit::{Client, Limited, Limits},
-        problem::{Changing, Created, Or, Problem, UNAUTHORIZED, Usual},
+        problem::{AtGate, Changing, Created, INVALID, Or, Problem, UNAUTHORIZED, Usual},
         tags::Chapter,
     },
     id::{DeviceId, FestivalId, GateId},
@@ -52,6 +52,9 @@ impl Profile {
 pub struct NewPairing {
     /// The gate.
     pub gate_id: GateId,
+    /// Other gates that whoever holds the device may move it to.
+    #[oai(default, validator(max_items = 100, unique_items = true))]
+    pub gate_ids: Vec<GateId>,
     /// What the device may do.
     #[oai(default = "scan_only")]
     pub profile: Profile,
@@ -85,6 +88,8 @@ pub struct Heartbeat {
     pub battery: Option<i16>,
     /// Whether it is charging.
     pub is_charging: Option<bool>,
+    /// The gate that its holder chose.
+    pub gate_id: Option<GateId>,
 }
 
 /// The answer to a heartbeat.
@@ -112,7 +117,7 @@ impl DevicesApi {
     ) -> Result<Created<Pairing>, Or<Changing>> {
         staff.may(Scope::GatesWrite)?;
         super::guard::reach(&staff, *festival_id)?;
-        let pairing = super::offer_pairing(&app, &staff, *festival_id, body.gate_id, body.profile.name()).await?;
+        let pairing = super::offer_pairing(&app, &staff, *festival_id, body.gate_id, &body.gate_ids, body.profile.name()).await?;
         Ok(Created { body: pairing, location: "/v1/devices".to_owned() })
     }
 
@@ -131,10 +136,11 @@ impl DevicesApi {
     ///
     /// Every few seconds, with what waits on it. Supervisors see it in the list of devices. The answer carries the time of the house.
     #[oai(path = "/heartbeats", method = "post", operation_id = "say_alive")]
-    async fn say_alive(&self, AsDevice(device): AsDevice, app: Data<&App>, body: Json<Heartbeat>) -> Result<Json<HouseTime>, Or<Usual>> {
-        let Heartbeat { waiting, battery, is_charging } = body.0;
+    async fn say_alive(&self, AsDevice(device): AsDevice, app: Data<&App>, body: Json<Heartbeat>) -> Result<Json<HouseTime>, Or<AtGate>> {
+        let Heartbeat { waiting, battery, is_charging, gate_id } = body.0;
+        let device = device.at(gate_id).ok_or_else(|| INVALID.because("the device may not stand at that gate"))?;
         let now = app.clock.now();
-        super::heard(&app, &device, Pulse { at: now, waiting, battery, is_charging });
+        super::heard(&app, &device, Pulse { at: now, gate_id: device.gate_id, waiting, battery, is_charging });
         Ok(Json(HouseTime { server_time: now }))
     }
 

@@ -196,6 +196,8 @@ pub struct Device {
     pub device_id: DeviceId,
     /// The gate it stands at.
     pub gate_id: GateId,
+    /// The gates that it may be moved to by whoever holds it, its own among them.
+    pub gate_ids: Vec<GateId>,
     /// The name it was given when it was paired.
     pub name: String,
     /// `scan` or `supervisor`.
@@ -212,6 +214,21 @@ pub struct Device {
     pub battery: Option<i16>,
     /// Whether it was charging then.
     pub is_charging: Option<bool>,
+}
+
+impl Device {
+    /// The device at the gate that its holder chose; `None` where it may not stand there.
+    #[must_use]
+    pub fn at(mut self, gate: Option<GateId>) -> Option<Self> {
+        match gate {
+            None => Some(self),
+            Some(gate) if self.gate_id == gate || self.gate_ids.contains(&gate) => {
+                self.gate_id = gate;
+                Some(self)
+            }
+            Some(_) => None,
+        }
+    }
 }
 
 /// The key of an address: NFC, case-folded, plus kept. Two spellings of one address have one key.

@@ -33,6 +33,8 @@ pub struct Pairing {
     pub pairing_code: String,
     /// The gate that the device will stand at.
     pub gate_id: GateId,
+    /// The gates that it may be moved to by whoever holds it, that one among them.
+    pub gate_ids: Vec<GateId>,
     /// `scan` or `supervisor`.
     pub profile: String,
     /// When the code is over.
@@ -52,14 +54,16 @@ pub struct Paired {
 ///
 /// # Errors
 /// [`Fault`].
-pub async fn offer_pairing(app: &App, staff: &Staff, festival: FestivalId, gate: GateId, profile: &str) -> Result<Pairing, Fault> {
+pub async fn offer_pairing(app: &App, staff: &Staff, festival: FestivalId, gate: GateId, others: &[GateId], profile: &str) -> Result<Pairing, Fault> {
+    let mut gate_ids = vec![gate];
+    gate_ids.extend(others.iter().filter(|other| **other != gate));
     let now = app.clock.now();
     let pairing = PairingId::fresh(festival, now);
     let mut tx = app.for_promoter(staff.promoter).await?;
-    let no = store::insert_pairing(&mut tx, staff.promoter, festival, pairing, gate, profile, now, now + LIFE).await?.ok_or(Fault::NotFound)?;
+    let no = store::insert_pairing(&mut tx, staff.promoter, pairing, &gate_ids, profile, now, now + LIFE).await?.ok_or(Fault::NotFound)?;
     tx.commit().await?;
     let letters = app.secrets.letters(Purpose::PairingCode, pairing.0, 0, 8);
-    Ok(Pairing { pairing_code: format!("{}-{no}-{letters}", festival.0), gate_id: gate, profile: profile.to_owned(), expires_at: now + LIFE })
+    Ok(Pairing { pairing_code: format!("{}-{no}-{letters}", festival.0), gate_id: gate, gate_ids, profile: profile.to_owned(), expires_at: now + LIFE })
 }
 
 /// Why a device was not paired.
@@ -99,6 +103,7 @@ pub async fn pair(app: &App, code: &str, name: &str) -> Result<Paired, PairError
         festival_id: festival,
         device_id: DeviceId::fresh(festival, now),
         gate_id: row.gate_id,
+        gate_ids: row.gate_ids,
         name: name.to_owned(),
         profile: row.profile,
         paired_at: now,
@@ -122,7 +127,7 @@ fn act(device: &Device, actor: Actor, action: &'static str) -> Act<'static> {
         object_kind: "device",
         object_id: device.device_id.to_string(),
         before: None,
-        after: Some(serde_json::json!({ "gate_id": device.gate_id, "profile": device.profile })),
+        after: Some(serde_json::json!({ "gate_id": device.gate_id, "gate_ids": device.gate_ids, "profile": device.profile })),
     }
 }
 
@@ -158,6 +163,8 @@ pub async fn device_of(app: &App, token: &str) -> Result<Option<Device>, sqlx::E
 pub struct Pulse {
     /// When it said so.
     pub at: DateTime<Utc>,
+    /// The gate it stands at.
+    pub gate_id: GateId,
     /// How many of its scans wait to be reported.
     pub waiting: i32,
     /// Its battery, in percent.
@@ -198,6 +205,7 @@ pub async fn devices(app: &App, staff: &Staff, festival: FestivalId) -> Result<V
     let pulses = app.the::<Pulses>().0.lock().unwrap_or_else(PoisonError::into_inner);
     for device in &mut devices {
         if let Some(pulse) = pulses.get(&device.device_id) {
+            device.gate_id = pulse.gate_id;
             (device.seen_at, device.waiting, device.battery, device.is_charging) = (Some(pulse.at), Some(pulse.waiting), pulse.battery, pulse.is_charging);
         }
     }

@@ -133,9 +133,9 @@ pub async fn flush_last_used(app: &App) -> Result<(), sqlx::Error> {
 
 pub(super) async fn write_pulses(pool: &PgPool, pulses: &[(DeviceId, Pulse)]) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update devices d set seen_at = p.at, waiting = p.waiting, battery = p.battery, is_charging = p.is_charging \
-         from unnest($1::integer[], $2::uuid[], $3::timestamptz[], $4::integer[], $5::smallint[], $6::boolean[]) \
-              as p (festival_id, device_id, at, waiting, battery, is_charging) \
+        "update devices d set seen_at = p.at, waiting = p.waiting, battery = p.battery, is_charging = p.is_charging, gate_id = p.gate_id \
+         from unnest($1::integer[], $2::uuid[], $3::timestamptz[], $4::integer[], $5::smallint[], $6::boolean[], $7::uuid[]) \
+              as p (festival_id, device_id, at, waiting, battery, is_charging, gate_id) \
          where d.festival_id = p.festival_id and d.device_id = p.device_id",
     )
     .bind(pulses.iter().map(|(id, _)| id.festival()).collect::<Vec<_>>())
@@ -144,6 +144,7 @@ pub(super) async fn write_pulses(pool: &PgPool, pulses: &[(DeviceId, Pulse)]) ->
     .bind(pulses.iter().map(|(_, p)| p.waiting).collect::<Vec<_>>())
     .bind(pulses.iter().map(|(_, p)| p.battery).collect::<Vec<_>>())
     .bind(pulses.iter().map(|(_, p)| p.is_charging).collect::<Vec<_>>())
+    .bind(pulses.iter().map(|(_, p)| p.gate_id).collect::<Vec<_>>())
     .execute(pool)
     .await?;
     Ok(())
@@ -281,6 +282,7 @@ pub(super) async fn member_of_session(pool: &PgPool, hash: &[u8], now: DateTime<
 pub(super) struct PairingRow {
     pub(super) pairing_id: PairingId,
     pub(super) gate_id: GateId,
+    pub(super) gate_ids: Vec<GateId>,
     pub(super) profile: String,
     pub(super) expires_at: DateTime<Utc>,
     pub(super) used_at: Option<DateTime<Utc>>,
@@ -289,23 +291,22 @@ pub(super) struct PairingRow {
 pub(super) async fn insert_pairing(
     conn: &mut PgConnection,
     promoter: PromoterId,
-    festival: FestivalId,
     pairing: PairingId,
-    gate: GateId,
+    gates: &[GateId],
     profile: &str,
     now: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> Result<Option<i32>, sqlx::Error> {
     sqlx::query_scalar(
-        "insert into pairings (festival_id, pairing_no, pairing_id, gate_id, profile, created_at, expires_at, tries) \
-         select f.festival_id, coalesce((select max(p.pairing_no) from pairings p where p.festival_id = f.festival_id), 0) + 1, $3, g.gate_id, $5, $6, $7, 0 \
-         from festivals f join gates g on g.festival_id = f.festival_id and g.gate_id = $4 \
-         where f.festival_id = $2 and f.promoter_id = $1 returning pairing_no",
+        "insert into pairings (festival_id, pairing_no, pairing_id, gate_id, gate_ids, profile, created_at, expires_at, tries) \
+         select f.festival_id, coalesce((select max(p.pairing_no) from pairings p where p.festival_id = f.festival_id), 0) + 1, $3, ($4::uuid[])[1], $4, $5, $6, $7, 0 \
+         from festivals f where f.festival_id = $2 and f.promoter_id = $1 \
+           and cardinality($4) = (select count(*) from gates g where g.festival_id = f.festival_id and g.gate_id = any($4)) returning pairing_no",
     )
     .bind(promoter)
-    .bind(festival)
+    .bind(pairing.festival())
     .bind(pairing)
-    .bind(gate)
+    .bind(gates)
     .bind(profile)
     .bind(now)
     .bind(until)
@@ -317,7 +318,7 @@ pub(super) async fn insert_pairing(
 pub(super) async fn try_pairing(conn: &mut PgConnection, festival: FestivalId, no: i32) -> Result<Option<PairingRow>, sqlx::Error> {
     sqlx::query_as(
         "update pairings set tries = tries + 1 where festival_id = $1 and pairing_no = $2 and tries < 10 \
-         returning pairing_id, gate_id, profile, expires_at, used_at",
+         returning pairing_id, gate_id, coalesce(gate_ids, array[gate_id]) as gate_ids, profile, expires_at, used_at",
     )
     .bind(festival)
     .bind(no)
@@ -336,22 +337,25 @@ pub(super) async fn use_pairing(conn: &mut PgConnection, festival: FestivalId, n
 }
 
 pub(super) async fn insert_device(conn: &mut PgConnection, device: &Device, hash: &[u8]) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into devices (festival_id, device_id, gate_id, name, profile, token_hash, paired_at) values ($1, $2, $3, $4, $5, $6, $7)")
-        .bind(device.festival_id)
-        .bind(device.device_id)
-        .bind(device.gate_id)
-        .bind(&device.name)
-        .bind(&device.profile)
-        .bind(hash)
-        .bind(device.paired_at)
-        .execute(conn)
-        .await?;
+    sqlx::query(
+        "insert into devices (festival_id, device_id, gate_id, name, profile, token_hash, paired_at, gate_ids) values ($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(device.festival_id)
+    .bind(device.device_id)
+    .bind(device.gate_id)
+    .bind(&device.name)
+    .bind(&device.profile)
+    .bind(hash)
+    .bind(device.paired_at)
+    .bind(&device.gate_ids)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
 pub(super) async fn device_of_hash(pool: &PgPool, festival: FestivalId, hash: &[u8]) -> Result<Option<Device>, sqlx::Error> {
     sqlx::query_as(
-        "select festival_id, device_id, gate_id, name, profile, paired_at, revoked_at, seen_at, waiting, battery, is_charging from devices \
+        "select festival_id, device_id, gate_id, coalesce(gate_ids, array[gate_id]) as gate_ids, name, profile, paired_at, revoked_at, seen_at, waiting, battery, is_charging from devices \
          where festival_id = $1 and token_hash = $2 and revoked_at is null",
     )
     .bind(festival)
@@ -367,7 +371,7 @@ pub(super) async fn runs(conn: &mut PgConnection, promoter: PromoterId, festival
 
 pub(super) async fn devices(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<Device>, sqlx::Error> {
     sqlx::query_as(
-        "select festival_id, device_id, gate_id, name, profile, paired_at, revoked_at, seen_at, waiting, battery, is_charging from devices where festival_id = $1 order by device_id desc limit 500",
+        "select festival_id, device_id, gate_id, coalesce(gate_ids, array[gate_id]) as gate_ids, name, profile, paired_at, revoked_at, seen_at, waiting, battery, is_charging from devices where festival_id = $1 order by device_id desc limit 500",
     )
     .bind(festival)
     .fetch_all(conn)
@@ -378,7 +382,7 @@ pub(super) async fn revoke_device(conn: &mut PgConnection, promoter: PromoterId,
     sqlx::query_as(
         "update devices d set revoked_at = coalesce(d.revoked_at, $4) from festivals f \
          where d.festival_id = $2 and d.device_id = $3 and f.festival_id = d.festival_id and f.promoter_id = $1 \
-         returning d.festival_id, d.device_id, d.gate_id, d.name, d.profile, d.paired_at, d.revoked_at, d.seen_at, d.waiting, d.battery, d.is_charging",
+         returning d.festival_id, d.device_id, d.gate_id, coalesce(d.gate_ids, array[d.gate_id]) as gate_ids, d.name, d.profile, d.paired_at, d.revoked_at, d.seen_at, d.waiting, d.battery, d.is_charging",
     )
     .bind(promoter)
     .bind(device.festival())

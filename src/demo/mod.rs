@@ -82,7 +82,7 @@ pub async fn furnish(app: &App, owner: &PgConnectOptions, say: &dyn Fn(&str)) ->
     let sign_in = accounts::first_link(&mut conn, &app.secrets, OWNER, now).await?;
     conn.close().await?;
     let gate = festivals::gates(&app.pools.web, festival.festival_id).await?.first().map(|g| g.gate_id).context("the demo has no gate")?;
-    let pairing = accounts::offer_pairing(app, &staff, festival.festival_id, gate, "supervisor").await?;
+    let pairing = accounts::offer_pairing(app, &staff, festival.festival_id, gate, &[], "supervisor").await?;
     Ok(Guide { sign_in, pairing_code: pairing.pairing_code, token })
 }
 
@@ -443,7 +443,7 @@ async fn pay(past: &App, order: OrderId, key: &str) -> anyhow::Result<()> {
 async fn open_gates(past: &App, staff: &Staff, gates: &[GateId], id: FestivalId, now: DateTime<Utc>) -> anyhow::Result<usize> {
     let mut devices: Vec<Device> = Vec::new();
     for (i, gate) in gates.iter().enumerate() {
-        let pairing = accounts::offer_pairing(past, staff, id, *gate, "scan").await?;
+        let pairing = accounts::offer_pairing(past, staff, id, *gate, &[], "scan").await?;
         devices.push(accounts::pair(past, &pairing.pairing_code, &format!("lane {}", i + 1)).await?.device);
     }
     let mut tx = past.for_promoter(staff.promoter).await?;

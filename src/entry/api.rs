@@ -19,10 +19,10 @@ use crate::{
     accounts::guard::AsDevice,
     app::App,
     http::{
-        problem::{Created, MALFORMED, Or, Problem, Usual, Wrong},
+        problem::{AtGate, Created, INVALID, MALFORMED, Or, Problem, Usual, Wrong},
         tags::Chapter,
     },
-    id::ScanId,
+    id::{GateId, ScanId},
 };
 
 impl From<ScanError> for Problem {
@@ -48,6 +48,8 @@ pub struct NewScan {
     pub ticket_code: String,
     /// When the device scanned, by its clock.
     pub scanned_at: DateTime<Utc>,
+    /// The gate that its holder chose, among those it may stand at.
+    pub gate_id: Option<GateId>,
     /// The scan whose check this one answers.
     pub after: Option<ScanId>,
     /// The answer to that check.
@@ -71,6 +73,8 @@ pub struct ReportedScan {
     /// Milliseconds to add to that for the time of the house, as the device knew it when it scanned.
     #[oai(default, validator(minimum(value = "-4000000000000"), maximum(value = "4000000000000")))]
     pub offset_ms: i64,
+    /// The gate that its holder had chosen; one that it may not stand at counts as its own.
+    pub gate_id: Option<GateId>,
     /// The scan whose check this one answers.
     pub after: Option<ScanId>,
     /// The answer to that check.
@@ -129,8 +133,14 @@ impl ScanBatch {
 
 impl From<ReportedScan> for Reported {
     fn from(scan: ReportedScan) -> Self {
-        let ReportedScan { scan_id, kind, ticket_code, scanned_at, offset_ms, after, checked, verdict, reason } = scan;
-        Self { asked: Asked { scan_id, kind, code: ticket_code, scanned_at, after, checked }, offset: TimeDelta::milliseconds(offset_ms), verdict, reason }
+        let ReportedScan { scan_id, kind, ticket_code, scanned_at, offset_ms, gate_id, after, checked, verdict, reason } = scan;
+        Self {
+            asked: Asked { scan_id, kind, code: ticket_code, scanned_at, after, checked },
+            offset: TimeDelta::milliseconds(offset_ms),
+            gate_id,
+            verdict,
+            reason,
+        }
     }
 }
 
@@ -156,8 +166,9 @@ impl EntryApi {
     /// Decides and records. A refusal is an answer (201 with `verdict: refused` and a reason), not a problem. The same scan id gets the first answer
     /// again; after a 503 the device decides by itself and asks again with the same id.
     #[oai(path = "/scans", method = "post", operation_id = "create_scan")]
-    async fn create_scan(&self, AsDevice(device): AsDevice, app: Data<&App>, body: Json<NewScan>) -> Result<Created<ScanAnswer>, Or<Usual>> {
-        let NewScan { scan_id, kind, ticket_code, scanned_at, after, checked } = body.0;
+    async fn create_scan(&self, AsDevice(device): AsDevice, app: Data<&App>, body: Json<NewScan>) -> Result<Created<ScanAnswer>, Or<AtGate>> {
+        let NewScan { scan_id, kind, ticket_code, scanned_at, gate_id, after, checked } = body.0;
+        let device = device.at(gate_id).ok_or_else(|| INVALID.because("the device may not stand at that gate"))?;
         let asked = Asked { scan_id, kind, code: ticket_code, scanned_at, after, checked };
         let answer = super::scan(&app, &device, asked).await?;
         let location = format!("/v1/scans/{}", answer.scan_id);

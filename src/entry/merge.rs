@@ -23,7 +23,7 @@ use crate::{
     app::App,
     batcher::{Kind, Trouble, patiently},
     festivals,
-    id::{FestivalId, ScanId, TicketId},
+    id::{FestivalId, GateId, ScanId, TicketId},
     keys::{self, KeyState},
     offers::{Pass, Reentry},
     tickets::{
@@ -44,6 +44,8 @@ pub struct Reported {
     pub asked: Asked,
     /// What had to be added to the device's clock for the time of the house, as it knew it then.
     pub offset: TimeDelta,
+    /// The gate that its holder had chosen.
+    pub gate_id: Option<GateId>,
     /// What it showed.
     pub verdict: Verdict,
     /// Why not.
@@ -74,8 +76,8 @@ pub async fn merge(app: &App, device: &Device, sent_at: DateTime<Utc>, reported:
         let catalog = catalog(app, festival).await?;
         let received_at = app.clock.now();
         let clock = Clock { drift: received_at - sent_at, received_at, paired_at: device.paired_at };
-        let presented = reported.into_iter().map(|reported| Item::read(reported, festival, &ring, clock)).collect();
-        Ok(app.pass::<Merging>(festival, Upload { device: device.clone(), items: presented, catalog, received_at }).await?)
+        let presented = reported.into_iter().map(|reported| Item::read(reported, device, &ring, clock)).collect();
+        Ok(app.pass::<Merging>(festival, Upload { items: presented, catalog, received_at }).await?)
     })
     .await
 }
@@ -91,6 +93,8 @@ struct Clock {
 
 /// A report whose code was read.
 struct Item {
+    /// At the gate that its holder had chosen.
+    device: Device,
     reported: Reported,
     /// What the code says, with what speaks against its key; or why it is none of ours.
     code: Result<(TicketCode, Option<Reason>), Reason>,
@@ -99,7 +103,9 @@ struct Item {
 }
 
 impl Item {
-    fn read(reported: Reported, festival: FestivalId, ring: &keys::Ring, clock: Clock) -> Self {
+    fn read(reported: Reported, device: &Device, ring: &keys::Ring, clock: Clock) -> Self {
+        let festival = device.festival_id;
+        let here = device.clone().at(reported.gate_id).unwrap_or_else(|| device.clone());
         // A clock beyond all calendars says nothing.
         let said = reported.asked.scanned_at.checked_add_signed(reported.offset).unwrap_or(DateTime::<Utc>::MAX_UTC);
         let is_doubtful = (clock.drift - reported.offset).abs() > DOUBT || said > clock.received_at + DOUBT || said < clock.paired_at - DOUBT;
@@ -111,7 +117,7 @@ impl Item {
             Err(CodeError::Unknown) => Err(Reason::Unknown),
             Err(CodeError::WrongFestival) => Err(Reason::WrongFestival),
         };
-        Self { happened_at: said.min(clock.received_at), is_doubtful, code, reported }
+        Self { device: here, happened_at: said.min(clock.received_at), is_doubtful, code, reported }
     }
 
     fn number(&self) -> Option<i64> {
@@ -121,7 +127,6 @@ impl Item {
 
 /// What one device sends at once.
 pub struct Upload {
-    device: Device,
     items: Vec<Item>,
     catalog: Arc<Catalog>,
     received_at: DateTime<Utc>,
@@ -220,8 +225,8 @@ async fn one(conn: &mut PgConnection, festival: FestivalId, upload: &Upload) -> 
         }
         let report = Report {
             scan_id: asked.scan_id,
-            device_id: upload.device.device_id,
-            gate_id: upload.device.gate_id,
+            device_id: item.device.device_id,
+            gate_id: item.device.gate_id,
             kind: asked.kind,
             ticket_id: story.as_ref().map(|s| s.ticket.ticket_id),
             day_index: ruled.day_index,
@@ -299,9 +304,9 @@ fn ruled(upload: &Upload, item: &Item, story: Option<&Story>) -> Decision {
 
 fn decided(upload: &Upload, item: &Item, code: &TicketCode, known: &Known, story: &Story) -> Decision {
     let asked = &item.reported.asked;
-    let zone_id = upload.catalog.gates.iter().find(|g| g.gate_id == upload.device.gate_id).and_then(|g| g.zone_id);
+    let zone_id = upload.catalog.gates.iter().find(|g| g.gate_id == item.device.gate_id).and_then(|g| g.zone_id);
     let presented =
-        Presented { kind: asked.kind, generation: code.generation, zone_id, device_id: upload.device.device_id, checked: asked.checked, at: item.happened_at };
+        Presented { kind: asked.kind, generation: code.generation, zone_id, device_id: item.device.device_id, checked: asked.checked, at: item.happened_at };
     decide(known, pass(&upload.catalog, story.ticket.pass_number).map(rules).as_ref(), &upload.catalog.days, &presented)
 }
 
@@ -311,12 +316,12 @@ fn own(upload: &Upload, item: &Item, story: Option<&Story>, ruled: &Decision) ->
         let reason = ruled.reason.unwrap_or(Reason::Unknown);
         return store::Recorded {
             ticket_id: story.map(|s| s.ticket.ticket_id),
-            ..store::Recorded::refused(&upload.device, &item.reported.asked, reason, upload.received_at)
+            ..store::Recorded::refused(&item.device, &item.reported.asked, reason, upload.received_at)
         };
     };
     let known = Known { entries: story.entries(), ..story.known(item.happened_at) };
     let decision = decided(upload, item, code, &known, story);
-    store::Recorded::decided(&upload.device, &item.reported.asked, story.ticket.ticket_id, &decision, upload.received_at)
+    store::Recorded::decided(&item.device, &item.reported.asked, story.ticket.ticket_id, &decision, upload.received_at)
 }
 
 /// Notes what a report adds to the story of its ticket.

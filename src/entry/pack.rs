@@ -127,8 +127,10 @@ async fn rules(app: &App, festival: FestivalId) -> Result<Rules, sqlx::Error> {
     let pool = &app.pools.web;
     let ring = keys::ring(app, festival).await?;
     let key = |key: &keys::Key| json!({ "key_id": key.key_id, "state": key.state, "public_key": BASE64.encode(key.public.as_bytes()) });
+    let of = festivals::one(pool, festival).await?;
     let rules = json!({
-        "time_zone": festivals::one(pool, festival).await?.map(|f| f.terms.time_zone),
+        "time_zone": of.as_ref().map(|f| &f.terms.time_zone),
+        "list_only": of.as_ref().is_some_and(|f| f.list_only),
         "keys": ring.0.iter().map(key).collect::<Vec<_>>(),
         "days": festivals::days(pool, festival).await?.to_json(),
         "passes": offers::passes(pool, festival).await?.to_json(),

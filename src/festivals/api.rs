@@ -9,7 +9,7 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use super::{Day, Festival, FestivalTerms, Gate, Site, Stage, Zone};
+use super::{Day, Festival, FestivalTerms, Gate, SigningKeys, Site, Stage, Zone};
 use crate::{
     accounts::{
         Scope, Staff,
@@ -226,6 +226,64 @@ impl FestivalsApi {
         staff.may(Scope::FestivalsWrite)?;
         reach(&staff, *festival_id)?;
         Ok(Json(super::freeze(&app, &staff, *festival_id, Some(body.until)).await?))
+    }
+
+    /// List the signing keys of a festival
+    ///
+    /// Their public halves: a gate of anybody may verify ticket codes with them. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/signing-keys", method = "get", operation_id = "list_signing_keys")]
+    async fn list_signing_keys(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<SigningKeys>, Or<Usual>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        Ok(Json(super::signing_keys(&app, &staff, *festival_id).await?))
+    }
+
+    /// Rotate the signing key
+    ///
+    /// New tickets are signed by a new key from now on; what was signed before stays valid. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/signing-keys", method = "post", operation_id = "rotate_signing_key")]
+    async fn rotate_signing_key(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<SigningKeys>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        Ok(Json(super::rotate_key(&app, &staff, *festival_id).await?))
+    }
+
+    /// Revoke a signing key
+    ///
+    /// For a key that leaked: what it signed opens no gate from now on, until it is re-issued. The key that signs now is rotated first. Scope
+    /// `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/signing-keys/:key_id/revocations", method = "post", operation_id = "revoke_signing_key")]
+    async fn revoke_signing_key(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        key_id: Path<u8>,
+    ) -> Result<Json<SigningKeys>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        Ok(Json(super::revoke_key(&app, &staff, *festival_id, *key_id).await?))
+    }
+
+    /// Have gates go by their list alone
+    ///
+    /// While a key may have leaked: no gate lets in a ticket that its list does not have, however well it is signed. Gates without network hear of it when they
+    /// are back. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/list-only", method = "put", operation_id = "go_by_list")]
+    async fn go_by_list(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Festival>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        Ok(Json(super::set_list_only(&app, &staff, *festival_id, true).await?))
+    }
+
+    /// Have gates go by signatures again
+    ///
+    /// A gate without network lets in a well signed ticket that is newer than its list. Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/list-only", method = "delete", operation_id = "go_by_signature")]
+    async fn go_by_signature(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Festival>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, *festival_id)?;
+        Ok(Json(super::set_list_only(&app, &staff, *festival_id, false).await?))
     }
 
     /// End a freeze

@@ -3,6 +3,7 @@
 //! **Invariant:** a festival number and a day index are never given again: ticket codes are made of them.
 
 pub mod api;
+mod leak;
 mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -24,6 +25,7 @@ use crate::{
     words::{Language, Text},
 };
 
+pub use leak::{SigningKeys, revoke_key, rotate_key, set_list_only, signing_keys};
 pub use store::{
     all, by_slug, close_rehearsal, days, every, gates, is_rehearsal, last_day, one, own, owned, positions, remove_rehearsal, stages, take_positions, zones,
 };
@@ -92,6 +94,8 @@ pub struct Festival {
     /// While everything is paused: the sentence that fans read.
     #[sqlx(json(nullable))]
     pub paused: Option<Text>,
+    /// Whether gates without network go by their list alone: a ticket that is newer than it waits for the network.
+    pub list_only: bool,
     /// Until when prices, openings and migrations are frozen.
     pub frozen_until: Option<DateTime<Utc>>,
     /// Since when its scans and emails lie in an archive outside the database.

@@ -92,6 +92,20 @@ pub(super) async fn pause(
         .await
 }
 
+pub(super) async fn set_list_only(
+    conn: &mut PgConnection,
+    promoter: PromoterId,
+    festival: FestivalId,
+    list_only: bool,
+) -> Result<Option<Festival>, sqlx::Error> {
+    sqlx::query_as("update festivals set list_only = $3, version = version + 1 where festival_id = $1 and promoter_id = $2 returning *")
+        .bind(festival)
+        .bind(promoter)
+        .bind(list_only)
+        .fetch_optional(conn)
+        .await
+}
+
 pub(super) async fn freeze(
     conn: &mut PgConnection,
     promoter: PromoterId,

@@ -337,6 +337,8 @@ macro_rules! refusals {
 refusals! {
     /// Nothing beside what every operation can answer.
     Usual: NOT_FOUND;
+    /// What a device says of a gate.
+    AtGate: NOT_FOUND, INVALID;
     /// A change of something that others may change too.
     Changing: NOT_FOUND, CONFLICT, STALE, INVALID;
     /// The same, of what a slip of the hand would cost a festival.

@@ -9,9 +9,10 @@ mod store;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use ed25519_dalek::{SigningKey, VerifyingKey};
+use ed25519_dalek::{SigningKey as PrivateKey, VerifyingKey};
+use poem_openapi::Object;
 use serde::Serialize;
-use sqlx::PgConnection;
+use sqlx::{FromRow, PgConnection};
 
 use crate::{
     app::App,
@@ -43,7 +44,7 @@ pub struct Key {
     pub state: KeyState,
     /// The public half.
     pub public: VerifyingKey,
-    private: Option<SigningKey>,
+    private: Option<PrivateKey>,
 }
 
 /// The keys of a festival.
@@ -65,7 +66,7 @@ impl Ring {
 
     /// The private half of a key; also of one that only verifies, because a code is a pure function of its row for ever.
     #[must_use]
-    pub fn signer(&self, key_id: u8) -> Option<&SigningKey> {
+    pub fn signer(&self, key_id: u8) -> Option<&PrivateKey> {
         self.key(key_id).and_then(|key| key.private.as_ref())
     }
 }
@@ -81,6 +82,59 @@ pub async fn ring(app: &App, festival: FestivalId) -> Result<Arc<Ring>, sqlx::Er
     app.the::<Rings>().get_impatiently(festival, async || Ok(Arc::new(Ring(store::keys(&app.pools.scan, &app.secrets, festival).await?)))).await
 }
 
+/// A key as its promoter sees it.
+#[derive(Clone, Debug, Object, FromRow)]
+#[oai(skip_serializing_if_is_none)]
+pub struct SigningKey {
+    /// Its id in ticket codes: 0 to 255.
+    pub key_id: i16,
+    /// `active`: signs and verifies; `verify_only`: verifies what it signed; `revoked`: opens nothing; `pending`: not yet used.
+    pub state: String,
+    /// The public half (RFC 8032), base64.
+    pub public_key: String,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+impl SigningKey {
+    /// Whether it signs new tickets.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.state == "active"
+    }
+}
+
+/// The keys of a festival, the oldest first.
+///
+/// # Errors
+/// What the database said.
+pub async fn listed(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<SigningKey>, sqlx::Error> {
+    store::listed(conn, festival).await
+}
+
+/// Makes a new key that signs, in place of the one before, which verifies from now on; `None` when there are 256 already.
+///
+/// # Errors
+/// What the database said.
+pub async fn rotate(conn: &mut PgConnection, secrets: &Secrets, festival: FestivalId, now: DateTime<Utc>) -> Result<Option<u8>, sqlx::Error> {
+    // Whoever rotates at the same time waits here.
+    let last = store::lock_last(conn, festival).await?;
+    let Ok(key_id) = u8::try_from(last + 1) else { return Ok(None) };
+    store::retire(conn, festival).await?;
+    make(conn, secrets, festival, key_id, now).await?;
+    Ok(Some(key_id))
+}
+
+/// Revokes a key.
+///
+/// # Errors
+/// What the database said.
+pub async fn revoke(conn: &mut PgConnection, festival: FestivalId, key_id: u8, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    store::revoke(conn, festival, key_id, now).await
+}
+
 /// Makes the first key of a festival; joins the transaction that makes the festival.
 ///
 /// # Errors
@@ -88,7 +142,7 @@ pub async fn ring(app: &App, festival: FestivalId) -> Result<Arc<Ring>, sqlx::Er
 pub async fn make(conn: &mut PgConnection, secrets: &Secrets, festival: FestivalId, key_id: u8, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     let mut seed = [0_u8; 32];
     secrets::fill(&mut seed);
-    let key = SigningKey::from_bytes(&seed);
+    let key = PrivateKey::from_bytes(&seed);
     let sealed = secrets.seal(place(festival, &key_id.to_string()), &seed);
     store::insert(conn, festival, key_id, key.verifying_key().as_bytes(), &sealed, now).await
 }
@@ -100,7 +154,7 @@ fn place(festival: FestivalId, key: &str) -> Place<'_> {
 #[cfg(test)]
 impl Key {
     /// A key of a unit test.
-    pub(crate) fn of_test(key_id: u8, state: KeyState, key: SigningKey) -> Self {
+    pub(crate) fn of_test(key_id: u8, state: KeyState, key: PrivateKey) -> Self {
         Self { key_id, state, public: key.verifying_key(), private: Some(key) }
     }
 }

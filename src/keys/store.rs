@@ -48,3 +48,37 @@ pub(super) async fn insert(
         .await?;
     Ok(())
 }
+
+pub(super) async fn listed(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<super::SigningKey>, sqlx::Error> {
+    sqlx::query_as(
+        "select key_id, state, encode(public_key, 'base64') as public_key, created_at, revoked_at from signing_keys where festival_id = $1 order by key_id",
+    )
+    .bind(festival)
+    .fetch_all(conn)
+    .await
+}
+
+/// Locks the keys of a festival; the largest id.
+pub(super) async fn lock_last(conn: &mut PgConnection, festival: FestivalId) -> Result<i16, sqlx::Error> {
+    let ids: Vec<i16> =
+        sqlx::query_scalar("select key_id from signing_keys where festival_id = $1 order by key_id for no key update").bind(festival).fetch_all(conn).await?;
+    Ok(ids.last().copied().unwrap_or(0))
+}
+
+/// The key that signs only verifies from now on.
+pub(super) async fn retire(conn: &mut PgConnection, festival: FestivalId) -> Result<(), sqlx::Error> {
+    sqlx::query("update signing_keys set state = 'verify_only' where festival_id = $1 and state = 'active'").bind(festival).execute(conn).await?;
+    Ok(())
+}
+
+pub(super) async fn revoke(conn: &mut PgConnection, festival: FestivalId, key_id: u8, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update signing_keys set state = 'revoked', revoked_at = coalesce(revoked_at, $3) where festival_id = $1 and key_id = $2 and state <> 'active'",
+    )
+    .bind(festival)
+    .bind(i16::from(key_id))
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -8,6 +8,7 @@ use crate::{
     audit::{self, Act},
     festivals,
     id::TicketId,
+    keys,
 };
 
 /// Why a ticket was not re-issued or voided.
@@ -72,9 +73,12 @@ async fn change(
     if (status, generation) == (ticket.status, ticket.generation) {
         return Ok(ticket);
     }
+    // Whatever signed the codes of before may have leaked.
+    let active = keys::ring(app, festival).await?.active().map(i16::from);
+    let key_id = active.filter(|_| generation != ticket.generation).unwrap_or(ticket.key_id);
     store::insert_change(&mut tx, &ticket, why, note, now).await?;
     let position = festivals::take_positions(&mut tx, festival, "tickets", 1).await?;
-    let after = store::change(&mut tx, id, status, generation, number, position).await?;
+    let after = store::change(&mut tx, id, (status, generation, number), key_id, position).await?;
     let said = |ticket: &Ticket| serde_json::json!({ "status": ticket.status, "generation": ticket.generation });
     let act =
         Act { festival, actor: staff.actor, action, object_kind: "ticket", object_id: id.to_string(), before: Some(said(&ticket)), after: Some(said(&after)) };

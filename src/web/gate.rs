@@ -120,18 +120,26 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
     let zone = &festival.terms.time_zone;
     let day = days.iter().find(|d| d.covers(now));
     let here = gates.iter().find(|g| g.gate_id == device.gate_id);
+    let allowed: Vec<_> = gates.iter().filter(|g| device.gate_ids.contains(&g.gate_id)).collect();
     let gate = json!({
-        "festival_id": device.festival_id, "gate_id": device.gate_id, "zone_id": here.and_then(|g| g.zone_id), "zone": zone,
+        "festival_id": device.festival_id, "gate_id": device.gate_id, "zone": zone,
+        "gates": allowed.iter().map(|g| json!({ "gate_id": g.gate_id, "zone_id": g.zone_id })).collect::<Vec<_>>(),
         "language": if reader.language == Language::Zh { "zh" } else { "en" }, "words": words(reader),
     })
     .to_string();
+    // Whoever holds the device chooses the gate among those it may stand at.
+    let choice = html! {
+        @if allowed.len() > 1 {
+            select name="gate" data-gates="" aria-label=(reader.t("gate")) { @for g in &allowed { option value=(g.gate_id) selected[g.gate_id == device.gate_id] { (text(&g.name, reader.language)) } } }
+        } @else if let Some(gate) = here { span { (text(&gate.name, reader.language)) } }
+    };
     let mut printed = document(
         reader,
         &reader.t("gate"),
         Some(&festival.terms.slug),
         &html! {
             p class="bar offline" role="status" hidden data-offline="" {}
-            p class="bar" { span { @if let Some(gate) = here { (text(&gate.name, reader.language)) } (reader.t("clause")) (device.name) } span data-clock="" data-zone=(zone) { (reader.language.at(now, zone).time()) } }
+            p class="bar" { (choice) span { (device.name) } span data-clock="" data-zone=(zone) { (reader.language.at(now, zone).time()) } }
             main id="content" data-stage="" data-scanner=[app.the::<scanner::Found>().look(&app.settings.files).map(|_| "")] {
                 section class="finder" data-finder="" { video playsinline muted data-video="" {} h1 class="unseen" { (reader.t("gate")) } p class="unseen" { (reader.t("gate-hold")) } }
             }
@@ -139,6 +147,11 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
                 span { @match day { Some(day) => { (text(&day.name, reader.language)) " " (reader.language.at(day.opens_at, zone).time()) "–" (reader.language.at(day.closes_at, zone).time()) } None => (reader.t("no-day-now")) } }
                 span data-camera="" { (reader.t("camera-starting")) }
                 span data-list="" { (reader.t("list-none")) }
+            }
+            div class="modes" role="radiogroup" aria-label=(reader.t("what-is-scanned")) {
+                @for (kind, checked) in [("entry", true), ("exit", false), ("look", false)] {
+                    label { input type="radio" name="kind" value=(kind) checked[checked]; span { (reader.t(&format!("mode-{kind}"))) } }
+                }
             }
             form class="typed" data-typed="" {
                 label class="unseen" for="typed" { (reader.t("type-a-code")) }
@@ -156,7 +169,7 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
 }
 
 /// The words that the script of the gate says.
-const WORDS: [&str; 25] = [
+const WORDS: [&str; 27] = [
     "camera-on",
     "camera-server",
     "camera-off",
@@ -175,6 +188,8 @@ const WORDS: [&str; 25] = [
     "unable-empty",
     "unable-storage",
     "undone",
+    "out",
+    "may-come-in",
     "repeat",
     "decided-here",
     "next",

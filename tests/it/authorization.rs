@@ -80,6 +80,8 @@ const TABLE: &[(&str, May)] = &[
     ("thaw_festival", Of(FestivalsWrite)),
     ("end_waiting_room", Of(OffersWrite)),
     ("extend_turn", Anyone),
+    ("go_by_list", Of(FestivalsWrite)),
+    ("go_by_signature", Of(FestivalsWrite)),
     ("import_lineup", Of(LineupWrite)),
     ("list_acts", Public),
     ("list_add_ons", Public),
@@ -99,6 +101,7 @@ const TABLE: &[(&str, May)] = &[
     ("list_releases", Self_(CatalogRead)),
     ("list_scans", Of(ScansRead)),
     ("list_sets", Public),
+    ("list_signing_keys", Of(FestivalsWrite)),
     ("list_stages", Public),
     ("list_stocks", Of(OrdersRead)),
     ("list_tickets", Of(OrdersRead)),
@@ -115,6 +118,8 @@ const TABLE: &[(&str, May)] = &[
     ("report_scans", Device),
     ("resize_stock", Of(OffersWrite)),
     ("revoke_device", Of(GatesWrite)),
+    ("revoke_signing_key", Of(FestivalsWrite)),
+    ("rotate_signing_key", Of(FestivalsWrite)),
     ("say_alive", Device),
     ("set_cover", Music(ReleasesWrite)),
     ("set_day", Of(FestivalsWrite)),
@@ -372,6 +377,7 @@ impl World {
             ("{day_index}", "0".to_owned()),
             ("{tier_no}", "1".to_owned()),
             ("{part_no}", "1".to_owned()),
+            ("{key_id}", "1".to_owned()),
         ];
         let path = filled.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id));
         assert!(!path.contains('{'), "a new parameter in {path}");
@@ -399,7 +405,7 @@ impl World {
             }
             "open_waiting_room" => Some(json!({ "gathers_at": self.house.app.clock.now() })),
             "cancel_order" | "recall_ticket" | "publish_festival" | "revoke_device" | "complete_upload" | "end_waiting_room" | "take_place" | "extend_turn"
-            | "resume_festival" | "thaw_festival" => None,
+            | "resume_festival" | "thaw_festival" | "go_by_list" | "go_by_signature" | "rotate_signing_key" | "revoke_signing_key" => None,
             "delay_opening" => Some(json!({ "opens_at": self.house.app.clock.now(), "minutes": 5 })),
             "extend_holds" => Some(json!({ "minutes": 5 })),
             "freeze_festival" => Some(json!({ "until": self.house.app.clock.now() + chrono::TimeDelta::hours(1) })),

@@ -160,6 +160,14 @@ const scenes = {
     const seen = { online: await shown(page, input.codes[0]) };
     await look(page, "gate-online-390");
     await next(page);
+    // A look has no effect; exits look otherwise, so that nobody counts the wrong way.
+    await page.check("input[value=look]", { force: true });
+    seen.look = await shown(page, input.codes[1]);
+    seen.lookSays = await page.textContent("[data-stage] h1");
+    await look(page, "gate-look-390");
+    await page.check("input[value=exit]", { force: true });
+    await look(page, "gate-exit-390");
+    await page.check("input[value=entry]", { force: true });
 
     await context.setOffline(true);
     await page.waitForSelector("[data-stage][data-link=offline]");
@@ -300,7 +308,10 @@ const scenes = {
         return Math.round(performance.now() - began);
       });
       const inside = [0, count / 2 + 9_999, count - 1].map((n) => list.entries(numbers[n]).length);
-      return { bytes: whole.byteLength, verdicts, p50: times[500], p99: times[990], taking, grown, deltaMs, inside, size: list.size };
+      // Numbers begin with the time they were given at, in steps of 16 seconds, of which 24 bits are kept.
+      const given = (ms) => list.isNewer(((BigInt(Math.floor(ms / 16_000)) & 0xffffffn) << 40n) | 5n);
+      const newer = [Date.now() + 60_000, Date.now(), Date.now() - 120_000, Date.now() - 300 * 86_400_000].map(given);
+      return { newer, bytes: whole.byteLength, verdicts, p50: times[500], p99: times[990], taking, grown, deltaMs, inside, size: list.size };
     }, input.tickets);
     await browser.close();
     return { ...seen, errors };

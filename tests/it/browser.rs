@@ -84,6 +84,7 @@ async fn a_gate_without_network_goes_on_and_reports_everything_once() {
     println!("{seen}");
     let verdict = |what: &Value| (what["verdict"].as_str().unwrap().to_owned(), what["offline"].as_bool().unwrap());
     assert_eq!(verdict(&seen["online"]), ("admitted".to_owned(), false));
+    assert_eq!((&seen["look"]["verdict"], &seen["lookSays"]), (&json!("admitted"), &json!("May come in")));
     let offline = |verdict: &str| (verdict.to_owned(), true);
     for shown in seen["offline"].as_array().unwrap().iter().chain(seen["hanging"].as_array().unwrap()) {
         assert_eq!(verdict(shown), offline("admitted"), "{seen}");
@@ -131,6 +132,7 @@ async fn a_phone_decides_with_150_000_tickets_on_it() {
     assert!(ms("p99") < 50.0, "{seen}");
     assert!(ms("taking") < 1_000.0 && ms("grown") < 20e6, "{seen}");
     assert_eq!((&seen["inside"], &seen["size"]), (&json!([1, 1, 0]), &json!(150_000)));
+    assert_eq!(seen["newer"], json!([true, true, false, false]), "sold since the list was read");
     let verdicts = seen["verdicts"].as_object().unwrap();
     assert_eq!(verdicts.keys().collect::<Vec<_>>(), ["admitted", "already_inside"], "{seen}");
     house.run_workers().await;

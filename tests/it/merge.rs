@@ -282,6 +282,46 @@ async fn a_supervisor_decides_by_name_and_takes_the_ledger_along() {
     evening.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_stands_where_its_holder_chose_among_the_allowed() {
+    let evening = Evening::open(2).await;
+    let (house, festival) = (&evening.house, &evening.festival);
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
+    let south = text(&festival.promoter.make(&festival.path("/gates"), json!({ "name": { "en": "South Quay" } })).await, "gate_id");
+    let east = text(&festival.promoter.make(&festival.path("/gates"), json!({ "name": { "en": "East Quay" } })).await, "gate_id");
+    let stranger = house.promoter("Brine Collective").await.festival("brine").await;
+    let pairing = json!({ "gate_id": festival.gate, "gate_ids": [south, festival.gate] });
+    let pairing = festival.promoter.make(&festival.path("/pairings"), pairing).await;
+    assert_eq!(pairing["gate_ids"], json!([festival.gate, south]));
+    let phone = house.anybody().pair(pairing["pairing_code"].as_str().unwrap()).await;
+    festival.promoter.send("POST", &festival.path("/pairings"), &json!({ "gate_id": festival.gate, "gate_ids": [stranger.gate] })).await.expect(404);
+    house.advance(TimeDelta::minutes(2));
+    let now = house.app.clock.now();
+
+    let id = || uuid::Uuid::now_v7().to_string();
+    phone.scan_as(&id(), &evening.codes[0], now, json!({ "gate_id": south })).await.expect(201);
+    phone.scan_as(&id(), &evening.codes[1], now, json!({ "gate_id": east })).await.expect(422);
+    // What happened is not lost, wherever the holder believed to be.
+    let reports =
+        [shown(&evening.codes[1], now, "admitted", json!({ "gate_id": south })), shown(&evening.never[0], now, "admitted", json!({ "gate_id": east }))];
+    phone.report(now, &reports).await.expect(200);
+    let report = festival.promoter.get(&festival.path("/gate-reports")).await.expect(200);
+    let admissions = |gate: &str| report["items"].as_array().unwrap().iter().find(|r| r["gate_id"] == gate).unwrap()["admissions"].as_i64().unwrap();
+    assert_eq!((admissions(&south), admissions(&festival.gate), admissions(&east)), (2, 1, 0));
+
+    let alive = async |body: Value| crate::actors::answer(phone.http.request("POST", "/v1/heartbeats").bearer_auth(&phone.token).json(&body)).await;
+    alive(json!({ "waiting": 0, "gate_id": south })).await.expect(200);
+    alive(json!({ "waiting": 0, "gate_id": east })).await.expect(422);
+    for _ in 0..2 {
+        let devices = festival.promoter.get(&festival.path("/devices")).await.expect(200);
+        let seen = devices["items"].as_array().unwrap().iter().find(|d| d["device_id"] == phone.id.as_str()).unwrap().clone();
+        assert_eq!((&seen["gate_id"], &seen["waiting"]), (&json!(south), &json!(0)), "{seen}");
+        // Written down, it is the same.
+        house.run_workers().await;
+    }
+    evening.close().await;
+}
+
 /// A number from a seed (xorshift64*, Vigna 2016).
 fn next(seed: &mut u64) -> u64 {
     *seed ^= *seed >> 12;

@@ -325,3 +325,58 @@ async fn an_entry_and_its_exit_in_one_batch_are_both_there() {
     assert_eq!(open, 40, "one open entry a ticket");
     house.close().await;
 }
+
+/// The drill of a key that leaked, and the rotation before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_rotated_and_revoked_while_gates_go_on() {
+    let house = House::open().await;
+    let (festival, offer) = evening(&house).await;
+    let promoter = &festival.promoter;
+    let old = sold(&house, &offer, 1, 2).await;
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    house.run_workers().await;
+    let gate = festival.device().await;
+    let now = house.app.clock.now();
+    let rules = async || pack(&gate, "").await.head["rules"].clone();
+    let states = |keys: &Value| keys.as_array().unwrap().iter().map(|k| format!("{} {}", k["key_id"], k["state"].as_str().unwrap())).collect::<Vec<_>>();
+    let text = |ticket: &Value, name: &str| ticket[name].as_str().unwrap().to_owned();
+
+    // The key that signs is not revoked.
+    let revocation = festival.path("/signing-keys/1/revocations");
+    promoter.send("POST", &revocation, &json!({})).await.expect(409);
+    let keys = promoter.send("POST", &festival.path("/signing-keys"), &json!({})).await.expect(200);
+    assert_eq!(states(&keys["items"]), ["1 verify_only", "2 active"]);
+    promoter.send("PUT", &festival.path("/list-only"), &json!({})).await.expect(200);
+    a_second().await;
+    let fresh = sold(&house, &offer, 1, 1).await.remove(0);
+    assert_eq!(data_encoding::BASE32_NOPAD.decode(&text(&fresh, "ticket_code").as_bytes()[2..]).unwrap()[1], 2, "new tickets are signed by the new key");
+    for ticket in [&old[0], &fresh] {
+        assert_eq!(gate.scan(&text(ticket, "ticket_code"), now).await.expect(201)["verdict"], "admitted");
+    }
+    let carried = rules().await;
+    assert_eq!((states(&carried["keys"]), &carried["list_only"]), (vec!["1 verify_only".to_owned(), "2 active".to_owned()], &json!(true)));
+
+    // What the leaked key signed opens nothing, until it is re-issued by the key of now.
+    promoter.send("POST", &revocation, &json!({})).await.expect(200);
+    let again = promoter.send("POST", &revocation, &json!({})).await.expect(200);
+    assert!(again["items"][0]["revoked_at"].is_string(), "{again}");
+    a_second().await;
+    assert_eq!(gate.scan(&text(&old[1], "ticket_code"), now).await.expect(201)["reason"], "key_retired");
+    // Without network a phone let it in meanwhile: whoever is in is in, and the ledger says by what.
+    let late = json!({ "scan_id": uuid::Uuid::now_v7(), "ticket_code": old[1]["ticket_code"], "scanned_at": now, "verdict": "admitted" });
+    let merged = gate.report(now, &[late]).await.expect(200);
+    assert_eq!(merged["items"][0]["discrepancies"], json!(["revoked_admission"]));
+    let reissued = promoter.send("POST", &format!("/v1/tickets/{}/reissues", text(&old[0], "ticket_id")), &json!({})).await.expect(200);
+    assert_eq!(reissued["generation"], 1);
+    let order = text(&old[0], "order_id");
+    let mut conn = house.database().await;
+    let key: i16 =
+        sqlx::query_scalar("select key_id from tickets where ticket_id = $1::uuid").bind(text(&old[0], "ticket_id")).fetch_one(&mut conn).await.unwrap();
+    assert_eq!(key, 2, "a re-issued code is signed by the key of now; order {order}");
+    promoter.send("DELETE", &festival.path("/list-only"), &json!({})).await.expect(200);
+    a_second().await;
+    assert_eq!(rules().await["list_only"], false);
+    promoter.send("POST", &festival.path("/signing-keys/9/revocations"), &json!({})).await.expect(404);
+    house.run_workers().await;
+    house.close().await;
+}

@@ -50,7 +50,7 @@ export class Link {
   #misses = 0;
   #good = 0;
 
-  /** `gate`: { gate_id, zone_id, festival_id }; `changed` is called when there is something to say. */
+  /** `gate`: { gate_id, zone_id, festival_id }, as chosen now; `changed` is called when there is something to say. */
   constructor(gate, changed) {
     this.gate = gate;
     this.changed = changed;
@@ -127,7 +127,7 @@ export class Link {
 
   /** Decides a scan: { kind, code, after, checked }. What comes back has the shape of the server's answer, and `is_offline`. */
   async scan({ kind = "entry", code, after, checked }) {
-    const scan = { scan_id: uuid7(), kind, ticket_code: code, scanned_at: new Date().toISOString(), after, checked };
+    const scan = { scan_id: uuid7(), kind, ticket_code: code, scanned_at: new Date().toISOString(), gate_id: this.gate.gate_id, after, checked };
     if (this.isOnline) {
       const answer = await this.#json("/v1/scans", scan);
       const verdict = answer?.ok ? await answer.json().catch(() => null) : null;
@@ -156,7 +156,7 @@ export class Link {
     if (reason) return shown({ verdict: "refused", reason });
     let ticket = this.pack.ticket(code.number);
     if (!ticket) {
-      if (unverified || !this.pack.isNewer(code.number)) return shown({ verdict: "refused", reason: "unknown" });
+      if (unverified || rules.list_only || !this.pack.isNewer(code.number)) return shown({ verdict: "refused", reason: "unknown" });
       // Sold since the list was read: the signature vouches for it.
       ticket = { kind: code.kind, status: "valid", generation: code.generation, day_mask: code.day_mask, pass_number: code.pass_number };
     }
@@ -228,7 +228,7 @@ export class Link {
 
   async #pulse() {
     const battery = await navigator.getBattery?.().catch(() => null);
-    return { waiting: this.waiting.size, battery: battery ? Math.round(battery.level * 100) : undefined, is_charging: battery?.charging };
+    return { waiting: this.waiting.size, gate_id: this.gate.gate_id, battery: battery ? Math.round(battery.level * 100) : undefined, is_charging: battery?.charging };
   }
 
   async #sync() {

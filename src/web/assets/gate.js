@@ -70,16 +70,16 @@ if (stage) {
   /** The verdict, full screen: one word on one color with a shape; the reason in words; the pass; what the thumb may do. */
   const print = (answer) => {
     const { verdict, kind, pass, first_entry } = answer;
-    const undone = kind === "undo" && verdict === "admitted";
+    const passes = verdict === "admitted" && { undo: words.undone, exit: words.out, look: words["may-come-in"] }[kind];
     const look = isRepeat(answer) ? "repeat" : verdict;
-    const word = undone ? words.undone : look === "repeat" ? words.repeat : words[`verdict-${verdict}`];
+    const word = passes || (look === "repeat" ? words.repeat : words[`verdict-${verdict}`]);
     const sign = document.querySelector(`[data-sign="${look === "repeat" ? "check" : verdict}"]`).content.cloneNode(true);
     const reason = look === "repeat" ? null : (answer.reason && words[`reason-${answer.reason}`]) || (answer.instruction && words[`instruction-${answer.instruction}`]);
     const swatch = document.querySelector("[data-swatch]").content.cloneNode(true);
     swatch.querySelector("rect").setAttribute("fill", pass?.color ?? "#fff");
     const section = element(
       "section",
-      { class: `verdict ${look}`, role: verdict === "admitted" ? "status" : "alert", "data-verdict": verdict, "data-scan": answer.scan_id, "data-offline-verdict": answer.is_offline },
+      { class: `verdict ${look}${passes ? " passing" : ""}`, role: verdict === "admitted" ? "status" : "alert", "data-verdict": verdict, "data-scan": answer.scan_id, "data-offline-verdict": answer.is_offline },
       sign,
       element("h1", {}, word),
       reason && element("p", { class: "reason" }, reason),
@@ -91,7 +91,7 @@ if (stage) {
     const next = button({ "data-next": true }, words.next);
     const keys = {
       check: () => [button({ "data-checked": "yes" }, words.checked), button({ "data-checked": "help_desk" }, words["help-desk"])],
-      admitted: () => (undone ? [next] : [next, button({ "data-undo": true }, words.undo)]),
+      admitted: () => (passes ? [next] : [next, button({ "data-undo": true }, words.undo)]),
       refused: () => [next],
     };
     stage.replaceChildren(section, element("div", { class: "keys" }, keys[verdict]()));
@@ -106,7 +106,7 @@ if (stage) {
     if (busy) return;
     busy = true;
     try {
-      const answer = await link.scan({ code: code.slice(0, 400), ...more });
+      const answer = await link.scan({ code: code.slice(0, 400), kind: mode(), ...more });
       print(answer);
       shown = { code, scan: answer.scan_id };
       sound(isRepeat(answer) ? "check" : answer.verdict);
@@ -121,6 +121,24 @@ if (stage) {
     }
     stage.querySelector("button")?.focus();
   };
+
+  const mode = () => document.querySelector(".modes :checked").value;
+  document.querySelector(".modes").addEventListener("change", () => {
+    document.body.dataset.mode = mode();
+    next();
+  });
+
+  const gates = document.querySelector("[data-gates]");
+  const stand = (id) => {
+    const chosen = gate.gates.find((one) => one.gate_id === id);
+    if (chosen) Object.assign(gate, chosen);
+    if (gates) gates.value = gate.gate_id;
+  };
+  stand(localStorage.getItem("gatefold-gate") ?? gate.gate_id);
+  gates?.addEventListener("change", () => {
+    stand(gates.value);
+    localStorage.setItem("gatefold-gate", gate.gate_id);
+  });
 
   const next = () => {
     stage.replaceChildren(finder);

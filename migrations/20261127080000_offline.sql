@@ -24,7 +24,10 @@ create table scan_reports (
 );
 
 -- Serves the history of a ticket while reports are merged.
-create index scan_reports_of_ticket on scan_reports (festival_id, ticket_id) where ticket_id is not null;
+create index scan_reports_of_ticket on scan_reports (ticket_id, festival_id) where ticket_id is not null;
+
+-- Serves the same history: the exits and undos of a ticket. Entries stand in admissions, so most scans do not touch it.
+create index scans_of_ticket on scans (ticket_id, festival_id) where kind in ('exit', 'undo');
 
 -- What a ticket and its code were until a moment: a row at each change of its state or generation. Its own row says what they are.
 create table ticket_changes (
@@ -68,7 +71,7 @@ create table discrepancies (
 create index discrepancies_by_position on discrepancies ((festival_id::bigint), position);
 
 -- Serves the ledger of a ticket while reports are merged.
-create index discrepancies_of_ticket on discrepancies (festival_id, ticket_id) where ticket_id is not null;
+create index discrepancies_of_ticket on discrepancies (ticket_id, festival_id) where ticket_id is not null;
 
 -- What somebody made of a discrepancy: append-only, the latest holds.
 create table discrepancy_decisions (

@@ -43,11 +43,11 @@ pub struct ShownTicket {
 }
 
 /// Why a promoter changes a ticket.
-#[derive(Debug, Default, Object)]
-#[oai(deny_unknown_fields, default)]
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
 pub struct TicketChange {
     /// A sentence for whoever asks later.
-    #[oai(validator(max_length = 500))]
+    #[oai(default, validator(max_length = 500))]
     pub note: String,
 }
 

@@ -188,7 +188,23 @@ pub fn heard(app: &App, device: &Device, pulse: Pulse) {
 /// What the database said; the next minute knows more.
 pub async fn flush_pulses(app: &App) -> Result<(), sqlx::Error> {
     let pulses: Vec<(DeviceId, Pulse)> = app.the::<Pulses>().0.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
-    if pulses.is_empty() { Ok(()) } else { store::write_pulses(&app.pools.work, &pulses).await }
+    if pulses.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.pools.work.begin().await?;
+    let written = store::write_pulses(&mut tx, &pulses).await;
+    let done = match written {
+        Ok(()) => tx.commit().await,
+        Err(error) => Err(error),
+    };
+    if done.is_err() {
+        // They are written the next time, where nothing newer was said meanwhile.
+        let mut kept = app.the::<Pulses>().0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, pulse) in pulses {
+            kept.entry(id).or_insert(pulse);
+        }
+    }
+    done
 }
 
 /// The devices of a festival, newest first, each as it was heard last.

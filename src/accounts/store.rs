@@ -131,21 +131,31 @@ pub async fn flush_last_used(app: &App) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-pub(super) async fn write_pulses(pool: &PgPool, pulses: &[(DeviceId, Pulse)]) -> Result<(), sqlx::Error> {
+/// Writes pulses down, in one order of locks for every server; one that is older than what another server wrote changes nothing.
+pub(super) async fn write_pulses(conn: &mut PgConnection, pulses: &[(DeviceId, Pulse)]) -> Result<(), sqlx::Error> {
+    let festivals: Vec<FestivalId> = pulses.iter().map(|(id, _)| id.festival()).collect();
+    let devices: Vec<DeviceId> = pulses.iter().map(|(id, _)| *id).collect();
+    sqlx::query(
+        "select from devices where (festival_id, device_id) in (select * from unnest($1::integer[], $2::uuid[])) order by festival_id, device_id for no key update",
+    )
+    .bind(&festivals)
+    .bind(&devices)
+    .execute(&mut *conn)
+    .await?;
     sqlx::query(
         "update devices d set seen_at = p.at, waiting = p.waiting, battery = p.battery, is_charging = p.is_charging, gate_id = p.gate_id \
          from unnest($1::integer[], $2::uuid[], $3::timestamptz[], $4::integer[], $5::smallint[], $6::boolean[], $7::uuid[]) \
               as p (festival_id, device_id, at, waiting, battery, is_charging, gate_id) \
-         where d.festival_id = p.festival_id and d.device_id = p.device_id",
+         where d.festival_id = p.festival_id and d.device_id = p.device_id and (d.seen_at is null or d.seen_at < p.at)",
     )
-    .bind(pulses.iter().map(|(id, _)| id.festival()).collect::<Vec<_>>())
-    .bind(pulses.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(&festivals)
+    .bind(&devices)
     .bind(pulses.iter().map(|(_, p)| p.at).collect::<Vec<_>>())
     .bind(pulses.iter().map(|(_, p)| p.waiting).collect::<Vec<_>>())
     .bind(pulses.iter().map(|(_, p)| p.battery).collect::<Vec<_>>())
     .bind(pulses.iter().map(|(_, p)| p.is_charging).collect::<Vec<_>>())
     .bind(pulses.iter().map(|(_, p)| p.gate_id).collect::<Vec<_>>())
-    .execute(pool)
+    .execute(conn)
     .await?;
     Ok(())
 }

@@ -280,12 +280,12 @@ pub(super) struct Move {
     pub(super) at: DateTime<Utc>,
 }
 
-/// The exits and undos of tickets, by what was shown at the gate.
+/// The exits and undos of tickets that the server or the device admitted.
 pub(super) async fn moves(conn: &mut PgConnection, festival: FestivalId, tickets: &[TicketId]) -> Result<Vec<Move>, sqlx::Error> {
     sqlx::query_as(
         "select s.ticket_id, s.scan_id, s.kind, s.device_id, coalesce(r.happened_at, s.decided_at) as at \
          from scans s left join scan_reports r on r.festival_id = s.festival_id and r.scan_id = s.scan_id \
-         where s.festival_id = $1 and s.ticket_id = any($2) and s.kind in ('exit', 'undo') and coalesce(r.verdict, s.verdict) = 'admitted'",
+         where s.festival_id = $1 and s.ticket_id = any($2) and s.kind in ('exit', 'undo') and (s.verdict = 'admitted' or r.verdict = 'admitted')",
     )
     .bind(festival)
     .bind(tickets)

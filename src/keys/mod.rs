@@ -44,6 +44,8 @@ pub struct Key {
     pub state: KeyState,
     /// The public half.
     pub public: VerifyingKey,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
     private: Option<PrivateKey>,
 }
 
@@ -114,6 +116,14 @@ pub async fn listed(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec
     store::listed(conn, festival).await
 }
 
+/// The key that signs new tickets, read in a transaction: a second ago another one may have.
+///
+/// # Errors
+/// What the database said.
+pub async fn active(conn: &mut PgConnection, festival: FestivalId) -> Result<Option<i16>, sqlx::Error> {
+    store::active(conn, festival).await
+}
+
 /// Makes a new key that signs, in place of the one before, which verifies from now on; `None` when there are 256 already.
 ///
 /// # Errors
@@ -155,6 +165,6 @@ fn place(festival: FestivalId, key: &str) -> Place<'_> {
 impl Key {
     /// A key of a unit test.
     pub(crate) fn of_test(key_id: u8, state: KeyState, key: PrivateKey) -> Self {
-        Self { key_id, state, public: key.verifying_key(), private: Some(key) }
+        Self { key_id, state, public: key.verifying_key(), revoked_at: None, private: Some(key) }
     }
 }

@@ -8,14 +8,14 @@ use super::{Key, KeyState, place};
 use crate::{id::FestivalId, secrets::Secrets};
 
 pub(super) async fn keys(pool: &PgPool, secrets: &Secrets, festival: FestivalId) -> Result<Vec<Key>, sqlx::Error> {
-    let rows: Vec<(i16, String, Vec<u8>, Vec<u8>)> =
-        sqlx::query_as("select key_id, state, public_key, private_key_sealed from signing_keys where festival_id = $1 order by key_id")
+    let rows: Vec<(i16, String, Vec<u8>, Vec<u8>, Option<DateTime<Utc>>)> =
+        sqlx::query_as("select key_id, state, public_key, private_key_sealed, revoked_at from signing_keys where festival_id = $1 order by key_id")
             .bind(festival)
             .fetch_all(pool)
             .await?;
     Ok(rows
         .into_iter()
-        .filter_map(|(key_id, state, public, sealed)| {
+        .filter_map(|(key_id, state, public, sealed, revoked_at)| {
             let public = VerifyingKey::from_bytes(public.as_slice().try_into().ok()?).ok()?;
             let seed = secrets.open(place(festival, &key_id.to_string()), &sealed);
             let private = seed.and_then(|seed| Some(SigningKey::from_bytes(seed.as_slice().try_into().ok()?)));
@@ -25,7 +25,7 @@ pub(super) async fn keys(pool: &PgPool, secrets: &Secrets, festival: FestivalId)
                 "verify_only" => KeyState::VerifyOnly,
                 _ => KeyState::Revoked,
             };
-            Some(Key { key_id: u8::try_from(key_id).ok()?, state, public, private })
+            Some(Key { key_id: u8::try_from(key_id).ok()?, state, public, revoked_at, private })
         })
         .collect())
 }
@@ -81,4 +81,8 @@ pub(super) async fn revoke(conn: &mut PgConnection, festival: FestivalId, key_id
     .execute(conn)
     .await?;
     Ok(())
+}
+
+pub(super) async fn active(conn: &mut PgConnection, festival: FestivalId) -> Result<Option<i16>, sqlx::Error> {
+    sqlx::query_scalar("select key_id from signing_keys where festival_id = $1 and state = 'active'").bind(festival).fetch_optional(conn).await
 }

@@ -136,7 +136,7 @@ pub async fn at_gates(conn: &mut PgConnection, festival: FestivalId, since: Date
                 count(*) filter (where coalesce(r.verdict, s.verdict) = 'admitted' and s.kind = 'entry') as admitted, \
                 count(*) filter (where coalesce(r.verdict, s.verdict) = 'refused') as refused, count(*) filter (where s.reason = 'forged') as forged \
          from scans s left join scan_reports r on r.festival_id = s.festival_id and r.scan_id = s.scan_id \
-         where s.festival_id::bigint = $1 and s.decided_at >= $2 and s.kind in ('entry', 'exit') group by 1, 2 order by 2, 1",
+         where s.festival_id::bigint = $1 and s.decided_at >= $2 and coalesce(r.happened_at, s.decided_at) >= $2 and s.kind in ('entry', 'exit') group by 1, 2 order by 2, 1",
     )
     .bind(festival)
     .bind(since)

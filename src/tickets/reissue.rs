@@ -1,7 +1,7 @@
 //! A ticket is re-issued or voided by its promoter. Its code is dead from that moment: gates hear of it by the feed, and what a gate without network
 //! let in by it afterwards is in the ledger of discrepancies.
 
-use super::{Ticket, TicketStatus, code, store};
+use super::{Ticket, TicketStatus, store};
 use crate::{
     accounts::Staff,
     app::App,
@@ -17,8 +17,8 @@ pub enum ReissueError {
     /// No such ticket.
     #[error("no such ticket")]
     NotFound,
-    /// It became a wristband, its money goes back, or went back.
-    #[error("the ticket is {0:?} and no code opens a gate with it")]
+    /// It became a wristband, its money goes back or went back, or its code was re-issued 255 times.
+    #[error("the ticket is {0:?} and gets no other code")]
     Ended(TicketStatus),
     /// What the database said.
     #[error(transparent)]
@@ -30,14 +30,11 @@ pub enum ReissueError {
 /// # Errors
 /// [`ReissueError`].
 pub async fn reissue(app: &App, staff: &Staff, id: TicketId, note: &str) -> Result<Ticket, ReissueError> {
-    change(app, staff, id, ("reissued", "ticket.reissued", note), |ticket, voided, fresh| {
-        let (generation, number) = match ticket.generation {
-            // The byte of the code is used up: another number begins anew.
-            255 => (0, fresh),
-            generation => (generation + 1, ticket.ticket_number),
-        };
+    change(app, staff, id, ("reissued", "ticket.reissued", note), |ticket, voided| {
         let revives = ticket.status == TicketStatus::Void && voided;
-        (revives || ticket.status == TicketStatus::Valid).then_some((TicketStatus::Valid, generation, number))
+        // Gates know a ticket by its number, so it keeps it; the byte of its generation is used up after 255.
+        let fits = ticket.generation < 255 && (revives || ticket.status == TicketStatus::Valid);
+        fits.then_some((TicketStatus::Valid, ticket.generation + 1))
     })
     .await
 }
@@ -47,20 +44,20 @@ pub async fn reissue(app: &App, staff: &Staff, id: TicketId, note: &str) -> Resu
 /// # Errors
 /// [`ReissueError`].
 pub async fn void(app: &App, staff: &Staff, id: TicketId, note: &str) -> Result<Ticket, ReissueError> {
-    change(app, staff, id, ("voided", "ticket.voided", note), |ticket, voided, _| {
+    change(app, staff, id, ("voided", "ticket.voided", note), |ticket, voided| {
         let again = ticket.status == TicketStatus::Void && voided;
-        (again || ticket.status == TicketStatus::Valid).then_some((TicketStatus::Void, ticket.generation, ticket.ticket_number))
+        (again || ticket.status == TicketStatus::Valid).then_some((TicketStatus::Void, ticket.generation))
     })
     .await
 }
 
-/// `decide`: the state, generation and number after the ticket under its lock, whether its promoter voided it, and a fresh number.
+/// `decide`: the state and generation that follow for a locked ticket, by whether its promoter voided it.
 async fn change(
     app: &App,
     staff: &Staff,
     id: TicketId,
     (why, action, note): (&'static str, &'static str, &str),
-    decide: impl FnOnce(&Ticket, bool, i64) -> Option<(TicketStatus, i16, i64)>,
+    decide: impl FnOnce(&Ticket, bool) -> Option<(TicketStatus, i16)>,
 ) -> Result<Ticket, ReissueError> {
     let (now, festival) = (app.clock.now(), id.festival());
     let mut tx = app.pools.web.begin().await?;
@@ -69,16 +66,16 @@ async fn change(
     }
     let ticket = store::lock_one(&mut tx, id).await?.ok_or(ReissueError::NotFound)?;
     let voided = store::last_change(&mut tx, id).await?.is_some_and(|why| why == "voided");
-    let (status, generation, number) = decide(&ticket, voided, code::fresh_number(now)).ok_or(ReissueError::Ended(ticket.status))?;
+    let (status, generation) = decide(&ticket, voided).ok_or(ReissueError::Ended(ticket.status))?;
     if (status, generation) == (ticket.status, ticket.generation) {
         return Ok(ticket);
     }
     // Whatever signed the codes of before may have leaked.
-    let active = keys::ring(app, festival).await?.active().map(i16::from);
+    let active = keys::active(&mut tx, festival).await?;
     let key_id = active.filter(|_| generation != ticket.generation).unwrap_or(ticket.key_id);
     store::insert_change(&mut tx, &ticket, why, note, now).await?;
     let position = festivals::take_positions(&mut tx, festival, "tickets", 1).await?;
-    let after = store::change(&mut tx, id, (status, generation, number), key_id, position).await?;
+    let after = store::change(&mut tx, id, status, generation, key_id, position).await?;
     let said = |ticket: &Ticket| serde_json::json!({ "status": ticket.status, "generation": ticket.generation });
     let act =
         Act { festival, actor: staff.actor, action, object_kind: "ticket", object_id: id.to_string(), before: Some(said(&ticket)), after: Some(said(&after)) };

@@ -198,22 +198,21 @@ pub(super) async fn insert_change(conn: &mut PgConnection, ticket: &Ticket, why:
 pub(super) async fn change(
     conn: &mut PgConnection,
     id: TicketId,
-    (status, generation, number): (TicketStatus, i16, i64),
+    status: TicketStatus,
+    generation: i16,
     key_id: i16,
     position: i64,
 ) -> Result<Ticket, sqlx::Error> {
-    let changed: Ticket = sqlx::query_as(
-        "update tickets set status = $3, generation = $4, ticket_number = $5, position = $6, key_id = $7 where festival_id = $1 and ticket_id = $2 returning *",
-    )
-    .bind(id.festival())
-    .bind(id)
-    .bind(status)
-    .bind(generation)
-    .bind(number)
-    .bind(position)
-    .bind(key_id)
-    .fetch_one(conn)
-    .await?;
+    let changed: Ticket =
+        sqlx::query_as("update tickets set status = $3, generation = $4, key_id = $5, position = $6 where festival_id = $1 and ticket_id = $2 returning *")
+            .bind(id.festival())
+            .bind(id)
+            .bind(status)
+            .bind(generation)
+            .bind(key_id)
+            .bind(position)
+            .fetch_one(conn)
+            .await?;
     Ok(changed.numbered())
 }
 

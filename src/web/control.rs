@@ -72,8 +72,13 @@ async fn room(app: &App, who: &Member, festival: &Festival) -> Result<Room, Prob
     let (now, id) = (app.clock.now(), festival.festival_id);
     let days = festivals::days(&app.pools.web, id).await?;
     let day = days.iter().find(|d| d.covers(now)).map(|d| d.day_index);
+    // Whoever waits for what another one reads holds no connection meanwhile.
+    let read = async || {
+        let mut tx = app.for_promoter(who.staff.promoter).await?;
+        reports::at_gates(&mut tx, id, now - WINDOW, day).await
+    };
+    let at_gates = app.the::<reports::KnownAtGates>().get_costly(id, read).await?;
     let mut tx = app.for_promoter(who.staff.promoter).await?;
-    let at_gates = app.the::<reports::KnownAtGates>().get_costly(id, || reports::at_gates(&mut tx, id, now - WINDOW, day)).await?;
     let open = ledger::store::page(&mut tx, id, Which { open: true, ..Which::default() }, None, LEDGER).await?;
     let latest = ledger::store::page(&mut tx, id, Which::default(), None, LEDGER).await?;
     drop(tx);
@@ -322,10 +327,10 @@ fn devices(reader: &Reader, room: &Room) -> Markup {
 fn discrepancies(reader: &Reader, room: &Room) -> Markup {
     html! {
         @if room.open.is_empty() { p class="faded" { (reader.t("ledger-empty")) } }
-        ol class="tracks" { @for d in &room.open { li { (discrepancy(reader, room, d)) } } }
+        ol class="ledger" { @for d in &room.open { li { (discrepancy(reader, room, d)) } } }
         @if !room.decided.is_empty() {
             details { summary { (reader.f("ledger-decided", [("n", room.decided.len().to_string())])) }
-                ol class="tracks" { @for d in &room.decided { li { (discrepancy(reader, room, d)) } } }
+                ol class="ledger" { @for d in &room.decided { li { (discrepancy(reader, room, d)) } } }
             }
         }
     }

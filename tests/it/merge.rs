@@ -190,7 +190,47 @@ async fn what_a_device_decided_otherwise_is_in_the_ledger_and_what_it_decided_al
     assert_eq!(kinds(&gate.report(slow, std::slice::from_ref(&scan)).await), [none.clone()]);
     let scan = shown(&codes[6], slow - TimeDelta::minutes(1), "admitted", json!({}));
     assert_eq!(kinds(&gate.report(slow, &[scan]).await), [["clock_off"]]);
+    // An exit that everybody saw ends the entry that was reported late, so that the next one is surplus, too, although the server let in twice.
+    let online = async |kind: &str| {
+        house.advance(TimeDelta::minutes(10));
+        let id = uuid::Uuid::now_v7().to_string();
+        let body = gate.scan_as(&id, &codes[8], house.app.clock.now(), json!({ "kind": kind })).await.expect(201);
+        assert_eq!(body["verdict"], "admitted");
+        id
+    };
+    online("entry").await;
+    let between = house.app.clock.now() + TimeDelta::minutes(5);
+    online("exit").await;
+    let last = online("entry").await;
+    let now = house.app.clock.now();
+    assert_eq!(kinds(&other.report(now, &[admitted(&codes[8], between)]).await), [["surplus_admission"]]);
+    assert!(evening.ledger("&kind=surplus_admission").await.iter().any(|d| d["scan_id"] == last.as_str()), "two are in");
+    // An add-on or a pass that a phone with an old list refused.
+    let scan = shown(&codes[9], now, "refused", json!({ "reason": "unknown" }));
+    assert_eq!(kinds(&other.report(now, &[scan]).await), [["refused_otherwise"]]);
+    // An undo that the server took and the phone did not hear of: it is taken back, however often somebody reports.
+    gate.scan(&codes[10], now).await.expect(201);
+    let undo = uuid::Uuid::now_v7().to_string();
+    gate.scan_as(&undo, &codes[10], now, json!({ "kind": "undo" })).await.expect(201);
+    let unheard = json!({ "scan_id": undo, "ticket_code": codes[10], "scanned_at": now, "kind": "undo", "verdict": "refused", "reason": "unknown" });
+    for scan in [unheard, shown(&codes[10], now, "refused", json!({ "reason": "unknown", "kind": "look" }))] {
+        other.report(now, &[scan]).await.expect(200);
+        let mut conn = house.database().await;
+        let open: i64 = sqlx::query_scalar(
+            "select count(*) from admissions a join tickets t using (festival_id, ticket_id) where to_hex(t.ticket_number) = ltrim($1, '0') and a.undone_at is null",
+        )
+        .bind(data_encoding::HEXLOWER.encode(&data_encoding::BASE32_NOPAD.decode(&codes[10].as_bytes()[2..]).unwrap()[6..14]))
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+        assert_eq!(open, 0);
+    }
     // A clock of another age is no reason to lose a scan.
+    for absurd in ["1969-12-31T00:00:00Z", "9999-01-01T00:00:00Z", "0001-01-01T00:00:00Z"] {
+        let scan = shown(&codes[11], absurd.parse().unwrap(), "refused", json!({ "reason": "unknown" }));
+        let answer = gate.report(now, &[scan]).await;
+        assert!(kinds(&answer)[0].contains(&"clock_off".to_owned()), "{}", answer.body);
+    }
     let scan =
         shown(&codes[7], "+262142-01-01T00:00:00Z".parse().unwrap_or(DateTime::<Utc>::MAX_UTC), "admitted", json!({ "offset_ms": 4_000_000_000_000_i64 }));
     let answer = gate.report(now, &[scan]).await;

@@ -151,6 +151,25 @@ impl Pair {
         answers.iter().filter(|a| a.body["verdict"] == "admitted").count()
     }
 
+    /// How many of ten tickets that two gates let in without network are missing in the ledger when both report at once, each to a server of its own.
+    async fn two_reports(&mut self) -> usize {
+        let offer = self.festival.offer(&self.pass, 10, 13900).await;
+        let fan = self.server(0).order("mara@x.example", &[(&offer, 10)]).await;
+        fan.pay(&key(), "simulated_instant").await.expect(201);
+        let devices = [self.festival.device().await, self.festival.device().await];
+        for ticket in fan.tickets().await {
+            let answers = at_once(2, |i| {
+                let device = Device { http: self.server(i), ..devices[i].clone() };
+                let scan = json!({ "scan_id": uuid::Uuid::now_v7(), "ticket_code": ticket["ticket_code"], "scanned_at": Utc::now(), "verdict": "admitted" });
+                async move { device.report(Utc::now(), &[scan]).await }
+            })
+            .await;
+            assert!(answers.iter().all(|a| a.status == 200), "{answers:?}");
+        }
+        let ledger = self.festival.promoter.get(&self.festival.path("/discrepancies?kind=surplus_admission&limit=200")).await.expect(200);
+        10 - ledger["items"].as_array().unwrap().len()
+    }
+
     pub async fn close(self) {
         self.database.close().await.unwrap();
     }
@@ -164,6 +183,7 @@ async fn two_servers_sell_the_last_unit_once_take_a_key_once_and_admit_a_ticket_
         assert_eq!(pair.one_key().await, 1);
         assert_eq!(pair.one_ticket().await, 1);
     }
+    assert_eq!(pair.two_reports().await, 0);
     let findings = gatefold::reports::invariants::check(&mut pair.database, Utc::now()).await.unwrap();
     assert!(findings.iter().all(|f| f.breaches == 0 || f.name == "one-confirmation"), "{findings:#?}");
     pair.close().await;
@@ -176,6 +196,7 @@ async fn without_locks_and_without_the_floor_each_race_is_lost() {
     assert!(accepted > 1 && held > 1, "the race for the last unit was not lost: {accepted} accepted, {held} held");
     assert!(pair.one_key().await > 1, "the race of one key was not lost");
     assert!(pair.one_ticket().await > 1, "the race of one ticket was not lost");
+    assert!(pair.two_reports().await > 0, "the race of two reports was not lost");
     let findings = gatefold::reports::invariants::check(&mut pair.database, Utc::now()).await.unwrap();
     let found = |name: &str| findings.iter().any(|f| f.name == name && f.breaches > 0);
     assert!(found("stock-in-bounds") && found("one-open-entry"), "the check does not find what the races broke: {findings:#?}");

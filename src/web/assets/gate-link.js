@@ -65,8 +65,9 @@ export class Link {
       this.heard = changes.heard;
       await this.#import();
     }
-    for (const scan of queue) this.waiting.set(scan.scan_id, scan);
-    for (const entry of own) this.#noted(entry);
+    // What waits for another festival stays until this phone is paired there again.
+    for (const scan of queue) if (scan.festival_id === this.gate.festival_id) this.waiting.set(scan.scan_id, scan);
+    for (const entry of own) if (entry.festival_id === this.gate.festival_id) this.#noted(entry);
     addEventListener("offline", () => this.#missed(MISSES));
     this.changed();
     this.#follow();
@@ -128,19 +129,23 @@ export class Link {
   /** Decides a scan: { kind, code, after, checked }. What comes back has the shape of the server's answer, and `is_offline`. */
   async scan({ kind = "entry", code, after, checked }) {
     const scan = { scan_id: uuid7(), kind, ticket_code: code, scanned_at: new Date().toISOString(), gate_id: this.gate.gate_id, after, checked };
-    if (this.isOnline) {
+    // What this phone decided of the same code is not with the server yet: asked now, it would say otherwise.
+    const isBehind = this.isReady && [...this.waiting.values()].some((one) => one.ticket_code === code);
+    if (this.isOnline && !isBehind) {
       const answer = await this.#json("/v1/scans", scan);
       const verdict = answer?.ok ? await answer.json().catch(() => null) : null;
       if (verdict) {
         this.#answered();
-        await this.#note(scan, verdict, []);
+        // The server has it: nothing is lost where this phone cannot write it down.
+        await this.#note(scan, verdict, []).catch((error) => (this.trouble = String(error)));
         return { ...verdict, kind };
       }
       this.#missed();
     }
     if (!this.isReady) throw new Unable(this.pack.rules ? "old" : "empty");
     const verdict = await this.#decide(scan);
-    const report = { ...scan, offset_ms: this.offset, verdict: verdict.verdict, reason: verdict.reason ?? undefined };
+    const { festival_id } = this.gate;
+    const report = { ...scan, offset_ms: this.offset, verdict: verdict.verdict, reason: verdict.reason ?? undefined, festival_id, number: verdict.number };
     // On the disk before the sound.
     await this.#note(scan, verdict, [report]);
     this.changed();
@@ -163,7 +168,10 @@ export class Link {
     const pass = rules.passes.find((one) => one.pass_number === ticket.pass_number);
     const days = rules.days.map((day) => ({ ...day, opens_at: Date.parse(day.opens_at), closes_at: Date.parse(day.closes_at) }));
     const presented = { kind, generation: code.generation, zone_id: this.gate.zone_id, checked: checked ?? null, at };
-    const entries = this.pack.entries(code.number, this.own.get(code.number));
+    const isReported = ![...this.waiting.values()].some((one) => one.number === code.number);
+    // What the server has heard of is as the server says, once the list had the time to hear of it, too.
+    const own = (this.own.get(code.number) ?? []).map((entry) => ({ ...entry, isPending: !isReported || Date.now() - entry.changed < 30_000 }));
+    const entries = this.pack.entries(code.number, own);
     const mine = pass && { zone_ids: pass.zone_ids ?? [], reentry: pass.reentry, instruction: pass.check_instruction ?? null };
     const { effect, first, day_index, ...decision } = decide(ticket, entries, mine, days, presented);
     const number = code.number.toString(16).padStart(16, "0").toUpperCase();
@@ -171,7 +179,7 @@ export class Link {
       pass: pass && { name: pass.name, color: pass.color, color_name: pass.color_name },
       ticket_end: number.slice(12),
       day: days.find((day) => day.day_index === day_index)?.name,
-      first_entry: first?.is_own ? { entered_at: new Date(first.entered_at).toISOString(), is_own: true } : undefined,
+      first_entry: first?.is_own && first.entered_at > 0 ? { entered_at: new Date(first.entered_at).toISOString(), is_own: true } : undefined,
       effect,
       number: code.number,
     });
@@ -195,10 +203,11 @@ export class Link {
     if (!effect) return null;
     const at = Date.now() + this.offset;
     const { kind, day_index, entry_no } = effect;
-    if (kind === "enter") return { scan_id, number, day_index, entry_no, entered_at: at, left_at: null, undone_at: null };
+    const fresh = { scan_id, number, day_index, entry_no, left_at: null, undone_at: null, festival_id: this.gate.festival_id, changed: Date.now() };
+    if (kind === "enter") return { ...fresh, entered_at: at };
     const own = (this.own.get(number) ?? []).find((one) => one.day_index === day_index && one.entry_no === entry_no);
     // Somebody leaves whom another gate let in: this device notes the end of an entry that is not its own.
-    const entry = own ?? { scan_id, number, day_index, entry_no, entered_at: 0, left_at: null, undone_at: null };
+    const entry = own ? { ...own, changed: Date.now() } : { ...fresh, entered_at: 0 };
     return kind === "leave" ? { ...entry, left_at: at } : { ...entry, undone_at: at };
   }
 
@@ -271,13 +280,14 @@ export class Link {
   }
 
   async #send(scans) {
-    const answer = await this.#json("/v1/scan-batches", { sent_at: new Date().toISOString(), scans }, { patience: 20_000 });
+    const bare = scans.map(({ festival_id, number, ...scan }) => scan);
+    const answer = await this.#json("/v1/scan-batches", { sent_at: new Date().toISOString(), scans: bare }, { patience: 20_000 });
     if (answer?.ok) {
       const { items } = await answer.json();
       await store.write("queue", ({ queue }) => items.forEach(({ scan_id }) => queue.delete(scan_id)));
       for (const { scan_id } of items) this.waiting.delete(scan_id);
       this.changed();
-    } else if (answer?.status === 400 || answer?.status === 422) {
+    } else if (answer && answer.status < 500 && ![408, 429].includes(answer.status)) {
       // One that the server cannot read shall not keep the others back; it stays here, and is said.
       if (scans.length === 1) this.aside.add(scans[0].scan_id);
       else for (const half of [scans.slice(0, scans.length / 2), scans.slice(scans.length / 2)]) await this.#send(half);

@@ -143,7 +143,7 @@ export class Pack {
     };
   }
 
-  /** The entries of a ticket, those that this device noted itself (`own`: { day_index, entry_no, entered_at, left_at, undone_at }) among them. */
+  /** The entries of a ticket, those that this device noted itself (`own`: { day_index, entry_no, entered_at, left_at, undone_at, isPending }) among them. */
   entries(number, own = []) {
     const found = new Map();
     const note = (record) => {
@@ -158,8 +158,9 @@ export class Pack {
     for (const entry of own) {
       const name = `${entry.day_index}/${entry.entry_no}`;
       const known = found.get(name);
-      // Whichever heard of the end first is right: an end is never taken back.
-      found.set(name, { ...entry, is_own: true, left_at: entry.left_at ?? known?.left_at ?? null, undone_at: entry.undone_at ?? known?.undone_at ?? null });
+      // Until the server has heard of it this device knows more; then the server does, which may have given the entry another number.
+      const ends = known && !entry.isPending ? known : { left_at: entry.left_at ?? known?.left_at ?? null, undone_at: entry.undone_at ?? known?.undone_at ?? null };
+      found.set(name, { ...entry, is_own: entry.entered_at > 0, left_at: ends.left_at, undone_at: ends.undone_at });
     }
     return [...found.values()].sort((a, b) => a.day_index - b.day_index || a.entry_no - b.entry_no);
   }

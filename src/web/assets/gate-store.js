@@ -17,8 +17,15 @@ const open = () => {
     request.onupgradeneeded = () => {
       for (const [name, keyPath] of Object.entries(STORES)) request.result.createObjectStore(name, keyPath && { keyPath });
     };
-    request.onsuccess = () => done(request.result);
-    request.onerror = () => failed(request.error);
+    request.onsuccess = () => {
+      // A phone that slept may find it closed: the next who asks opens it again.
+      request.result.onclose = () => (opening = undefined);
+      done(request.result);
+    };
+    request.onerror = () => {
+      opening = undefined;
+      failed(request.error);
+    };
   });
   return opening;
 };
@@ -31,7 +38,11 @@ export const one = async (key) => asked((await open()).transaction("list").objec
 
 /** Does several things at once or not at all: `change` gets the stores by name. Done when it is on the disk. */
 export const write = async (stores, change) => {
-  const transaction = (await open()).transaction(stores, "readwrite", { durability: "strict" });
+  const begin = async () => (await open()).transaction(stores, "readwrite", { durability: "strict" });
+  const transaction = await begin().catch(() => {
+    opening = undefined;
+    return begin();
+  });
   const done = new Promise((written, failed) => {
     transaction.oncomplete = () => written();
     transaction.onerror = transaction.onabort = () => failed(transaction.error);
@@ -40,5 +51,3 @@ export const write = async (stores, change) => {
   return done;
 };
 
-/** Forgets everything: the device was revoked. */
-export const forget = () => write(Object.keys(STORES), (stores) => Object.values(stores).forEach((store) => store.clear()));

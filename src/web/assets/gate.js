@@ -130,14 +130,15 @@ if (stage) {
 
   const gates = document.querySelector("[data-gates]");
   const stand = (id) => {
-    const chosen = gate.gates.find((one) => one.gate_id === id);
-    if (chosen) Object.assign(gate, chosen);
+    const chosen = gate.gates.find((one) => one.gate_id === id) ?? gate.gates.find((one) => one.gate_id === gate.gate_id);
+    Object.assign(gate, chosen);
     if (gates) gates.value = gate.gate_id;
   };
-  stand(localStorage.getItem("gatefold-gate") ?? gate.gate_id);
+  const choice = `gatefold-gate-${gate.festival_id}`;
+  stand(localStorage.getItem(choice) ?? gate.gate_id);
   gates?.addEventListener("change", () => {
     stand(gates.value);
-    localStorage.setItem("gatefold-gate", gate.gate_id);
+    localStorage.setItem(choice, gate.gate_id);
   });
 
   const next = () => {

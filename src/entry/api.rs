@@ -124,7 +124,7 @@ impl ScanBatch {
     fn check(&self) -> Result<(), Problem> {
         let wrong = |(i, scan): (usize, &ReportedScan)| {
             ((scan.verdict == Verdict::Refused) != scan.reason.is_some())
-                .then(|| Wrong::new(&format!("/scans/{i}/reason"), "a refusal has a reason, nothing else has"))
+                .then(|| Wrong::new(format!("/scans/{i}/reason"), "a refusal has a reason, nothing else has"))
         };
         let errors: Vec<Wrong> = self.scans.iter().enumerate().filter_map(wrong).collect();
         if errors.is_empty() { Ok(()) } else { Err(Problem { errors, ..MALFORMED.problem() }) }

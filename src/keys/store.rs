@@ -7,8 +7,11 @@ use sqlx::{PgConnection, PgPool};
 use super::{Key, KeyState, place};
 use crate::{id::FestivalId, secrets::Secrets};
 
+/// Id, state, public half, sealed private half, when it was revoked.
+type Row = (i16, String, Vec<u8>, Vec<u8>, Option<DateTime<Utc>>);
+
 pub(super) async fn keys(pool: &PgPool, secrets: &Secrets, festival: FestivalId) -> Result<Vec<Key>, sqlx::Error> {
-    let rows: Vec<(i16, String, Vec<u8>, Vec<u8>, Option<DateTime<Utc>>)> =
+    let rows: Vec<Row> =
         sqlx::query_as("select key_id, state, public_key, private_key_sealed, revoked_at from signing_keys where festival_id = $1 order by key_id")
             .bind(festival)
             .fetch_all(pool)

@@ -141,7 +141,15 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
             p class="bar offline" role="status" hidden data-offline="" {}
             p class="bar" { (choice) span { (device.name) } span data-clock="" data-zone=(zone) { (reader.language.at(now, zone).time()) } }
             main id="content" data-stage="" data-scanner=[app.the::<scanner::Found>().look(&app.settings.files).map(|_| "")] {
-                section class="finder" data-finder="" { video playsinline muted data-video="" {} h1 class="unseen" { (reader.t("gate")) } p class="unseen" { (reader.t("gate-hold")) } }
+                section class="finder" data-finder="" { video playsinline muted data-video="" {} h1 class="unseen" { (reader.t("gate")) } p class="unseen" { (reader.t("gate-hold")) }
+                    div class="tools" {
+                        button class="button" type="button" data-torch="" aria-pressed="false" hidden { (reader.t("torch")) }
+                        button class="button" type="button" data-flip="" hidden { (reader.t("flip-camera")) }
+                        input type="range" data-zoom="" aria-label=(reader.t("zoom")) hidden;
+                        button class="button" type="button" data-auto="" aria-pressed="false" { (reader.t("auto-next")) }
+                    }
+                    p class="last" data-last="" hidden { span {} button class="button" type="button" data-undo-last="" { (reader.t("undo")) } }
+                }
             }
             p class="bar" {
                 span { @match day { Some(day) => { (text(&day.name, reader.language)) " " (reader.language.at(day.opens_at, zone).time()) "–" (reader.language.at(day.closes_at, zone).time()) } None => (reader.t("no-day-now")) } }

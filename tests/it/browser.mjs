@@ -168,6 +168,17 @@ const scenes = {
     await page.check("input[value=exit]", { force: true });
     await look(page, "gate-exit-390");
     await page.check("input[value=entry]", { force: true });
+    // By itself: nobody taps, and the last one can still be taken back, here by its own device.
+    await page.click("[data-auto]");
+    seen.byItself = await shown(page, input.codes[19]);
+    await page.waitForSelector("[data-finder]");
+    seen.strip = await page.textContent("[data-last] span");
+    await look(page, "gate-strip-390");
+    await page.click("[data-undo-last]");
+    await page.waitForSelector("[data-verdict]");
+    seen.takenBack = await page.textContent("[data-stage] h1");
+    await page.waitForSelector("[data-finder]");
+    await page.click("[data-auto]");
 
     await context.setOffline(true);
     await page.waitForSelector("[data-stage][data-link=offline]");

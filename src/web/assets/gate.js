@@ -2,6 +2,9 @@
 
 import { Link, Unable } from "/assets/gate-link.js";
 
+/** How long a verdict stays where the next code is looked for without a tap. */
+const AUTO = 1_500;
+
 const stage = document.querySelector("[data-stage]");
 if (stage) {
   const gate = JSON.parse(document.querySelector("[data-gate]").dataset.gate);
@@ -95,6 +98,7 @@ if (stage) {
       refused: () => [next],
     };
     stage.replaceChildren(section, element("div", { class: "keys" }, keys[verdict]()));
+    return word;
   };
 
   /** What this device cannot do now, in words. */
@@ -102,13 +106,37 @@ if (stage) {
     stage.replaceChildren(element("section", { class: "verdict unable", role: "alert", "data-unable": key }, element("h1", {}, words["no-verdict"]), element("p", { class: "reason" }, words[`unable-${key}`])), element("div", { class: "keys" }, element("button", { class: "button", "data-next": true }, words.next)));
   };
 
+  const auto = finder.querySelector("[data-auto]");
+  const isAuto = () => auto.getAttribute("aria-pressed") === "true";
+  auto.setAttribute("aria-pressed", String(localStorage.getItem("gatefold-auto") === "true"));
+  auto.addEventListener("click", () => {
+    auto.setAttribute("aria-pressed", String(!isAuto()));
+    localStorage.setItem("gatefold-auto", String(isAuto()));
+  });
+
+  /** What was shown last, with its way back: it stays in sight after the next one is looked for. */
+  const strip = finder.querySelector("[data-last]");
+  const undo = strip.querySelector("button");
+  let latest = null;
+  undo.addEventListener("click", () => scan(latest.code, { kind: "undo" }));
+  const remember = (code, answer, word) => {
+    latest = { code, at: Date.now() };
+    strip.hidden = false;
+    strip.querySelector("span").textContent = [word, answer.ticket_end && `…${answer.ticket_end}`, clock(Date.now() + link.offset)].filter(Boolean).join(" · ");
+    undo.hidden = answer.verdict !== "admitted" || answer.kind !== "entry";
+  };
+  // As long as the device may take an entry back.
+  setInterval(() => (undo.hidden ||= !latest || Date.now() - latest.at > 15 * 60_000), 10_000);
+
   const scan = async (code, more = {}) => {
     if (busy) return;
     busy = true;
     try {
       const answer = await link.scan({ code: code.slice(0, 400), kind: mode(), ...more });
-      print(answer);
+      remember(code, answer, print(answer));
       shown = { code, scan: answer.scan_id };
+      // Whoever may pass needs no thumb; a refusal or a check stays until somebody saw it.
+      if (isAuto() && answer.verdict === "admitted") setTimeout(() => shown?.scan === answer.scan_id && next(), AUTO);
       sound(isRepeat(answer) ? "check" : answer.verdict);
     } catch (error) {
       if (error instanceof Unable && error.message === "revoked") return location.reload();
@@ -238,10 +266,42 @@ if (stage) {
     return [words["camera-server"], 250, read];
   };
 
+  const [torch, flip, zoom] = ["torch", "flip", "zoom"].map((name) => finder.querySelector(`[data-${name}]`));
+  let facing = "environment";
+  let track = null;
+  /** Looks through one camera, and offers what it can. */
+  const look = async () => {
+    track?.stop();
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing, width: { ideal: 1280 } } });
+    video.srcObject = stream;
+    await video.play();
+    [track] = stream.getVideoTracks();
+    const able = track.getCapabilities?.() ?? {};
+    torch.hidden = !able.torch;
+    torch.setAttribute("aria-pressed", "false");
+    zoom.hidden = !able.zoom;
+    if (able.zoom) Object.assign(zoom, { min: able.zoom.min, max: able.zoom.max, step: able.zoom.step || 0.1, value: able.zoom.min });
+    const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
+    flip.hidden = cameras.length < 2;
+  };
+  const set = (wish) => track?.applyConstraints({ advanced: [wish] }).then(() => true, () => false);
+  torch.addEventListener("click", async () => {
+    const on = torch.getAttribute("aria-pressed") !== "true";
+    if (await set({ torch: on })) torch.setAttribute("aria-pressed", String(on));
+  });
+  zoom.addEventListener("input", () => set({ zoom: Number(zoom.value) }));
+  flip.addEventListener("click", async () => {
+    const before = facing;
+    facing = facing === "environment" ? "user" : "environment";
+    await look().catch(async () => {
+      facing = before;
+      await look();
+    });
+  });
+
   const start = async () => {
     try {
-      video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 1280 } } });
-      await video.play();
+      await look();
     } catch {
       camera.textContent = words["camera-off"];
       return;

@@ -217,6 +217,12 @@ pub struct Device {
 }
 
 impl Device {
+    /// Whether a supervisor holds it.
+    #[must_use]
+    pub fn is_supervisor(&self) -> bool {
+        self.profile == "supervisor"
+    }
+
     /// The device at the gate that its holder chose; `None` where it may not stand there.
     #[must_use]
     pub fn at(mut self, gate: Option<GateId>) -> Option<Self> {

@@ -12,6 +12,7 @@ use poem_openapi::{
 use super::{
     Asked, Checked, Reason, ScanAnswer, ScanError, ScanKind, Verdict,
     ledger::DiscrepancyKind,
+    lookup,
     merge::{self, Reported},
     pack::{self, Positions},
 };
@@ -19,7 +20,8 @@ use crate::{
     accounts::guard::AsDevice,
     app::App,
     http::{
-        problem::{AtGate, Created, INVALID, MALFORMED, Or, Problem, Usual, Wrong},
+        limit::{Client, Limited, Limits},
+        problem::{AtGate, Created, FORBIDDEN, INVALID, MALFORMED, NOT_FOUND, Or, Problem, Usual, Wrong},
         tags::Chapter,
     },
     id::{GateId, ScanId},
@@ -144,6 +146,22 @@ impl From<ReportedScan> for Reported {
     }
 }
 
+/// The ten letters beside the picture of a ticket.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct ShortCode {
+    /// The letters, in any groups and case.
+    #[oai(validator(min_length = 10, max_length = 20))]
+    pub short_code: String,
+}
+
+/// The code that a short code stands for.
+#[derive(Debug, Object)]
+pub struct FoundCode {
+    /// Its text, to be scanned.
+    pub ticket_code: String,
+}
+
 /// The pack of a gate.
 #[derive(ApiResponse)]
 pub enum GatePack {
@@ -188,6 +206,25 @@ impl EntryApi {
         let items =
             merged.into_iter().map(|m| MergedScan { scan_id: m.scan_id, verdict: m.verdict, reason: m.reason, discrepancies: m.discrepancies }).collect();
         Ok(Json(MergedBatch { items, server_time: app.clock.now() }))
+    }
+
+    /// Look a short code up
+    ///
+    /// For a broken screen: the ten letters beside the picture stand for the code, which is scanned then. For supervisors' devices alone; audited.
+    #[oai(path = "/code-lookups", method = "post", operation_id = "look_up_code")]
+    async fn look_up_code(
+        &self,
+        AsDevice(device): AsDevice,
+        app: Data<&App>,
+        client: Data<&Client>,
+        body: Json<ShortCode>,
+    ) -> Result<Json<FoundCode>, Or<Usual>> {
+        if !device.is_supervisor() {
+            return Err(FORBIDDEN.because("only a supervisor's device looks codes up").into());
+        }
+        app.the::<Limits>().count(Limited::Guess, &client)?;
+        let ticket_code = lookup::code_of(&app, &device, &body.short_code).await?.ok_or_else(|| NOT_FOUND.problem())?;
+        Ok(Json(FoundCode { ticket_code }))
     }
 
     /// Show the pack of a gate

@@ -7,6 +7,7 @@
 pub mod api;
 mod decide;
 pub mod ledger;
+pub mod lookup;
 pub mod merge;
 pub mod pack;
 mod replay;

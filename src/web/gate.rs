@@ -122,7 +122,7 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
     let here = gates.iter().find(|g| g.gate_id == device.gate_id);
     let allowed: Vec<_> = gates.iter().filter(|g| device.gate_ids.contains(&g.gate_id)).collect();
     let gate = json!({
-        "festival_id": device.festival_id, "gate_id": device.gate_id, "zone": zone,
+        "festival_id": device.festival_id, "gate_id": device.gate_id, "zone": zone, "is_supervisor": device.is_supervisor(),
         "gates": allowed.iter().map(|g| json!({ "gate_id": g.gate_id, "zone_id": g.zone_id })).collect::<Vec<_>>(),
         "language": if reader.language == Language::Zh { "zh" } else { "en" }, "words": words(reader),
     })
@@ -177,7 +177,7 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
 }
 
 /// The words that the script of the gate says.
-const WORDS: [&str; 27] = [
+const WORDS: [&str; 29] = [
     "camera-on",
     "camera-server",
     "camera-off",
@@ -195,6 +195,8 @@ const WORDS: [&str; 27] = [
     "unable-old",
     "unable-empty",
     "unable-storage",
+    "unable-short",
+    "unable-unlisted",
     "undone",
     "out",
     "may-come-in",

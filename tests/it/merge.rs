@@ -362,6 +362,34 @@ async fn a_device_stands_where_its_holder_chose_among_the_allowed() {
     evening.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_short_code_of_a_broken_screen_is_looked_up_by_a_supervisor_alone() {
+    let evening = Evening::open(1).await;
+    let (house, festival) = (&evening.house, &evening.festival);
+    let offer = festival.offer(&festival.pass("Late pass", 0b111).await, 10, 100).await;
+    let fan = house.anybody().order("mara@x.example", &[(&offer, 1)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    let ticket = fan.tickets().await.remove(0);
+    let pairing = festival.promoter.make(&festival.path("/pairings"), json!({ "gate_id": festival.gate, "profile": "supervisor" })).await;
+    let supervisor = house.anybody().pair(pairing["pairing_code"].as_str().unwrap()).await;
+    let ask = async |device: &Device, short: &str| {
+        crate::actors::answer(device.http.request("POST", "/v1/code-lookups").bearer_auth(&device.token).json(&json!({ "short_code": short }))).await
+    };
+    let short = ticket["short_code"].as_str().unwrap();
+    ask(&evening.gates[0], short).await.expect(403);
+    for typed in [short.to_owned(), short.to_lowercase().replace(' ', "-"), short.replace(' ', "")] {
+        assert_eq!(ask(&supervisor, &typed).await.expect(200)["ticket_code"], ticket["ticket_code"], "{typed}");
+    }
+    ask(&supervisor, "AAAAA AAAAA").await.expect(404);
+    // Re-issued, the old letters stand for nothing.
+    festival.promoter.send("POST", &format!("/v1/tickets/{}/reissues", ticket["ticket_id"].as_str().unwrap()), &json!({})).await.expect(200);
+    ask(&supervisor, short).await.expect(404);
+    let mut conn = house.database().await;
+    let looked: i64 = sqlx::query_scalar("select count(*) from audit where action = 'ticket.looked_up'").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(looked, 3);
+    evening.close().await;
+}
+
 /// A number from a seed (xorshift64*, Vigna 2016).
 fn next(seed: &mut u64) -> u64 {
     *seed ^= *seed >> 12;

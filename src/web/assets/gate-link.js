@@ -152,6 +152,13 @@ export class Link {
     return { ...verdict, kind, is_offline: true };
   }
 
+  /** The code that the ten letters beside a picture stand for; the server alone knows, and tells supervisors. */
+  async lookUp(short_code) {
+    const answer = this.gate.is_supervisor ? await this.#json("/v1/code-lookups", { short_code }, { patience: 10_000 }) : null;
+    if (!answer?.ok) throw new Unable(answer?.status === 404 ? "unlisted" : "short");
+    return (await answer.json()).ticket_code;
+  }
+
   /** What the list says of a scan. */
   async #decide({ scan_id, kind, ticket_code, checked }) {
     const at = Date.now() + this.offset;

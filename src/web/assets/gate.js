@@ -2,6 +2,8 @@
 
 import { Link, Unable } from "/assets/gate-link.js";
 
+/** The short code of a ticket, as people type it. */
+const SHORT = /^[A-Z0-9]{5}[ -]?[A-Z0-9]{5}$/;
 /** How long a verdict stays where the next code is looked for without a tap. */
 const AUTO = 1_500;
 
@@ -132,6 +134,7 @@ if (stage) {
     if (busy) return;
     busy = true;
     try {
+      if (SHORT.test(code)) code = await link.lookUp(code);
       const answer = await link.scan({ code: code.slice(0, 400), kind: mode(), ...more });
       remember(code, answer, print(answer));
       shown = { code, scan: answer.scan_id };

@@ -21,7 +21,7 @@ use crate::{
     batcher::{Busy, Kind, Trouble, patiently},
     festivals::{self, Day, Gate},
     fresh::Fresh,
-    id::{FestivalId, ScanId, TicketId, ZoneId},
+    id::{FestivalId, GateId, ScanId, TicketId, ZoneId},
     keys,
     offers::{self, Pass},
     sabotage,
@@ -60,6 +60,24 @@ pub struct Catalog {
     pub passes: Vec<Pass>,
     /// The gates.
     pub gates: Vec<Gate>,
+}
+
+impl Catalog {
+    /// The zone that a gate leads to; `None` for the whole site.
+    pub(super) fn zone(&self, gate: GateId) -> Option<ZoneId> {
+        self.gates.iter().find(|g| g.gate_id == gate).and_then(|g| g.zone_id)
+    }
+
+    /// The pass of a number.
+    pub(super) fn pass(&self, number: i32) -> Option<&Pass> {
+        self.passes.iter().find(|p| p.pass_number == number)
+    }
+
+    /// What the pass of a number allows.
+    pub(super) fn rules(&self, number: i32) -> Option<Rules> {
+        let terms = &self.pass(number)?.terms;
+        Some(Rules { zone_ids: terms.zone_ids.clone(), reentry: terms.reentry, instruction: terms.check_instruction })
+    }
 }
 
 /// The catalogs of festivals, at most a second old.
@@ -183,19 +201,15 @@ pub struct Request {
 }
 
 impl Request {
-    fn zone(&self) -> Option<ZoneId> {
-        self.catalog.gates.iter().find(|g| g.gate_id == self.device.gate_id).and_then(|g| g.zone_id)
-    }
-
     fn pass(&self) -> Option<&Pass> {
-        self.catalog.passes.iter().find(|p| p.pass_number == i32::from(self.code.pass_number))
+        self.catalog.pass(i32::from(self.code.pass_number))
     }
 
     fn presented(&self) -> Presented {
         Presented {
             kind: self.asked.kind,
             generation: self.code.generation,
-            zone_id: self.zone(),
+            zone_id: self.catalog.zone(self.device.gate_id),
             device_id: self.device.device_id,
             checked: self.asked.checked,
             at: self.arrived_at,
@@ -243,8 +257,7 @@ impl Kind for Scanning {
             let scan = match ticket {
                 None => store::Recorded::refused(&request.device, &request.asked, Reason::Unknown, request.arrived_at),
                 Some((ticket_id, known)) => {
-                    let rules =
-                        request.pass().map(|p| Rules { zone_ids: p.terms.zone_ids.clone(), reentry: p.terms.reentry, instruction: p.terms.check_instruction });
+                    let rules = request.catalog.rules(i32::from(request.code.pass_number));
                     let decision = decide(known, rules.as_ref(), &request.catalog.days, &request.presented());
                     apply(known, *ticket_id, request, &decision, &mut changes);
                     store::Recorded::decided(&request.device, &request.asked, *ticket_id, &decision, request.arrived_at)

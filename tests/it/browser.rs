@@ -95,6 +95,7 @@ async fn a_gate_without_network_goes_on_and_reports_everything_once() {
         assert_eq!(verdict(shown), offline("refused"), "{seen}");
     }
     assert_eq!(seen["again"][1]["look"], "repeat", "the same phone held up twice is no alarm");
+    assert_eq!((verdict(&seen["lost"]), &seen["undone"]), (offline("admitted"), &json!(["admitted", true])));
     assert!(seen["banner"].as_str().unwrap().contains("Scans waiting: 3"), "{seen}");
     // The first miss takes the 800 ms that the server has, the third none of it.
     assert!(seen["hanging"][0]["ms"].as_i64().unwrap() < 1_500 && seen["hanging"][2]["ms"].as_i64().unwrap() < 700, "{seen}");
@@ -110,7 +111,9 @@ async fn a_gate_without_network_goes_on_and_reports_everything_once() {
     // One online; three without network; three while the server hung; those before the kill, and the one amid it, if its verdict was written.
     let kept = seen["kept"].as_i64().unwrap();
     assert!(reported == 3 + kept || reported == 3 + kept + 1, "{reported} reports, {kept} verdicts");
-    assert_eq!(admitted, reported + 2, "one online, one taken back");
+    assert_eq!(admitted, reported + 2, "one online, one online and taken back");
+    let back: i64 = sqlx::query_scalar("select count(*) from admissions where undone_at is not null").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(back, 2, "one online, one here");
     let discrepancies = festival.promoter.get(&festival.path("/discrepancies")).await.expect(200);
     assert_eq!(discrepancies["items"], json!([]), "nobody did anything wrong");
     let twice: i64 = sqlx::query_scalar("select count(*) from (select ticket_id from admissions group by ticket_id having count(*) > 1) x")

@@ -118,6 +118,10 @@ ids! {
     StageId;
     /// An entrance.
     GateId;
+    /// A hold of gates.
+    HoldId;
+    /// A moment when the site or a zone is empty.
+    ClearingId;
     /// Who performs.
     ActId;
     /// One act on one stage, from-to.

@@ -13,7 +13,7 @@ use crate::{
     festivals::{self, Day, Festival, Gate, Site, Zone},
     id::{AddOnId, FestivalId, GateId, OfferId, PassId, PromoterId, StockId, ZoneId},
     money::Money,
-    offers::{self, NewComponent, NewOffer, NewTier, Offer, OfferStock, OfferTerms, PassTerms, Requirement},
+    offers::{self, EntryWindow, NewComponent, NewOffer, NewTier, Offer, OfferStock, OfferTerms, PassTerms, Requirement},
 };
 
 /// How many gates scan during a rehearsal.
@@ -54,16 +54,37 @@ pub(crate) async fn fill(app: &App, of: &Festival, copy: &Festival, capacity: Op
         zones.insert(zone.zone_id, zone_id);
         festivals::add(app, &staff, festival, &Site::Zone(Zone { zone_id, ..zone })).await?;
     }
-    for gate in festivals::gates(pool, of.festival_id).await? {
+    let mut gates: HashMap<GateId, GateId> = HashMap::new();
+    let originals = festivals::gates(pool, of.festival_id).await?;
+    for gate in originals.clone() {
         let gate_id = GateId::fresh(festival, now);
+        gates.insert(gate.gate_id, gate_id);
         let zone_id = gate.zone_id.and_then(|zone| zones.get(&zone).copied());
-        festivals::add(app, &staff, festival, &Site::Gate(Gate { gate_id, zone_id, ..gate })).await?;
+        festivals::add(app, &staff, festival, &Site::Gate(Gate { gate_id, zone_id, pass_ids: Vec::new(), ..gate })).await?;
     }
     let mut passes: HashMap<PassId, PassId> = HashMap::new();
-    for pass in offers::passes(pool, of.festival_id).await? {
+    let originals_of_passes = offers::passes(pool, of.festival_id).await?;
+    for pass in &originals_of_passes {
         let zone_ids = pass.terms.zone_ids.iter().filter_map(|zone| zones.get(zone).copied()).collect();
-        let made = offers::add_pass(app, &staff, festival, &PassTerms { zone_ids, ..pass.terms }).await?;
+        let window = |w: &EntryWindow| EntryWindow {
+            from_at: w.from_at + shift,
+            until_at: w.until_at + shift,
+            gate_ids: w.gate_ids.iter().filter_map(|gate| gates.get(gate).copied()).collect(),
+            ..w.clone()
+        };
+        let windows = pass.terms.windows.iter().map(window).collect();
+        let made = offers::add_pass(app, &staff, festival, &PassTerms { zone_ids, windows, companion_pass_ids: Vec::new(), ..pass.terms.clone() }).await?;
         passes.insert(pass.pass_id, made.pass_id);
+    }
+    // What names passes can be said when all are there.
+    let copied = |ids: &[PassId]| ids.iter().filter_map(|id| passes.get(id).copied()).collect::<Vec<PassId>>();
+    for pass in originals_of_passes.iter().filter(|p| !p.terms.companion_pass_ids.is_empty()) {
+        let companion_pass_ids = copied(&pass.terms.companion_pass_ids);
+        offers::change_pass(app, &staff, passes[&pass.pass_id], |terms| Ok(PassTerms { companion_pass_ids, ..terms })).await?;
+    }
+    for gate in originals.iter().filter(|g| !g.pass_ids.is_empty()) {
+        let pass_ids = copied(&gate.pass_ids);
+        festivals::change_gate(app, &staff, gates[&gate.gate_id], |gate| Ok(Gate { pass_ids, ..gate })).await?;
     }
     let mut add_ons: HashMap<AddOnId, AddOnId> = HashMap::new();
     for add_on in offers::add_ons(pool, of.festival_id).await? {

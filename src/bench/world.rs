@@ -76,7 +76,7 @@ impl World {
         let day = Day { day_index: 0, name: Text::en("Today"), opens_at: now - TimeDelta::hours(1), closes_at: now + TimeDelta::hours(20) };
         festivals::set_day(&app, &staff, festival, &day).await?;
         let gate_id = GateId::fresh(festival, now);
-        festivals::add(&app, &staff, festival, &Site::Gate(Gate { gate_id, zone_id: None, name: Text::en("Gate") })).await?;
+        festivals::add(&app, &staff, festival, &Site::Gate(Gate { gate_id, zone_id: None, name: Text::en("Gate"), pass_ids: Vec::new() })).await?;
         let album = ReleaseTerms {
             title: "Bench Tapes".to_owned(),
             artist: "Bench".to_owned(),
@@ -95,6 +95,9 @@ impl World {
             day_mask: 1,
             zone_ids: Vec::new(),
             reentry: Reentry::AfterExit,
+            entries_a_day: None,
+            windows: Vec::new(),
+            companion_pass_ids: Vec::new(),
             check_instruction: None,
         };
         let pass = offers::add_pass(&app, &staff, festival, &pass).await?.pass_id;

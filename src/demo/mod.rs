@@ -156,10 +156,10 @@ async fn build(app: &App, staff: &Staff, say: &dyn Fn(&str)) -> anyhow::Result<F
     let island = ZoneId::fresh(id, now);
     let gates = [(GateId::fresh(id, now), quay, both("North Quay", "北码头")), (GateId::fresh(id, now), island, both("Customs House", "海关楼"))];
     for (zone_id, name, capacity) in [(quay, both("Quay", "码头"), 300), (island, both("Island", "小岛"), 120)] {
-        festivals::add(app, staff, id, &Site::Zone(Zone { zone_id, name, capacity: Some(capacity) })).await?;
+        festivals::add(app, staff, id, &Site::Zone(Zone { zone_id, name, capacity: Some(capacity), is_inner: false })).await?;
     }
     for (gate_id, zone, name) in &gates {
-        festivals::add(app, staff, id, &Site::Gate(Gate { gate_id: *gate_id, zone_id: Some(*zone), name: name.clone() })).await?;
+        festivals::add(app, staff, id, &Site::Gate(Gate { gate_id: *gate_id, zone_id: Some(*zone), name: name.clone(), pass_ids: Vec::new() })).await?;
     }
     say("booking the line-up");
     lineup::book(app, staff, &festival, &days).await?;
@@ -221,6 +221,9 @@ async fn print(app: &App, staff: &Staff, id: FestivalId, days: &[Day]) -> anyhow
             day_mask: mask,
             zone_ids: Vec::new(),
             reentry: Reentry::AfterExit,
+            entries_a_day: None,
+            windows: Vec::new(),
+            companion_pass_ids: Vec::new(),
             check_instruction: check,
         };
         Ok(offers::add_pass(app, staff, id, &terms).await?.pass_id)

@@ -5,26 +5,29 @@ use futures_util::stream;
 use poem::{Body, web::Data};
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
-    param::Query,
+    param::{Path, Query},
     payload::{Binary, Json},
 };
 
 use super::{
-    Asked, Checked, Reason, ScanAnswer, ScanError, ScanKind, Verdict,
+    Asked, Checked, Reason, ScanAnswer, ScanError, ScanKind, Verdict, explain,
     ledger::DiscrepancyKind,
     lookup,
     merge::{self, Reported},
     pack::{self, Positions},
 };
 use crate::{
-    accounts::guard::AsDevice,
+    accounts::guard::{Anyone, AsDevice},
     app::App,
+    festivals::{self, api::visible},
     http::{
         limit::{Client, Limited, Limits},
         problem::{AtGate, Created, FORBIDDEN, INVALID, MALFORMED, NOT_FOUND, Or, Problem, Usual, Wrong},
         tags::Chapter,
     },
-    id::{GateId, ScanId},
+    id::{FestivalId, GateId, ScanId},
+    offers,
+    words::Text,
 };
 
 impl From<ScanError> for Problem {
@@ -170,6 +173,28 @@ pub enum GatePack {
     Pack(Binary<Body>, #[oai(header = "Cache-Control")] String),
 }
 
+/// Something with rules, in words.
+#[derive(Debug, Object)]
+pub struct Explained {
+    /// Its id: of a pass, a gate or a zone.
+    pub id: String,
+    /// Its name.
+    pub name: Text,
+    /// A sentence a rule, in both languages.
+    pub rules: Vec<Text>,
+}
+
+/// What the gates of a festival decide by, in words.
+#[derive(Debug, Object)]
+pub struct EntryRules {
+    /// What the passes allow.
+    pub passes: Vec<Explained>,
+    /// What the gates take; those that take every pass are left away.
+    pub gates: Vec<Explained>,
+    /// How many the zones hold; those that nothing is said of are left away.
+    pub zones: Vec<Explained>,
+}
+
 fn entry() -> ScanKind {
     ScanKind::Entry
 }
@@ -225,6 +250,24 @@ impl EntryApi {
         app.the::<Limits>().count(Limited::Guess, &client)?;
         let ticket_code = lookup::code_of(&app, &device, &body.short_code).await?.ok_or_else(|| NOT_FOUND.problem())?;
         Ok(Json(FoundCode { ticket_code }))
+    }
+
+    /// Explain the rules of entry
+    ///
+    /// What passes allow, gates take and zones hold, in words of both languages, made from the data that gates decide by; times are those of the festival.
+    #[oai(path = "/festivals/:festival_id/entry-rules", method = "get", operation_id = "explain_entry_rules")]
+    async fn explain_entry_rules(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<EntryRules>, Or<Usual>> {
+        let festival = visible(&app, *festival_id, who.0.as_ref()).await?;
+        let (pool, id) = (&app.pools.web, *festival_id);
+        let (days, passes) = (festivals::days(pool, id).await.map_err(Problem::from)?, offers::passes(pool, id).await.map_err(Problem::from)?);
+        let (gates, zones) = (festivals::gates(pool, id).await.map_err(Problem::from)?, festivals::zones(pool, id).await.map_err(Problem::from)?);
+        let site = explain::Site { days: &days, passes: &passes, gates: &gates, zones: &zones, time_zone: &festival.terms.time_zone };
+        let explained = |id: String, name: &Text, rules| Explained { id, name: name.clone(), rules };
+        let of_passes = passes.iter().map(|p| explained(p.pass_id.to_string(), &p.terms.name, explain::both(|l| explain::pass(l, &site, p))));
+        let of_gates = gates.iter().map(|g| explained(g.gate_id.to_string(), &g.name, explain::both(|l| explain::gate(l, &site, g))));
+        let of_zones = zones.iter().map(|z| explained(z.zone_id.to_string(), &z.name, explain::both(|l| explain::zone(l, z))));
+        let said = |e: &Explained| !e.rules.is_empty();
+        Ok(Json(EntryRules { passes: of_passes.collect(), gates: of_gates.filter(said).collect(), zones: of_zones.filter(said).collect() }))
     }
 
     /// Show the pack of a gate

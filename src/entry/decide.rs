@@ -2,11 +2,14 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Checked, Reason, ScanKind, Verdict};
+use super::{
+    Checked, Reason, ScanKind, Verdict,
+    incident::{Clearing, GateHold},
+};
 use crate::{
     festivals::Day,
     id::{DeviceId, GateId, ScanId, ZoneId},
-    offers::{Instruction, Reentry},
+    offers::{EntryWindow, Instruction, Reentry},
     tickets::{TicketKind, TicketStatus},
 };
 
@@ -28,17 +31,85 @@ pub(super) struct Entered {
     pub(super) scan_id: ScanId,
     pub(super) device_id: Option<DeviceId>,
     pub(super) gate_id: GateId,
+    /// The zone that the gate leads to.
+    pub(super) zone_id: Option<ZoneId>,
     pub(super) entered_at: DateTime<Utc>,
     pub(super) left_at: Option<DateTime<Utc>>,
     pub(super) undone_at: Option<DateTime<Utc>>,
 }
 
-/// The rules of the pass.
+impl Entered {
+    /// Whether somebody is in by it.
+    pub(super) fn is_open(&self) -> bool {
+        self.left_at.is_none() && self.undone_at.is_none()
+    }
+}
+
+/// Whether somebody may come in again on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    Never,
+    AfterExit,
+    /// So often on a day; an exit need not be scanned.
+    Times(i16),
+}
+
+impl Again {
+    /// As a pass says it.
+    pub(super) fn of(reentry: Reentry, entries_a_day: Option<i16>) -> Self {
+        match reentry {
+            Reentry::Never => Self::Never,
+            Reentry::AfterExit => Self::AfterExit,
+            Reentry::TimesADay => Self::Times(entries_a_day.unwrap_or(1)),
+        }
+    }
+}
+
+/// The rules of the pass at the gate.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) zone_ids: Vec<ZoneId>,
-    pub(super) reentry: Reentry,
+    /// Whether the gate takes the pass.
+    pub(super) is_taken: bool,
+    pub(super) windows: Vec<EntryWindow>,
+    pub(super) again: Again,
     pub(super) instruction: Option<Instruction>,
+}
+
+/// What holds for everybody.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ground<'a> {
+    pub(super) days: &'a [Day],
+    pub(super) holds: &'a [GateHold],
+    pub(super) clearings: &'a [Clearing],
+    /// Zones whose gates stand inside the site.
+    pub(super) inner: &'a [ZoneId],
+}
+
+impl Ground<'_> {
+    /// Where somebody is who came in by a gate to this zone: in an inner zone, or on the site, whichever of its gates it was.
+    pub(super) fn place(&self, zone: Option<ZoneId>) -> Option<ZoneId> {
+        zone.filter(|zone| self.inner.contains(zone))
+    }
+
+    /// Ends the entries of whoever was in when their place was cleared; the entries that it ended.
+    pub(super) fn clear(&self, entries: &mut [Entered], at: DateTime<Utc>) -> Vec<usize> {
+        let mut ended = Vec::new();
+        for (i, entry) in entries.iter_mut().enumerate().filter(|(_, entry)| entry.is_open()) {
+            let out = |c: &&Clearing| c.is_of(entry.zone_id) && entry.entered_at < c.clears_at && c.clears_at <= at;
+            if let Some(first) = self.clearings.iter().filter(out).map(|c| c.clears_at).min() {
+                entry.left_at = Some(first);
+                ended.push(i);
+            }
+        }
+        ended
+    }
+
+    /// Since when entries into a zone count, where it was cleared and whoever was in may come back.
+    pub(super) fn readmitted(&self, zone: Option<ZoneId>, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let open = |c: &&Clearing| c.is_of(zone) && c.clears_at <= at && c.readmits_until.is_some_and(|until| at < until);
+        self.clearings.iter().filter(open).map(|c| c.clears_at).max()
+    }
 }
 
 /// How a code is presented.
@@ -46,10 +117,15 @@ pub(super) struct Rules {
 pub(super) struct Presented {
     pub(super) kind: ScanKind,
     pub(super) generation: u8,
+    pub(super) gate_id: GateId,
     pub(super) zone_id: Option<ZoneId>,
     pub(super) device_id: DeviceId,
     pub(super) checked: Option<Checked>,
     pub(super) at: DateTime<Utc>,
+    /// Places that are left in the zone; without one nobody counts them.
+    pub(super) places: Option<i32>,
+    /// Whether the company that the pass asks for is in; without one it asks for none.
+    pub(super) company: Option<bool>,
 }
 
 /// A decision, with what it changes.
@@ -59,7 +135,7 @@ pub(super) struct Decision {
     pub(super) reason: Option<Reason>,
     pub(super) instruction: Option<Instruction>,
     pub(super) day_index: Option<i16>,
-    pub(super) effect: Effect,
+    pub(super) effects: Vec<Effect>,
     /// The scan that had admitted before.
     pub(super) first: Option<ScanId>,
 }
@@ -67,8 +143,6 @@ pub(super) struct Decision {
 /// What a decision changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Nothing.
-    None,
     /// An entry with this number on this day.
     Enter(i16, i16),
     /// The entry of this number on this day ends.
@@ -88,26 +162,27 @@ impl Decision {
 }
 
 fn refused(reason: Reason, day_index: Option<i16>) -> Decision {
-    Decision { verdict: Verdict::Refused, reason: Some(reason), instruction: None, day_index, effect: Effect::None, first: None }
+    Decision { verdict: Verdict::Refused, reason: Some(reason), instruction: None, day_index, effects: Vec::new(), first: None }
 }
 
-fn admitted(day_index: Option<i16>, effect: Effect) -> Decision {
-    Decision { verdict: Verdict::Admitted, reason: None, instruction: None, day_index, effect, first: None }
+fn admitted(day_index: Option<i16>, effects: Vec<Effect>) -> Decision {
+    Decision { verdict: Verdict::Admitted, reason: None, instruction: None, day_index, effects, first: None }
 }
 
-/// Decides a presentation of a well signed code of a ticket on the list.
-pub(super) fn decide(known: &Known, rules: Option<&Rules>, days: &[Day], presented: &Presented) -> Decision {
+/// Decides a presentation of a well signed code of a ticket on the list. Entries that a clearing ended are ended in `known` already.
+pub(super) fn decide(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &Presented) -> Decision {
     // Whoever wants to leave may leave, and a mistake may be taken back, whatever became of the ticket or the day.
-    let last_open = last_open(&known.entries).map(|last| &known.entries[last]);
     match presented.kind {
         ScanKind::Exit => {
-            let effect = last_open.filter(|_| known.kind == TicketKind::Pass).map_or(Effect::None, |e| Effect::Leave(e.day_index, e.entry_no));
-            return admitted(last_open.map(|e| e.day_index), effect);
+            let left: Vec<&Entered> = left_by(&known.entries, ground, presented.zone_id).into_iter().map(|i| &known.entries[i]).collect();
+            let day_index = left.last().map(|e| e.day_index);
+            let ends = left.iter().filter(|_| known.kind == TicketKind::Pass).map(|e| Effect::Leave(e.day_index, e.entry_no));
+            return admitted(day_index, ends.collect());
         }
         ScanKind::Undo => {
             return match own_open(&known.entries, Some(presented.device_id), presented.at).map(|own| &known.entries[own]) {
-                Some(entry) => admitted(Some(entry.day_index), Effect::Undo(entry.day_index, entry.entry_no)),
-                None => refused(Reason::Unknown, last_open.map(|e| e.day_index)),
+                Some(entry) => admitted(Some(entry.day_index), vec![Effect::Undo(entry.day_index, entry.entry_no)]),
+                None => refused(Reason::Unknown, known.entries.iter().rfind(|e| e.is_open()).map(|e| e.day_index)),
             };
         }
         ScanKind::Entry | ScanKind::Look => {}
@@ -121,16 +196,28 @@ pub(super) fn decide(known: &Known, rules: Option<&Rules>, days: &[Day], present
         TicketStatus::Exchanged => return refused(Reason::Exchanged, None),
         TicketStatus::Void => return refused(Reason::Revoked, None),
     }
-    if known.kind == TicketKind::AddOn {
-        // An add-on is collected once; day 0 stands for "whenever".
-        return match barred(known.kind, &known.entries, Reentry::Never, 0) {
-            _ if presented.kind == ScanKind::Look => admitted(None, Effect::None),
-            Some((reason, first)) => Decision { first: Some(first), ..refused(reason, None) },
-            None => admitted(None, Effect::Enter(0, next_no(&known.entries, 0))),
-        };
+    match known.kind {
+        TicketKind::AddOn => collect(known, presented),
+        TicketKind::Pass => enter(known, rules, ground, presented),
     }
-    let Some(day) = days.iter().find(|d| d.covers(presented.at)) else {
-        let reason = if days.iter().any(|d| presented.at < d.opens_at) { Reason::TooEarly } else { Reason::TooLate };
+}
+
+/// An add-on is collected once; day 0 stands for "whenever".
+fn collect(known: &Known, presented: &Presented) -> Decision {
+    match collected(&known.entries) {
+        _ if presented.kind == ScanKind::Look => admitted(None, Vec::new()),
+        Some(first) => Decision { first: Some(first), ..refused(Reason::Exchanged, None) },
+        None => admitted(None, vec![Effect::Enter(0, next_no(&known.entries, 0))]),
+    }
+}
+
+fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &Presented) -> Decision {
+    let Presented { at, gate_id, zone_id, .. } = *presented;
+    if ground.holds.iter().any(|hold| hold.covers(gate_id, zone_id, at)) {
+        return refused(Reason::GateOnHold, None);
+    }
+    let Some(day) = day_of(known.day_mask, rules, ground.days, at) else {
+        let reason = if ground.days.iter().any(|d| at < d.opens_at) { Reason::TooEarly } else { Reason::TooLate };
         return refused(reason, None);
     };
     let index = day.day_index;
@@ -138,42 +225,106 @@ pub(super) fn decide(known: &Known, rules: Option<&Rules>, days: &[Day], present
         return refused(Reason::WrongDay, Some(index));
     }
     let Some(rules) = rules else { return refused(Reason::Unknown, Some(index)) };
-    if let Some(zone) = presented.zone_id
-        && !rules.zone_ids.is_empty()
-        && !rules.zone_ids.contains(&zone)
-    {
+    if !rules.is_taken {
+        return refused(Reason::WrongGate, Some(index));
+    }
+    if zone_id.is_some_and(|zone| !rules.zone_ids.is_empty() && !rules.zone_ids.contains(&zone)) {
         return refused(Reason::WrongZone, Some(index));
     }
-    if let Some((reason, first)) = barred(known.kind, &known.entries, rules.reentry, index) {
+    if let Some(reason) = outside(&rules.windows, index, gate_id, at) {
+        return refused(reason, Some(index));
+    }
+    let place = ground.place(zone_id);
+    // Inside the site people go where they like.
+    let again = if place.is_some() { Again::AfterExit } else { rules.again };
+    if let Some((reason, first)) = barred(&known.entries, again, index, ground, zone_id, at) {
         return Decision { first: Some(first), ..refused(reason, Some(index)) };
     }
-    if let (Some(instruction), true) = (rules.instruction, presented.checked != Some(Checked::Yes)) {
-        return Decision { verdict: Verdict::Check, reason: None, instruction: Some(instruction), day_index: Some(index), effect: Effect::None, first: None };
+    if presented.company == Some(false) {
+        return refused(Reason::NeedsCompanion, Some(index));
     }
-    let effect = if presented.kind == ScanKind::Look { Effect::None } else { Effect::Enter(index, next_no(&known.entries, index)) };
-    admitted(Some(index), effect)
+    if presented.places.is_some_and(|left| left <= 0) {
+        return refused(Reason::ZoneFull, Some(index));
+    }
+    if let (Some(instruction), true) = (rules.instruction, presented.checked != Some(Checked::Yes)) {
+        return Decision { verdict: Verdict::Check, instruction: Some(instruction), ..admitted(Some(index), Vec::new()) };
+    }
+    if presented.kind == ScanKind::Look {
+        return admitted(Some(index), Vec::new());
+    }
+    let replaced = replaced(&known.entries, again, index, ground, zone_id).map(|i| Effect::Leave(known.entries[i].day_index, known.entries[i].entry_no));
+    admitted(Some(index), replaced.into_iter().chain([Effect::Enter(index, next_no(&known.entries, index))]).collect())
 }
 
-/// The entry that nobody left since: the last, where offline gates let in more than one.
-pub(super) fn last_open(entries: &[Entered]) -> Option<usize> {
-    entries.iter().rposition(|e| e.undone_at.is_none() && e.left_at.is_none())
+/// The festival day that an entry at a moment is for: the one that it lies in, or one of the ticket whose window has begun already.
+pub(super) fn day_of<'a>(day_mask: i32, rules: Option<&Rules>, days: &'a [Day], at: DateTime<Utc>) -> Option<&'a Day> {
+    let is_of = |day: &&Day| day_mask >> day.day_index & 1 == 1;
+    let early = |day: &&Day| rules.is_some_and(|r| r.windows.iter().any(|w| w.day_index == day.day_index && w.from_at <= at && at < w.until_at));
+    let current = days.iter().find(|d| d.covers(at));
+    current.filter(is_of).or_else(|| days.iter().find(|d| is_of(d) && early(d))).or(current)
+}
+
+/// Why a moment is outside of the windows of a day at a gate; a day without windows is open.
+fn outside(windows: &[EntryWindow], day: i16, gate: GateId, at: DateTime<Utc>) -> Option<Reason> {
+    let of_day = windows.iter().filter(|w| w.day_index == day);
+    let mut here = of_day.clone().filter(|w| w.gate_ids.is_empty() || w.gate_ids.contains(&gate)).peekable();
+    of_day.clone().next()?;
+    if here.peek().is_none() {
+        return Some(Reason::WrongGate);
+    }
+    let here: Vec<&EntryWindow> = here.collect();
+    if here.iter().any(|w| w.from_at <= at && at < w.until_at) {
+        return None;
+    }
+    Some(if here.iter().any(|w| at < w.from_at) { Reason::TooEarly } else { Reason::TooLate })
+}
+
+/// The entries that an exit at a gate ends: at a gate inside the site the one into its zone, else the one onto the site and those into its inner zones. Of
+/// several that are open at one place, where gates without network let in more than one, the last.
+pub(super) fn left_by(entries: &[Entered], ground: &Ground<'_>, zone: Option<ZoneId>) -> Vec<usize> {
+    let out = ground.place(zone);
+    let mut left: Vec<usize> = Vec::new();
+    for (i, entry) in entries.iter().enumerate().rev().filter(|(_, entry)| entry.is_open()) {
+        let place = ground.place(entry.zone_id);
+        if (out.is_none() || place == out) && left.iter().all(|k| ground.place(entries[*k].zone_id) != place) {
+            left.push(i);
+        }
+    }
+    left.reverse();
+    left
 }
 
 /// The entry that a device may still take back.
 pub(super) fn own_open(entries: &[Entered], device: Option<DeviceId>, at: DateTime<Utc>) -> Option<usize> {
     let own = |e: &Entered| e.device_id.is_none() || e.device_id == device;
-    entries.iter().rposition(|e| e.undone_at.is_none() && e.left_at.is_none() && own(e) && at - e.entered_at <= UNDO)
+    entries.iter().rposition(|e| e.is_open() && own(e) && at - e.entered_at <= UNDO)
 }
 
-/// Why earlier entries of a ticket bar another one on a day, with the first of them. `entries` are in the order of happening.
-pub(super) fn barred(kind: TicketKind, entries: &[Entered], reentry: Reentry, day: i16) -> Option<(Reason, ScanId)> {
-    let mut living = entries.iter().filter(|e| e.day_index == day && e.undone_at.is_none());
+/// The scan that handed an add-on over.
+pub(super) fn collected(entries: &[Entered]) -> Option<ScanId> {
+    entries.iter().find(|e| e.day_index == 0 && e.undone_at.is_none()).map(|e| e.scan_id)
+}
+
+/// Why earlier entries of a pass bar another one on a day, with the first of them. `entries` are in the order of happening.
+pub(super) fn barred(entries: &[Entered], again: Again, day: i16, ground: &Ground<'_>, zone: Option<ZoneId>, at: DateTime<Utc>) -> Option<(Reason, ScanId)> {
+    let place = ground.place(zone);
+    let mut living = entries.iter().filter(|e| e.day_index == day && e.undone_at.is_none() && ground.place(e.zone_id) == place);
     let first = living.clone().next()?.scan_id;
-    match kind {
-        TicketKind::AddOn => Some((Reason::Exchanged, first)),
-        TicketKind::Pass if living.any(|e| e.left_at.is_none()) => Some((Reason::AlreadyInside, first)),
-        TicketKind::Pass => (reentry == Reentry::Never).then_some((Reason::NoReentry, first)),
-    }
+    let since = ground.readmitted(zone, at);
+    let counted = living.clone().filter(|e| since.is_none_or(|since| e.entered_at >= since)).count();
+    let reason = match again {
+        Again::Times(most) => return (counted >= usize::try_from(most).unwrap_or(0)).then_some((Reason::NoReentry, first)),
+        Again::Never | Again::AfterExit if living.any(Entered::is_open) => Reason::AlreadyInside,
+        Again::Never if counted > 0 => Reason::NoReentry,
+        Again::Never | Again::AfterExit => return None,
+    };
+    Some((reason, first))
+}
+
+/// The entry whose exit nobody scanned, where exits need not be scanned.
+pub(super) fn replaced(entries: &[Entered], again: Again, day: i16, ground: &Ground<'_>, zone: Option<ZoneId>) -> Option<usize> {
+    let place = ground.place(zone);
+    entries.iter().rposition(|e| matches!(again, Again::Times(_)) && e.day_index == day && e.is_open() && ground.place(e.zone_id) == place)
 }
 
 /// The number of the next entry of a day.
@@ -207,9 +358,36 @@ mod tests {
         name: String,
         ticket: TicketRow,
         rules: Option<RulesRow>,
+        #[serde(default)]
+        ground: GroundRow,
         presented: PresentedRow,
         entries: Vec<EntryRow>,
         expected: Expected,
+    }
+
+    #[derive(Default, Deserialize)]
+    struct GroundRow {
+        #[serde(default)]
+        holds: Vec<HoldRow>,
+        #[serde(default)]
+        clearings: Vec<ClearingRow>,
+        #[serde(default)]
+        inner: Vec<ZoneId>,
+    }
+
+    #[derive(Deserialize)]
+    struct HoldRow {
+        gate_id: Option<GateId>,
+        zone_id: Option<ZoneId>,
+        began_at: DateTime<Utc>,
+        ended_at: Option<DateTime<Utc>>,
+    }
+
+    #[derive(Deserialize)]
+    struct ClearingRow {
+        zone_id: Option<ZoneId>,
+        clears_at: DateTime<Utc>,
+        readmits_until: Option<DateTime<Utc>>,
     }
 
     #[derive(Deserialize)]
@@ -223,7 +401,11 @@ mod tests {
     #[derive(Deserialize)]
     struct RulesRow {
         zone_ids: Vec<ZoneId>,
+        is_taken: Option<bool>,
+        #[serde(default)]
+        windows: Vec<EntryWindow>,
         reentry: Reentry,
+        entries_a_day: Option<i16>,
         instruction: Option<Instruction>,
     }
 
@@ -231,9 +413,12 @@ mod tests {
     struct PresentedRow {
         kind: ScanKind,
         generation: u8,
+        gate_id: Option<GateId>,
         zone_id: Option<ZoneId>,
         checked: Option<Checked>,
         at: DateTime<Utc>,
+        places: Option<i32>,
+        company: Option<bool>,
     }
 
     #[derive(Deserialize)]
@@ -241,6 +426,7 @@ mod tests {
         day_index: i16,
         entry_no: i16,
         is_own: bool,
+        zone_id: Option<ZoneId>,
         entered_at: DateTime<Utc>,
         left_at: Option<DateTime<Utc>>,
         undone_at: Option<DateTime<Utc>>,
@@ -252,7 +438,7 @@ mod tests {
         reason: Option<Reason>,
         instruction: Option<Instruction>,
         day_index: Option<i16>,
-        effect: String,
+        effects: String,
         first_entry_no: Option<i16>,
     }
 
@@ -269,32 +455,46 @@ mod tests {
         let day = |d: DayRow| Day { day_index: d.day_index, name: Text::default(), opens_at: d.opens_at, closes_at: d.closes_at };
         let days: Vec<Day> = days.into_iter().map(day).collect();
         assert!(cases.len() > 50);
-        for Case { name, ticket, rules, presented, entries, expected } in cases {
+        for Case { name, ticket, rules, ground, presented, entries, expected } in cases {
             let entered = |e: EntryRow| Entered {
                 day_index: e.day_index,
                 entry_no: e.entry_no,
                 scan_id: scan_of(e.entry_no),
                 device_id: Some(if e.is_own { OWN } else { OTHER }),
                 gate_id: GateId(uuid::Uuid::from_u128(1)),
+                zone_id: e.zone_id,
                 entered_at: e.entered_at,
                 left_at: e.left_at,
                 undone_at: e.undone_at,
             };
+            let hold = |h: HoldRow| GateHold { gate_id: h.gate_id, zone_id: h.zone_id, began_at: h.began_at, ended_at: h.ended_at, ..GateHold::default() };
+            let clearing = |c: ClearingRow| Clearing { zone_id: c.zone_id, clears_at: c.clears_at, readmits_until: c.readmits_until, ..Clearing::default() };
+            let holds: Vec<GateHold> = ground.holds.into_iter().map(hold).collect();
+            let clearings: Vec<Clearing> = ground.clearings.into_iter().map(clearing).collect();
+            let ground = Ground { days: &days, holds: &holds, clearings: &clearings, inner: &ground.inner };
             let TicketRow { kind, status, generation, day_mask } = ticket;
-            let known = Known { kind, status, generation, day_mask, entries: entries.into_iter().map(entered).collect() };
-            let rules = rules.map(|r| Rules { zone_ids: r.zone_ids, reentry: r.reentry, instruction: r.instruction });
-            let PresentedRow { kind, generation, zone_id, checked, at } = presented;
-            let presented = Presented { kind, generation, zone_id, device_id: OWN, checked, at };
-            let decision = decide(&known, rules.as_ref(), &days, &presented);
-            let effect = match decision.effect {
-                Effect::None => "none".to_owned(),
+            let mut known = Known { kind, status, generation, day_mask, entries: entries.into_iter().map(entered).collect() };
+            let rules = rules.map(|r| Rules {
+                zone_ids: r.zone_ids,
+                is_taken: r.is_taken.unwrap_or(true),
+                windows: r.windows,
+                again: Again::of(r.reentry, r.entries_a_day),
+                instruction: r.instruction,
+            });
+            let PresentedRow { kind, generation, gate_id, zone_id, checked, at, places, company } = presented;
+            let gate_id = gate_id.unwrap_or(GateId(uuid::Uuid::from_u128(1)));
+            let presented = Presented { kind, generation, gate_id, zone_id, device_id: OWN, checked, at, places, company };
+            ground.clear(&mut known.entries, at);
+            let decision = decide(&known, rules.as_ref(), &ground, &presented);
+            let told = |effect: &Effect| match effect {
                 Effect::Enter(day, no) => format!("enter {day} {no}"),
                 Effect::Leave(day, no) => format!("leave {day} {no}"),
                 Effect::Undo(day, no) => format!("undo {day} {no}"),
             };
+            let effects = decision.effects.iter().map(told).collect::<Vec<_>>().join(", ");
             let Decision { verdict, reason, instruction, day_index, first, .. } = decision;
             let first_entry_no = first.and_then(|scan| known.entries.iter().find(|e| e.scan_id == scan)).map(|e| e.entry_no);
-            assert_eq!(Expected { verdict, reason, instruction, day_index, effect, first_entry_no }, expected, "{name}");
+            assert_eq!(Expected { verdict, reason, instruction, day_index, effects, first_entry_no }, expected, "{name}");
         }
     }
 }

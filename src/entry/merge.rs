@@ -12,8 +12,9 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{
     Asked, Reason, ScanKind, Verdict,
-    decide::{Decision, Entered, Known, Presented, decide, next_no},
+    decide::{Again, Decision, Entered, Known, Presented, decide, next_no},
     ledger::{self, DiscrepancyKind, First, Found},
+    presence::Presence,
     replay::{Fact, replay},
     scan::{Catalog, ScanError, catalog},
     store::{self, Report},
@@ -25,7 +26,6 @@ use crate::{
     festivals,
     id::{FestivalId, GateId, ScanId, TicketId},
     keys::{self, KeyState},
-    offers::Reentry,
     sabotage,
     tickets::{
         self, Scanned,
@@ -172,16 +172,20 @@ impl Story {
         entries
     }
 
-    fn facts(&self) -> Vec<Fact> {
+    fn facts(&self, catalog: &Catalog) -> Vec<Fact> {
         let came = self.rows.iter().chain(&self.added).cloned().map(Fact::CameIn);
         let moved = self.moves.iter().map(|m| match m.kind {
             ScanKind::Undo => Fact::TakenBack { scan_id: m.scan_id, device_id: Some(m.device_id), at: m.at },
-            ScanKind::Entry | ScanKind::Exit | ScanKind::Look => Fact::Left { scan_id: m.scan_id, at: m.at },
+            ScanKind::Entry | ScanKind::Exit | ScanKind::Look => Fact::Left { scan_id: m.scan_id, zone_id: m.zone_id, at: m.at },
         });
-        let refused = self.reports.iter().filter(|r| r.kind == ScanKind::Entry && r.verdict == Verdict::Refused && r.ruled != Verdict::Refused);
+        // How full a zone was and who else was there nobody knows better than the device.
+        let of_moment = |r: &&Report| matches!(r.reason, Some(Reason::ZoneFull | Reason::NeedsCompanion));
+        let refused =
+            self.reports.iter().filter(|r| r.kind == ScanKind::Entry && r.verdict == Verdict::Refused && r.ruled != Verdict::Refused && !of_moment(r));
         // An add-on is collected once; day 0 stands for "whenever".
         let collected = (self.ticket.kind == tickets::TicketKind::AddOn).then_some(0);
-        let away = refused.filter_map(|r| r.day_index.or(collected).map(|day_index| Fact::TurnedAway { scan_id: r.scan_id, day_index, at: r.happened_at }));
+        let turned = |r: &Report, day_index| Fact::TurnedAway { scan_id: r.scan_id, day_index, zone_id: catalog.zone(r.gate_id), at: r.happened_at };
+        let away = refused.filter_map(|r| r.day_index.or(collected).map(|day_index| turned(r, day_index)));
         came.chain(moved).chain(away).collect()
     }
 }
@@ -312,10 +316,19 @@ fn ruled(upload: &Upload, item: &Item, story: Option<&Story>) -> Decision {
 
 fn decided(upload: &Upload, item: &Item, code: &TicketCode, known: &Known, story: &Story) -> Decision {
     let asked = &item.reported.asked;
-    let zone_id = upload.catalog.zone(item.device.gate_id);
-    let presented =
-        Presented { kind: asked.kind, generation: code.generation, zone_id, device_id: item.device.device_id, checked: asked.checked, at: item.happened_at };
-    decide(known, upload.catalog.rules(story.ticket.pass_number).as_ref(), &upload.catalog.days, &presented)
+    let gate_id = item.device.gate_id;
+    let presented = Presented {
+        kind: asked.kind,
+        generation: code.generation,
+        gate_id,
+        zone_id: upload.catalog.zone(gate_id),
+        device_id: item.device.device_id,
+        checked: asked.checked,
+        at: item.happened_at,
+        places: None,
+        company: None,
+    };
+    decide(known, upload.catalog.rules(story.ticket.pass_number, gate_id).as_ref(), &upload.catalog.ground(), &presented)
 }
 
 /// The server's own verdict, by all that it knows when it hears of the scan.
@@ -327,7 +340,8 @@ fn own(upload: &Upload, item: &Item, story: Option<&Story>, ruled: &Decision) ->
             ..store::Recorded::refused(&item.device, &item.reported.asked, reason, upload.received_at)
         };
     };
-    let known = Known { entries: story.entries(), ..story.known(item.happened_at) };
+    let mut known = Known { entries: story.entries(), ..story.known(item.happened_at) };
+    upload.catalog.ground().clear(&mut known.entries, item.happened_at);
     let decision = decided(upload, item, code, &known, story);
     store::Recorded::decided(&item.device, &item.reported.asked, story.ticket.ticket_id, &decision, upload.received_at)
 }
@@ -340,11 +354,14 @@ fn note(story: &mut Story, upload: &Upload, report: &Report) {
                 let day_index = report.day_index.unwrap_or_else(|| nearest(&upload.catalog, story, report.happened_at));
                 let entry_no = next_no(&story.entries(), day_index);
                 let (scan_id, device_id, gate_id) = (report.scan_id, Some(report.device_id), report.gate_id);
-                story.added.push(Entered { day_index, entry_no, scan_id, device_id, gate_id, entered_at: report.happened_at, left_at: None, undone_at: None });
+                let zone_id = upload.catalog.zone(gate_id);
+                let entered_at = report.happened_at;
+                story.added.push(Entered { day_index, entry_no, scan_id, device_id, gate_id, zone_id, entered_at, left_at: None, undone_at: None });
             }
             ScanKind::Exit | ScanKind::Undo if !story.moves.iter().any(|m| m.scan_id == report.scan_id) => {
                 let (ticket_id, scan_id, device_id) = (story.ticket.ticket_id, report.scan_id, report.device_id);
-                story.moves.push(store::Move { ticket_id, scan_id, kind: report.kind, device_id, at: report.happened_at });
+                let zone_id = upload.catalog.zone(report.gate_id);
+                story.moves.push(store::Move { ticket_id, scan_id, kind: report.kind, device_id, zone_id, at: report.happened_at });
             }
             ScanKind::Entry | ScanKind::Exit | ScanKind::Undo | ScanKind::Look => {}
         }
@@ -370,12 +387,16 @@ async fn settle(
     reports: &HashMap<ScanId, Report>,
     is_news: bool,
 ) -> Result<HashMap<ScanId, Vec<DiscrepancyKind>>, Trouble> {
-    let (mut new, mut old, mut found) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut new, mut old, mut counted, mut found) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for story in stories.values() {
-        let reentry = upload.catalog.pass(story.ticket.pass_number).map_or(Reentry::Never, |p| p.terms.reentry);
-        let history = replay(story.ticket.kind, reentry, story.facts());
+        let again = upload.catalog.pass(story.ticket.pass_number).map_or(Again::Never, |p| Again::of(p.terms.reentry, p.terms.entries_a_day));
+        let history = replay(story.ticket.kind, again, &upload.catalog.ground(), story.facts(&upload.catalog), upload.received_at);
         for entry in &history.entries {
-            match story.rows.iter().find(|row| row.scan_id == entry.scan_id) {
+            let row = story.rows.iter().find(|row| row.scan_id == entry.scan_id);
+            if row.is_some_and(Entered::is_open) != entry.is_open() && story.ticket.kind == tickets::TicketKind::Pass {
+                counted.push(entry.clone());
+            }
+            match row {
                 None => new.push((story.ticket.ticket_id, entry.clone())),
                 Some(row) if row != entry => old.push((story.ticket.ticket_id, entry.clone())),
                 Some(_) => {}
@@ -399,6 +420,12 @@ async fn settle(
         let tickets: Vec<TicketId> = stories.values().map(|s| s.ticket.ticket_id).collect();
         let scans: Vec<ScanId> = reports.keys().copied().collect();
         let changed = ledger::changed(&found, ledger::known(conn, festival, &tickets, &scans).await?);
+        let zones: BTreeSet<_> = counted.iter().filter_map(|entry| entry.zone_id).collect();
+        let mut presence = Presence::lock(conn, festival, &upload.catalog, &zones, upload.received_at).await?;
+        for entry in &counted {
+            presence.count(entry);
+        }
+        presence.write(conn, festival).await?;
         let positions = new.len() + old.len() + changed.len();
         if positions > 0 {
             let first = festivals::take_positions(conn, festival, "admissions", i64::try_from(positions).unwrap_or(i64::MAX)).await?;

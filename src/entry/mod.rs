@@ -6,6 +6,9 @@
 
 pub mod api;
 mod decide;
+pub mod explain;
+pub mod incident;
+mod presence;
 pub mod ledger;
 pub mod lookup;
 pub mod merge;
@@ -188,6 +191,8 @@ pub struct ScanAnswer {
     pub day: Option<Text>,
     /// The first entry, for a duplicate.
     pub first_entry: Option<FirstEntry>,
+    /// How many other passes of the same order may come in today and did not yet.
+    pub others_not_in: Option<u32>,
     /// When it was decided.
     pub decided_at: DateTime<Utc>,
 }

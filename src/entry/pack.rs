@@ -1,11 +1,12 @@
 //! The pack of a gate: what a device decides by without network, and its deltas (10-rules 26, 29). No personal data is in it.
 //!
 //! ```text
-//! "GFP1" · u32 length · header, JSON · u32 count · tickets, 18 bytes each · u32 count · admissions, 11 bytes each; big-endian
+//! "GFP2" · u32 length · header, JSON · u32 count · tickets, 18 bytes each · u32 count · admissions, 19 bytes each; big-endian
 //!
 //! ticket      0 8 number · 8 2 pass number · 10 2 day mask · 12 1 generation · 13 1 state · 14 4 order group
 //! state       bits 0-1: valid, suspended, exchanged, void · bit 2: an add-on
-//! admission   0 8 number · 8 1 day index · 9 1 number of the entry · 10 1 bit 0: left, bit 1: taken back
+//! admission   0 8 number · 8 1 day index · 9 1 number of the entry · 10 1 bit 0: left, bit 1: taken back · 11 4 gate · 15 4 entered at, Unix seconds
+//! gate        bytes 8 to 11 of its id, which are random
 //! ```
 //!
 //! A whole pack begins at the positions 0 and 0 and carries the digest of its tickets; a device replaces what it has by it. A delta has what changed
@@ -22,7 +23,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::store;
+use super::{incident, store};
 use crate::{
     app::App,
     festivals,
@@ -34,12 +35,12 @@ use crate::{
 };
 
 /// The first bytes of a pack.
-const MAGIC: &[u8; 4] = b"GFP1";
+const MAGIC: &[u8; 4] = b"GFP2";
 /// Rows of a feed that are read at once, and the most of each in a delta.
 const PAGE: i64 = 2_000;
 /// Bytes of a record.
 const TICKET: usize = 18;
-const ADMISSION: usize = 11;
+const ADMISSION: usize = 19;
 
 /// Where a device stands in the two feeds of a festival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -103,7 +104,7 @@ pub async fn pack(app: &App, festival: FestivalId, from: Positions, tag: Option<
         None => whole(app, festival).await?,
     };
     let header = Header {
-        format: 1,
+        format: 2,
         festival_id: festival,
         server_time: app.clock.now(),
         from: part.from,
@@ -135,6 +136,10 @@ async fn rules(app: &App, festival: FestivalId) -> Result<Rules, sqlx::Error> {
         "days": festivals::days(pool, festival).await?.to_json(),
         "passes": offers::passes(pool, festival).await?.to_json(),
         "gates": festivals::gates(pool, festival).await?.to_json(),
+        "zones": festivals::zones(pool, festival).await?.to_json(),
+        // What lasts: what is over bars nobody any more.
+        "holds": incident::store::holds(pool, festival).await?.into_iter().filter(|hold| hold.ended_at.is_none()).collect::<Vec<_>>().to_json(),
+        "clearings": incident::store::clearings(pool, festival).await?.to_json(),
     });
     let tag = HEXLOWER.encode(&secrets::sha256(rules.to_string().as_bytes())[..8]);
     Ok(Rules { tag, rules })
@@ -180,7 +185,7 @@ struct Reading {
     to: Positions,
     /// By number.
     tickets: BTreeMap<[u8; 8], [u8; TICKET]>,
-    /// By number, day and entry: all but their last byte.
+    /// By number, day and entry.
     admissions: BTreeMap<[u8; 10], [u8; ADMISSION]>,
 }
 
@@ -247,5 +252,7 @@ fn admission_record(admission: &store::Admitted) -> [u8; ADMISSION] {
     record[8] = u8::try_from(admission.day_index).unwrap_or(0);
     record[9] = u8::try_from(admission.entry_no).unwrap_or(u8::MAX);
     record[10] = u8::from(admission.has_left) | u8::from(admission.is_undone) << 1;
+    record[11..15].copy_from_slice(&admission.gate_id.0.as_bytes()[8..12]);
+    record[15..].copy_from_slice(&u32::try_from(admission.entered_at.timestamp()).unwrap_or(0).to_be_bytes());
     record
 }

@@ -2,7 +2,7 @@
 //! nothing but its record, which is written in bulk behind.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,21 +12,23 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{
     Checked, FirstEntry, PassShown, Reason, ScanAnswer, ScanKind, Verdict,
-    decide::{Decision, Effect, Entered, Known, Presented, Rules, decide},
+    decide::{Again, Effect, Entered, Ground, Known, Presented, Rules, day_of, decide},
+    incident::{self, Clearing, GateHold},
+    presence::{Mates, Presence},
     store,
 };
 use crate::{
     accounts::Device,
     app::App,
     batcher::{Busy, Kind, Trouble, patiently},
-    festivals::{self, Day, Gate},
+    festivals::{self, Day, Gate, Zone},
     fresh::Fresh,
     id::{FestivalId, GateId, ScanId, TicketId, ZoneId},
     keys,
     offers::{self, Pass},
     sabotage,
     tickets::{
-        self,
+        self, TicketKind,
         code::{CodeError, TicketCode},
     },
 };
@@ -51,7 +53,7 @@ pub struct Asked {
     pub checked: Option<Checked>,
 }
 
-/// What gates need to know of a festival: days, passes, gates. At most a second old.
+/// What gates need to know of a festival. At most a second old.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     /// The days.
@@ -60,6 +62,14 @@ pub struct Catalog {
     pub passes: Vec<Pass>,
     /// The gates.
     pub gates: Vec<Gate>,
+    /// The zones.
+    pub zones: Vec<Zone>,
+    /// Holds of gates.
+    pub holds: Vec<GateHold>,
+    /// Moments when the site or a zone is empty.
+    pub clearings: Vec<Clearing>,
+    /// Zones whose gates stand inside the site.
+    inner: Vec<ZoneId>,
 }
 
 impl Catalog {
@@ -73,10 +83,28 @@ impl Catalog {
         self.passes.iter().find(|p| p.pass_number == number)
     }
 
-    /// What the pass of a number allows.
-    pub(super) fn rules(&self, number: i32) -> Option<Rules> {
-        let terms = &self.pass(number)?.terms;
-        Some(Rules { zone_ids: terms.zone_ids.clone(), reentry: terms.reentry, instruction: terms.check_instruction })
+    /// What the pass of a number allows at a gate.
+    pub(super) fn rules(&self, number: i32, gate: GateId) -> Option<Rules> {
+        let Pass { pass_id, terms, .. } = self.pass(number)?;
+        let taken = |gate: &Gate| gate.pass_ids.is_empty() || gate.pass_ids.contains(pass_id);
+        Some(Rules {
+            zone_ids: terms.zone_ids.clone(),
+            is_taken: self.gates.iter().find(|g| g.gate_id == gate).is_none_or(taken),
+            windows: terms.windows.clone(),
+            again: Again::of(terms.reentry, terms.entries_a_day),
+            instruction: terms.check_instruction,
+        })
+    }
+
+    /// What holds for everybody.
+    pub(super) fn ground(&self) -> Ground<'_> {
+        Ground { days: &self.days, holds: &self.holds, clearings: &self.clearings, inner: &self.inner }
+    }
+
+    /// The numbers of the passes of which one is in before the holder of a pass comes in; none for most.
+    pub(super) fn companions(&self, number: i32) -> Vec<i32> {
+        let wanted = self.pass(number).map_or([].as_slice(), |p| p.terms.companion_pass_ids.as_slice());
+        self.passes.iter().filter(|p| wanted.contains(&p.pass_id)).map(|p| p.pass_number).collect()
     }
 }
 
@@ -86,10 +114,15 @@ pub type Catalogs = Fresh<FestivalId, Arc<Catalog>>;
 pub(super) async fn catalog(app: &App, festival: FestivalId) -> Result<Arc<Catalog>, sqlx::Error> {
     let pool = &app.pools.scan;
     let read = async || {
+        let zones = festivals::zones(pool, festival).await?;
         Ok(Arc::new(Catalog {
             days: festivals::days(pool, festival).await?,
             passes: offers::passes(pool, festival).await?,
             gates: festivals::gates(pool, festival).await?,
+            holds: incident::store::holds(pool, festival).await?,
+            clearings: incident::store::clearings(pool, festival).await?,
+            inner: zones.iter().filter(|z| z.is_inner).map(|z| z.zone_id).collect(),
+            zones,
         }))
     };
     app.the::<Catalogs>().get_impatiently(festival, read).await
@@ -187,6 +220,7 @@ fn forged(app: &App, device: &Device, asked: &Asked, reason: Reason) -> ScanAnsw
         ticket_end: None,
         day: None,
         first_entry: None,
+        others_not_in: None,
         decided_at: now,
     }
 }
@@ -205,14 +239,22 @@ impl Request {
         self.catalog.pass(i32::from(self.code.pass_number))
     }
 
-    fn presented(&self) -> Presented {
+    /// What the rules of its pass allow at its gate.
+    fn rules(&self) -> Option<Rules> {
+        self.catalog.rules(i32::from(self.code.pass_number), self.device.gate_id)
+    }
+
+    fn presented(&self, places: Option<i32>, company: Option<bool>) -> Presented {
         Presented {
             kind: self.asked.kind,
             generation: self.code.generation,
+            gate_id: self.device.gate_id,
             zone_id: self.catalog.zone(self.device.gate_id),
             device_id: self.device.device_id,
             checked: self.asked.checked,
             at: self.arrived_at,
+            places,
+            company,
         }
     }
 }
@@ -246,30 +288,59 @@ impl Kind for Scanning {
             })
             .collect();
         let mut recorded: HashMap<ScanId, store::Recorded> = store::by_ids(conn, festival, &batch.iter().map(|r| r.asked.scan_id).collect::<Vec<_>>()).await?;
+        // All of a batch decide by what its first one read: at most a second older than their own.
+        let catalog = Arc::clone(&batch.first().ok_or(Trouble::Again)?.catalog);
+        let now = batch.iter().map(|r| r.arrived_at).max().unwrap_or_default();
+        let mut zones: BTreeSet<ZoneId> = batch.iter().filter_map(|r| catalog.zone(r.device.gate_id)).collect();
+        zones.extend(known.values().flat_map(|(_, known)| &known.entries).filter(|e| e.is_open()).filter_map(|e| e.zone_id));
+        let mut presence = Presence::lock(conn, festival, &catalog, &zones, now).await?;
+        let mut mates = Mates::of(conn, festival, &catalog, &ids, now).await?;
         sabotage::pause().await;
         let (mut scans, mut changes, mut answers) = (Vec::new(), Changes::default(), Vec::with_capacity(batch.len()));
         for request in batch {
-            let ticket = known.get_mut(&request.code.number);
+            let Some((ticket_id, known)) = known.get_mut(&request.code.number) else {
+                let scan = recorded
+                    .entry(request.asked.scan_id)
+                    .or_insert_with(|| {
+                        let scan = store::Recorded::refused(&request.device, &request.asked, Reason::Unknown, request.arrived_at);
+                        scans.push(scan.clone());
+                        scan
+                    })
+                    .clone();
+                answers.push(answer(request, &scan, None, None));
+                continue;
+            };
             if let Some(first) = recorded.get(&request.asked.scan_id) {
-                answers.push(answer(request, first, ticket.map(|(_, known)| &*known)));
+                answers.push(answer(request, first, Some(&*known), mates.not_in(*ticket_id, first.day_index)));
                 continue;
             }
-            let scan = match ticket {
-                None => store::Recorded::refused(&request.device, &request.asked, Reason::Unknown, request.arrived_at),
-                Some((ticket_id, known)) => {
-                    let rules = request.catalog.rules(i32::from(request.code.pass_number));
-                    let decision = decide(known, rules.as_ref(), &request.catalog.days, &request.presented());
-                    apply(known, *ticket_id, request, &decision, &mut changes);
-                    store::Recorded::decided(&request.device, &request.asked, *ticket_id, &decision, request.arrived_at)
+            let rules = request.rules();
+            let ended = catalog.ground().clear(&mut known.entries, request.arrived_at);
+            let day = day_of(known.day_mask, rules.as_ref(), &catalog.days, request.arrived_at).map(|d| d.day_index);
+            let places = day.and_then(|day| presence.left(catalog.zone(request.device.gate_id), day));
+            let company = day.and_then(|day| mates.company(&catalog, *ticket_id, i32::from(request.code.pass_number), day));
+            let decision = decide(known, rules.as_ref(), &catalog.ground(), &request.presented(places, company));
+            if !decision.effects.is_empty() {
+                for cleared in ended {
+                    changes.stands(*ticket_id, &known.entries[cleared]);
                 }
-            };
-            answers.push(answer(request, &scan, known.get(&request.code.number).map(|(_, known)| known)));
+            }
+            for effect in &decision.effects {
+                let entry = apply(known, *ticket_id, request, *effect, &mut changes);
+                if known.kind == TicketKind::Pass {
+                    presence.count(&entry);
+                    mates.moved(*ticket_id, &entry, catalog.ground().place(entry.zone_id).is_none());
+                }
+            }
+            let scan = store::Recorded::decided(&request.device, &request.asked, *ticket_id, &decision, request.arrived_at);
+            answers.push(answer(request, &scan, Some(&*known), mates.not_in(*ticket_id, scan.day_index)));
             recorded.insert(request.asked.scan_id, scan.clone());
             scans.push(scan);
         }
         if store::insert(conn, festival, &scans).await? != scans.len() as u64 {
             return Err(Trouble::Again);
         }
+        presence.write(conn, festival).await?;
         if changes.count() > 0 {
             // The rows below are under the locks of their tickets already.
             let first = festivals::take_positions(conn, festival, "admissions", i64::try_from(changes.count()).unwrap_or(i64::MAX)).await?;
@@ -314,42 +385,38 @@ impl Changes {
     }
 }
 
-/// Notes the effect of a decision, for the rows and for the next decision of the batch.
-fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, decision: &Decision, changes: &mut Changes) {
+/// Notes an effect of a decision, for the rows and for the next decision of the batch; how the entry stands then.
+fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, effect: Effect, changes: &mut Changes) -> Entered {
     let at = request.arrived_at;
-    let mut entry = |day: i16, no: i16, change: fn(&mut Entered, DateTime<Utc>)| {
-        if let Some(entry) = known.entries.iter_mut().find(|e| e.day_index == day && e.entry_no == no) {
-            change(entry, at);
-            changes.stands(ticket_id, entry);
-        }
+    let (day_index, entry_no) = match effect {
+        Effect::Enter(day, no) | Effect::Leave(day, no) | Effect::Undo(day, no) => (day, no),
     };
-    match decision.effect {
-        Effect::None => {}
-        Effect::Enter(day_index, entry_no) => {
-            let entered = Entered {
-                day_index,
-                entry_no,
-                scan_id: request.asked.scan_id,
-                device_id: Some(request.device.device_id),
-                gate_id: request.device.gate_id,
-                entered_at: at,
-                left_at: None,
-                undone_at: None,
-            };
-            known.entries.push(entered.clone());
-            changes.begins(ticket_id, entered);
+    if let Some(entry) = known.entries.iter_mut().find(|e| e.day_index == day_index && e.entry_no == entry_no) {
+        match effect {
+            Effect::Undo(..) => entry.undone_at = Some(at),
+            Effect::Leave(..) | Effect::Enter(..) => entry.left_at = Some(at),
         }
-        Effect::Leave(day, no) => {
-            entry(day, no, |e, at| e.left_at = Some(at));
-        }
-        Effect::Undo(day, no) => {
-            entry(day, no, |e, at| e.undone_at = Some(at));
-        }
+        changes.stands(ticket_id, entry);
+        return entry.clone();
     }
+    let entered = Entered {
+        day_index,
+        entry_no,
+        scan_id: request.asked.scan_id,
+        device_id: Some(request.device.device_id),
+        gate_id: request.device.gate_id,
+        zone_id: request.catalog.zone(request.device.gate_id),
+        entered_at: at,
+        left_at: None,
+        undone_at: None,
+    };
+    known.entries.push(entered.clone());
+    changes.begins(ticket_id, entered.clone());
+    entered
 }
 
 /// The words of an answer, from the record: so a repeat is answered as the first was.
-fn answer(request: &Request, scan: &store::Recorded, known: Option<&Known>) -> ScanAnswer {
+fn answer(request: &Request, scan: &store::Recorded, known: Option<&Known>, others_not_in: Option<u32>) -> ScanAnswer {
     let first = known.and_then(|k| scan.first_scan_id.and_then(|id| k.entries.iter().find(|e| e.scan_id == id)));
     let gate = |e: &Entered| request.catalog.gates.iter().find(|g| g.gate_id == e.gate_id).map(|g| g.name.clone()).unwrap_or_default();
     let number = format!("{:016X}", request.code.number);
@@ -362,6 +429,7 @@ fn answer(request: &Request, scan: &store::Recorded, known: Option<&Known>) -> S
         ticket_end: scan.ticket_id.map(|_| number[12..].to_owned()),
         day: scan.day_index.and_then(|i| request.catalog.days.iter().find(|d| d.day_index == i)).map(|d| d.name.clone()),
         first_entry: first.map(|e| FirstEntry { entered_at: e.entered_at, gate_id: e.gate_id, gate: gate(e) }),
+        others_not_in: others_not_in.filter(|_| scan.kind == ScanKind::Entry && scan.verdict == Verdict::Admitted),
         decided_at: scan.decided_at,
     }
 }

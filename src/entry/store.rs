@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     accounts::Device,
-    id::{DeviceId, FestivalId, GateId, ScanId, TicketId},
+    id::{DeviceId, FestivalId, GateId, ScanId, TicketId, ZoneId},
     offers::Instruction,
 };
 
@@ -84,6 +84,7 @@ struct EntryRow {
     scan_id: ScanId,
     device_id: Option<DeviceId>,
     gate_id: GateId,
+    zone_id: Option<ZoneId>,
     entered_at: DateTime<Utc>,
     left_at: Option<DateTime<Utc>>,
     undone_at: Option<DateTime<Utc>>,
@@ -91,8 +92,9 @@ struct EntryRow {
 
 pub(super) async fn entries(conn: &mut PgConnection, festival: FestivalId, tickets: &[TicketId]) -> Result<HashMap<TicketId, Vec<Entered>>, sqlx::Error> {
     let rows: Vec<EntryRow> = sqlx::query_as(
-        "select a.ticket_id, a.day_index, a.entry_no, a.scan_id, s.device_id, a.gate_id, a.entered_at, a.left_at, a.undone_at \
+        "select a.ticket_id, a.day_index, a.entry_no, a.scan_id, s.device_id, a.gate_id, g.zone_id, a.entered_at, a.left_at, a.undone_at \
          from admissions a left join scans s on s.festival_id = a.festival_id and s.scan_id = a.scan_id \
+         left join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id \
          where a.festival_id = $1 and a.ticket_id = any($2) order by a.ticket_id, a.entered_at, a.scan_id",
     )
     .bind(festival)
@@ -107,6 +109,7 @@ pub(super) async fn entries(conn: &mut PgConnection, festival: FestivalId, ticke
             scan_id: r.scan_id,
             device_id: r.device_id,
             gate_id: r.gate_id,
+            zone_id: r.zone_id,
             entered_at: r.entered_at,
             left_at: r.left_at,
             undone_at: r.undone_at,
@@ -207,6 +210,126 @@ pub(super) async fn insert_admissions(
     Ok(())
 }
 
+/// How many are in a zone on a day.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct ZoneCount {
+    pub(super) zone_id: ZoneId,
+    pub(super) day_index: i16,
+    pub(super) inside: i32,
+    /// Since when it is counted; `None` where nobody counted yet.
+    pub(super) cleared_at: Option<DateTime<Utc>>,
+}
+
+/// Locks the counts of zones.
+pub(super) async fn lock_counts(conn: &mut PgConnection, festival: FestivalId, zones: &[ZoneId]) -> Result<Vec<ZoneCount>, sqlx::Error> {
+    sqlx::query_as(
+        "select zone_id, day_index, inside, cleared_at from zone_counts where festival_id = $1 and zone_id = any($2) order by zone_id, day_index for no key update",
+    )
+    .bind(festival)
+    .bind(zones)
+    .fetch_all(conn)
+    .await
+}
+
+/// The same without a lock: only the negative control of the race tests may use it.
+pub(super) async fn counts(conn: &mut PgConnection, festival: FestivalId, zones: &[ZoneId]) -> Result<Vec<ZoneCount>, sqlx::Error> {
+    sqlx::query_as("select zone_id, day_index, inside, cleared_at from zone_counts where festival_id = $1 and zone_id = any($2)")
+        .bind(festival)
+        .bind(zones)
+        .fetch_all(conn)
+        .await
+}
+
+/// Makes counts, to be counted by whoever locks them first.
+pub(super) async fn insert_counts(conn: &mut PgConnection, festival: FestivalId, counts: &[(ZoneId, i16)]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into zone_counts (festival_id, zone_id, day_index, inside) select $1, c.*, 0 from unnest($2::uuid[], $3::smallint[]) as c on conflict do nothing",
+    )
+    .bind(festival)
+    .bind(counts.iter().map(|(zone, _)| *zone).collect::<Vec<_>>())
+    .bind(counts.iter().map(|(_, day)| *day).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Counts who is in a zone on a day since it was cleared, under the lock of its row: in the statement after the one that locked it.
+pub(super) async fn count_again(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    zone: ZoneId,
+    day: i16,
+    cleared_at: DateTime<Utc>,
+) -> Result<ZoneCount, sqlx::Error> {
+    sqlx::query_as(
+        "update zone_counts set cleared_at = $4, inside = \
+                (select count(*) from admissions a join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id and g.zone_id = $2 \
+                 join tickets t on t.festival_id = a.festival_id and t.ticket_id = a.ticket_id and t.kind = 'pass' \
+                 where a.festival_id = $1 and a.day_index = $3 and a.left_at is null and a.undone_at is null and a.entered_at >= $4) \
+         where festival_id = $1 and zone_id = $2 and day_index = $3 returning zone_id, day_index, inside, cleared_at",
+    )
+    .bind(festival)
+    .bind(zone)
+    .bind(day)
+    .bind(cleared_at)
+    .fetch_one(conn)
+    .await
+}
+
+/// Writes counts that are locked.
+pub(super) async fn write_counts(conn: &mut PgConnection, festival: FestivalId, counts: &[&ZoneCount]) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update zone_counts z set inside = c.inside from unnest($2::uuid[], $3::smallint[], $4::integer[]) as c (zone_id, day_index, inside) \
+         where z.festival_id = $1 and z.zone_id = c.zone_id and z.day_index = c.day_index",
+    )
+    .bind(festival)
+    .bind(counts.iter().map(|c| c.zone_id).collect::<Vec<_>>())
+    .bind(counts.iter().map(|c| c.day_index).collect::<Vec<_>>())
+    .bind(counts.iter().map(|c| c.inside).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Another pass of an order, with the days on which its holder came, and is on the site; bit i for day i.
+#[derive(Clone, Debug, FromRow)]
+pub(super) struct Mate {
+    pub(super) ticket_id: TicketId,
+    pub(super) mate_id: TicketId,
+    pub(super) pass_number: i32,
+    pub(super) day_mask: i32,
+    pub(super) came: i32,
+    pub(super) inside: i32,
+}
+
+/// The other passes of the orders of tickets. Whoever is on the site came in by a gate that does not stand inside it, since it was cleared.
+pub(super) async fn mates(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    tickets: &[TicketId],
+    inner: &[ZoneId],
+    cleared_at: DateTime<Utc>,
+) -> Result<Vec<Mate>, sqlx::Error> {
+    sqlx::query_as(
+        "select t.ticket_id, m.ticket_id as mate_id, m.pass_number, m.day_mask, e.came, e.inside \
+         from tickets t join tickets m on m.festival_id = t.festival_id and m.order_id = t.order_id and m.ticket_id <> t.ticket_id \
+                                          and m.kind = 'pass' and m.status = 'valid' \
+         cross join lateral \
+             (select coalesce(bit_or(1 << a.day_index) filter (where a.undone_at is null), 0) as came, \
+                     coalesce(bit_or(1 << a.day_index) filter (where a.undone_at is null and a.left_at is null and a.entered_at >= $4 \
+                                                                     and (g.zone_id is null or g.zone_id <> all($3))), 0) as inside \
+              from admissions a left join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id \
+              where a.festival_id = m.festival_id and a.ticket_id = m.ticket_id) e \
+         where t.festival_id = $1 and t.ticket_id = any($2) and t.kind = 'pass'",
+    )
+    .bind(festival)
+    .bind(tickets)
+    .bind(inner)
+    .bind(cleared_at)
+    .fetch_all(conn)
+    .await
+}
+
 /// What a device showed of a scan, as it reported it, with what the rules said of that moment apart from who was in.
 #[derive(Clone, Debug, FromRow)]
 pub(super) struct Report {
@@ -277,14 +400,17 @@ pub(super) struct Move {
     pub(super) scan_id: ScanId,
     pub(super) kind: ScanKind,
     pub(super) device_id: DeviceId,
+    /// The zone that the gate leads to.
+    pub(super) zone_id: Option<ZoneId>,
     pub(super) at: DateTime<Utc>,
 }
 
 /// The exits and undos of tickets that the server or the device admitted.
 pub(super) async fn moves(conn: &mut PgConnection, festival: FestivalId, tickets: &[TicketId]) -> Result<Vec<Move>, sqlx::Error> {
     sqlx::query_as(
-        "select s.ticket_id, s.scan_id, s.kind, s.device_id, coalesce(r.happened_at, s.decided_at) as at \
+        "select s.ticket_id, s.scan_id, s.kind, s.device_id, g.zone_id, coalesce(r.happened_at, s.decided_at) as at \
          from scans s left join scan_reports r on r.festival_id = s.festival_id and r.scan_id = s.scan_id \
+         left join gates g on g.festival_id = s.festival_id and g.gate_id = s.gate_id \
          where s.festival_id = $1 and s.ticket_id = any($2) and s.kind in ('exit', 'undo') and (s.verdict = 'admitted' or r.verdict = 'admitted')",
     )
     .bind(festival)
@@ -301,13 +427,16 @@ pub(super) struct Admitted {
     pub(super) entry_no: i16,
     pub(super) has_left: bool,
     pub(super) is_undone: bool,
+    pub(super) gate_id: GateId,
+    pub(super) entered_at: DateTime<Utc>,
     pub(super) position: i64,
 }
 
 /// Admissions behind a position of their feed, oldest first.
 pub(super) async fn feed(conn: &mut PgConnection, festival: FestivalId, after: i64, most: i64) -> Result<Vec<Admitted>, sqlx::Error> {
     sqlx::query_as(
-        "select t.ticket_number, a.day_index, a.entry_no, a.left_at is not null as has_left, a.undone_at is not null as is_undone, a.position \
+        "select t.ticket_number, a.day_index, a.entry_no, a.left_at is not null as has_left, a.undone_at is not null as is_undone, a.gate_id, a.entered_at, \
+                a.position \
          from admissions a join tickets t on t.festival_id = a.festival_id and t.ticket_id = a.ticket_id \
          where a.festival_id::bigint = $1 and a.position > $2 order by a.position limit $3",
     )
@@ -365,18 +494,22 @@ pub async fn latest(conn: &mut PgConnection, festival: FestivalId, most: i64) ->
     .await
 }
 
-/// How many are in on a day, by the zone of the gate they came through.
+/// How many are in on a day, by the zone of the gate they came through: whom a clearing put out is out.
 ///
 /// # Errors
 /// What the database said.
-pub async fn inside(conn: &mut PgConnection, festival: FestivalId, day: i16) -> Result<Vec<(Option<uuid::Uuid>, i64)>, sqlx::Error> {
+pub async fn inside(conn: &mut PgConnection, festival: FestivalId, day: i16, now: DateTime<Utc>) -> Result<Vec<(Option<uuid::Uuid>, i64)>, sqlx::Error> {
     sqlx::query_as(
         "select g.zone_id, count(*) from admissions a join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id \
          join tickets t on t.festival_id = a.festival_id and t.ticket_id = a.ticket_id and t.kind = 'pass' \
-         where a.festival_id = $1 and a.day_index = $2 and a.left_at is null and a.undone_at is null group by g.zone_id",
+         where a.festival_id = $1 and a.day_index = $2 and a.left_at is null and a.undone_at is null \
+               and not exists (select from clearings c where c.festival_id = a.festival_id and (c.zone_id is null or c.zone_id = g.zone_id) \
+                               and c.clears_at > a.entered_at and c.clears_at <= $3) \
+         group by g.zone_id",
     )
     .bind(festival)
     .bind(day)
+    .bind(now)
     .fetch_all(conn)
     .await
 }

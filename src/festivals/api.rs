@@ -22,7 +22,7 @@ use crate::{
         problem::{Changing, Created, NOT_FOUND, Or, Problem, Usual},
         tags::Chapter,
     },
-    id::{FestivalId, GateId, StageId, ZoneId},
+    id::{FestivalId, GateId, PassId, StageId, ZoneId},
     page::Page,
     words::Text,
 };
@@ -74,8 +74,11 @@ pub struct NewZone {
     /// Its name.
     pub name: Text,
     /// How many people may be in it.
-    #[oai(validator(minimum(value = "1"), maximum(value = "2000000")))]
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "2000000")))]
     pub capacity: Option<i32>,
+    /// Whether its gates stand inside the site: whoever is in it is on the site, too, and may come back into it whatever their pass says. It stays.
+    #[oai(default)]
+    pub is_inner: bool,
 }
 
 /// A stage to be added.
@@ -97,8 +100,22 @@ pub struct NewStage {
 pub struct NewGate {
     /// Its name.
     pub name: Text,
-    /// The zone it leads to; without one it leads to the whole site.
+    /// The zone it leads to; without one it leads to the whole site. It stays.
     pub zone_id: Option<ZoneId>,
+    /// The passes it takes; empty for all.
+    #[oai(default, validator(max_items = 500))]
+    pub pass_ids: Vec<PassId>,
+}
+
+/// What may change about a gate.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct GateTerms {
+    /// Its name.
+    pub name: Text,
+    /// The passes it takes; empty for all.
+    #[oai(default, validator(max_items = 500))]
+    pub pass_ids: Vec<PassId>,
 }
 
 /// Festivals.
@@ -362,9 +379,25 @@ impl FestivalsApi {
     ) -> Result<Created<Zone>, Or<Changing>> {
         staff.may(Scope::FestivalsWrite)?;
         reach(&staff, *festival_id)?;
-        let zone = Zone { zone_id: ZoneId::fresh(*festival_id, app.clock.now()), name: body.0.name, capacity: body.0.capacity };
+        let NewZone { name, capacity, is_inner } = body.0;
+        let zone = Zone { zone_id: ZoneId::fresh(*festival_id, app.clock.now()), name, capacity, is_inner };
         super::add(&app, &staff, *festival_id, &Site::Zone(zone.clone())).await?;
         Ok(Created { body: zone, location: format!("/v1/festivals/{}/zones", festival_id.0.0) })
+    }
+
+    /// Change a zone
+    ///
+    /// A JSON merge patch (RFC 7396) of its name and capacity. Gates decide by it within seconds. Scope `festivals:write`.
+    #[oai(path = "/zones/:zone_id", method = "patch", operation_id = "change_zone")]
+    async fn change_zone(&self, AsStaff(staff): AsStaff, app: Data<&App>, zone_id: Path<ZoneId>, body: Json<Value>) -> Result<Json<Zone>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, zone_id.festival())?;
+        let changed = super::change_zone(&app, &staff, *zone_id, |Zone { zone_id, name, capacity, is_inner }| {
+            let patched = merge_patch(NewZone { name, capacity, is_inner }.to_json().unwrap_or_default(), &body.0);
+            let NewZone { name, capacity, is_inner } = NewZone::parse_from_json(Some(patched)).map_err(|error| Fault::wrong("", error.into_message()))?;
+            Ok(Zone { zone_id, name, capacity, is_inner })
+        });
+        Ok(Json(changed.await?))
     }
 
     /// List the stages of a festival
@@ -417,8 +450,24 @@ impl FestivalsApi {
     ) -> Result<Created<Gate>, Or<Changing>> {
         staff.may(Scope::FestivalsWrite)?;
         reach(&staff, *festival_id)?;
-        let gate = Gate { gate_id: GateId::fresh(*festival_id, app.clock.now()), zone_id: body.0.zone_id, name: body.0.name };
+        let NewGate { name, zone_id, pass_ids } = body.0;
+        let gate = Gate { gate_id: GateId::fresh(*festival_id, app.clock.now()), zone_id, name, pass_ids };
         super::add(&app, &staff, *festival_id, &Site::Gate(gate.clone())).await?;
         Ok(Created { body: gate, location: format!("/v1/festivals/{}/gates", festival_id.0.0) })
+    }
+
+    /// Change a gate
+    ///
+    /// A JSON merge patch (RFC 7396) of its name and the passes it takes. Gates decide by it within seconds. Scope `festivals:write`.
+    #[oai(path = "/gates/:gate_id", method = "patch", operation_id = "change_gate")]
+    async fn change_gate(&self, AsStaff(staff): AsStaff, app: Data<&App>, gate_id: Path<GateId>, body: Json<Value>) -> Result<Json<Gate>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        reach(&staff, gate_id.festival())?;
+        let changed = super::change_gate(&app, &staff, *gate_id, |Gate { gate_id, zone_id, name, pass_ids }| {
+            let patched = merge_patch(GateTerms { name, pass_ids }.to_json().unwrap_or_default(), &body.0);
+            let GateTerms { name, pass_ids } = GateTerms::parse_from_json(Some(patched)).map_err(|error| Fault::wrong("", error.into_message()))?;
+            Ok(Gate { gate_id, zone_id, name, pass_ids })
+        });
+        Ok(Json(changed.await?))
     }
 }

@@ -7,7 +7,7 @@ mod leak;
 mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use poem_openapi::{Enum, Object};
+use poem_openapi::{Enum, Object, types::ToJSON};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
 
@@ -18,7 +18,7 @@ use crate::{
     fault::{Checks, Fault},
     files::Files,
     fresh::Fresh,
-    id::{FestivalId, GateId, PromoterId, StageId, ZoneId},
+    id::{FestivalId, GateId, PassId, PromoterId, StageId, ZoneId},
     keys,
     money::Currency,
     picture,
@@ -147,8 +147,10 @@ pub struct Zone {
     /// Its name.
     #[sqlx(json)]
     pub name: Text,
-    /// How many people may be in it.
+    /// How many people may be in it: then one comes in when one leaves.
     pub capacity: Option<i32>,
+    /// Whether its gates stand inside the site: whoever is in it is on the site, too, and may come back into it whatever their pass says. It stays.
+    pub is_inner: bool,
 }
 
 /// Where sets are played.
@@ -172,11 +174,13 @@ pub struct Stage {
 pub struct Gate {
     /// Its id.
     pub gate_id: GateId,
-    /// The zone it leads to; without one it leads to the whole site.
+    /// The zone it leads to; without one it leads to the whole site. It stays.
     pub zone_id: Option<ZoneId>,
     /// Its name.
     #[sqlx(json)]
     pub name: Text,
+    /// The passes it takes; empty for all.
+    pub pass_ids: Vec<PassId>,
 }
 
 fn check(terms: &FestivalTerms) -> Result<(), Fault> {
@@ -389,16 +393,7 @@ pub enum Site {
 /// # Errors
 /// [`Fault`].
 pub async fn add(app: &App, staff: &Staff, festival: FestivalId, site: &Site) -> Result<(), Fault> {
-    let (name, zone, capacity) = match site {
-        Site::Zone(zone) => (&zone.name, None, zone.capacity),
-        Site::Stage(stage) => (&stage.name, stage.zone_id, None),
-        Site::Gate(gate) => (&gate.name, gate.zone_id, None),
-    };
-    Checks::default()
-        .claim(!name.is_blank(), "/name", "it has a name in at least one language")
-        .claim(zone.is_none_or(|z| z.festival() == festival), "/zone_id", "not a zone of this festival")
-        .claim(capacity.is_none_or(|c| c > 0), "/capacity", "at least one person")
-        .done()?;
+    check_site(festival, site)?;
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
     store::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
@@ -406,6 +401,68 @@ pub async fn add(app: &App, staff: &Staff, festival: FestivalId, site: &Site) ->
     note(&mut tx, staff, festival, "site.added", now).await?;
     tx.commit().await?;
     Ok(())
+}
+
+fn check_site(festival: FestivalId, site: &Site) -> Result<(), Fault> {
+    let (name, zone, capacity, passes) = match site {
+        Site::Zone(zone) => (&zone.name, None, zone.capacity, [].as_slice()),
+        Site::Stage(stage) => (&stage.name, stage.zone_id, None, [].as_slice()),
+        Site::Gate(gate) => (&gate.name, gate.zone_id, None, gate.pass_ids.as_slice()),
+    };
+    Checks::default()
+        .claim(!name.is_blank(), "/name", "it has a name in at least one language")
+        .claim(zone.is_none_or(|z| z.festival() == festival), "/zone_id", "not a zone of this festival")
+        .claim(capacity.is_none_or(|c| c > 0), "/capacity", "at least one person")
+        .claim(passes.iter().all(|p| p.festival() == festival), "/pass_ids", "not a pass of this festival")
+        .done()
+}
+
+/// Changes a zone: its name and capacity. Gates hear of it within seconds.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn change_zone(app: &App, staff: &Staff, zone: ZoneId, change: impl FnOnce(Zone) -> Result<Zone, Fault>) -> Result<Zone, Fault> {
+    let festival = zone.festival();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    store::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    let before = store::lock_zone(&mut tx, zone).await?.ok_or(Fault::NotFound)?;
+    let after = change(before.clone())?;
+    Checks::default().claim(after.is_inner == before.is_inner, "/is_inner", "where the gates of a zone stand stays: people are in by them").done()?;
+    check_site(festival, &Site::Zone(after.clone()))?;
+    store::update_zone(&mut tx, &after).await?;
+    let change = serde_json::json!({ "before": before.to_json(), "after": after.to_json() });
+    note_change(&mut tx, staff, festival, ("zone.changed", "zone", zone.to_string()), change, app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// Changes a gate: its name and the passes it takes. Gates hear of it within seconds.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn change_gate(app: &App, staff: &Staff, gate: GateId, change: impl FnOnce(Gate) -> Result<Gate, Fault>) -> Result<Gate, Fault> {
+    let festival = gate.festival();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    store::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    let before = store::lock_gate(&mut tx, gate).await?.ok_or(Fault::NotFound)?;
+    let after = change(before.clone())?;
+    check_site(festival, &Site::Gate(after.clone()))?;
+    store::update_gate(&mut tx, &after).await?;
+    let change = serde_json::json!({ "before": before.to_json(), "after": after.to_json() });
+    note_change(&mut tx, staff, festival, ("gate.changed", "gate", gate.to_string()), change, app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+async fn note_change(
+    conn: &mut PgConnection,
+    staff: &Staff,
+    festival: FestivalId,
+    (action, object_kind, object_id): (&'static str, &'static str, String),
+    change: serde_json::Value,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    audit::record(conn, Act { festival, actor: staff.actor, action, object_kind, object_id, before: None, after: Some(change) }, now).await
 }
 
 /// Adds a thing of the site inside the transaction of an import, which checked the festival.

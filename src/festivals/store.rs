@@ -5,7 +5,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool, types::Json};
 
 use super::{Day, Festival, FestivalTerms, Gate, Site, Stage, Zone};
 use crate::{
-    id::{FestivalId, PromoterId},
+    id::{FestivalId, GateId, PromoterId, ZoneId},
     words::Text,
 };
 
@@ -193,11 +193,12 @@ pub(super) async fn upsert_day(conn: &mut PgConnection, festival: FestivalId, da
 pub(super) async fn insert_site(conn: &mut PgConnection, festival: FestivalId, site: &Site) -> Result<(), sqlx::Error> {
     match site {
         Site::Zone(zone) => {
-            sqlx::query("insert into zones (festival_id, zone_id, name, capacity) values ($1, $2, $3, $4)")
+            sqlx::query("insert into zones (festival_id, zone_id, name, capacity, is_inner) values ($1, $2, $3, $4, $5)")
                 .bind(festival)
                 .bind(zone.zone_id)
                 .bind(Json(&zone.name))
                 .bind(zone.capacity)
+                .bind(zone.is_inner)
                 .execute(conn)
                 .await?;
         }
@@ -212,15 +213,55 @@ pub(super) async fn insert_site(conn: &mut PgConnection, festival: FestivalId, s
                 .await?;
         }
         Site::Gate(gate) => {
-            sqlx::query("insert into gates (festival_id, gate_id, zone_id, name) values ($1, $2, $3, $4)")
+            sqlx::query("insert into gates (festival_id, gate_id, zone_id, name, pass_ids) values ($1, $2, $3, $4, $5)")
                 .bind(festival)
                 .bind(gate.gate_id)
                 .bind(gate.zone_id)
                 .bind(Json(&gate.name))
+                .bind(&gate.pass_ids)
                 .execute(conn)
                 .await?;
         }
     }
+    Ok(())
+}
+
+pub(super) async fn lock_zone(conn: &mut PgConnection, zone: ZoneId) -> Result<Option<Zone>, sqlx::Error> {
+    sqlx::query_as("select zone_id, name, capacity, is_inner from zones where festival_id = $1 and zone_id = $2 for no key update")
+        .bind(zone.festival())
+        .bind(zone)
+        .fetch_optional(conn)
+        .await
+}
+
+pub(super) async fn update_zone(conn: &mut PgConnection, zone: &Zone) -> Result<(), sqlx::Error> {
+    sqlx::query("update zones set name = $3, capacity = $4, is_inner = $5 where festival_id = $1 and zone_id = $2")
+        .bind(zone.zone_id.festival())
+        .bind(zone.zone_id)
+        .bind(Json(&zone.name))
+        .bind(zone.capacity)
+        .bind(zone.is_inner)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn lock_gate(conn: &mut PgConnection, gate: GateId) -> Result<Option<Gate>, sqlx::Error> {
+    sqlx::query_as("select gate_id, zone_id, name, pass_ids from gates where festival_id = $1 and gate_id = $2 for no key update")
+        .bind(gate.festival())
+        .bind(gate)
+        .fetch_optional(conn)
+        .await
+}
+
+pub(super) async fn update_gate(conn: &mut PgConnection, gate: &Gate) -> Result<(), sqlx::Error> {
+    sqlx::query("update gates set name = $3, pass_ids = $4 where festival_id = $1 and gate_id = $2")
+        .bind(gate.gate_id.festival())
+        .bind(gate.gate_id)
+        .bind(Json(&gate.name))
+        .bind(&gate.pass_ids)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -240,7 +281,7 @@ pub async fn days(pool: &PgPool, festival: FestivalId) -> Result<Vec<Day>, sqlx:
 /// # Errors
 /// What the database said.
 pub async fn zones(pool: &PgPool, festival: FestivalId) -> Result<Vec<Zone>, sqlx::Error> {
-    sqlx::query_as("select zone_id, name, capacity from zones where festival_id = $1 order by zone_id").bind(festival).fetch_all(pool).await
+    sqlx::query_as("select zone_id, name, capacity, is_inner from zones where festival_id = $1 order by zone_id").bind(festival).fetch_all(pool).await
 }
 
 /// The stages of a festival in the promoter's order.
@@ -256,7 +297,7 @@ pub async fn stages(pool: &PgPool, festival: FestivalId) -> Result<Vec<Stage>, s
 /// # Errors
 /// What the database said.
 pub async fn gates(pool: &PgPool, festival: FestivalId) -> Result<Vec<Gate>, sqlx::Error> {
-    sqlx::query_as("select gate_id, zone_id, name from gates where festival_id = $1 order by gate_id").bind(festival).fetch_all(pool).await
+    sqlx::query_as("select gate_id, zone_id, name, pass_ids from gates where festival_id = $1 order by gate_id").bind(festival).fetch_all(pool).await
 }
 
 /// Takes `count` positions of a feed, as the last lock of a transaction; returns the first.

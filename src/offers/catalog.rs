@@ -1,9 +1,9 @@
 //! Commands of the promoter on passes, add-ons, offers and stock.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use poem_openapi::Object;
+use poem_openapi::{Object, types::ToJSON};
 
-use super::{AddOn, Offer, OfferStock, Pass, PassTerms, Requirement, Stock, TaxKind, store};
+use super::{AddOn, Offer, OfferStock, Pass, PassTerms, Reentry, Requirement, Stock, TaxKind, store};
 use crate::{
     accounts::Staff,
     app::App,
@@ -125,11 +125,7 @@ pub struct NewOffer {
 /// # Errors
 /// [`Fault`].
 pub async fn add_pass(app: &App, staff: &Staff, festival: FestivalId, terms: &PassTerms) -> Result<Pass, Fault> {
-    Checks::default()
-        .claim(!terms.name.is_blank(), "/name", "a pass has a name in at least one language")
-        .claim(!terms.color_name.is_blank(), "/color_name", "a color is named, because color never speaks alone")
-        .claim(terms.zone_ids.iter().all(|z| z.festival() == festival), "/zone_ids", "not a zone of this festival")
-        .done()?;
+    check_pass(festival, terms)?;
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
     let number = store::next_number(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
@@ -137,6 +133,45 @@ pub async fn add_pass(app: &App, staff: &Staff, festival: FestivalId, terms: &Pa
     note(&mut tx, staff, festival, "pass.added", pass.pass_id.to_string(), None, now).await?;
     tx.commit().await?;
     Ok(pass)
+}
+
+fn check_pass(festival: FestivalId, terms: &PassTerms) -> Result<(), Fault> {
+    let mut checks = Checks::default();
+    let counted = (terms.reentry == Reentry::TimesADay) == terms.entries_a_day.is_some();
+    checks
+        .claim(!terms.name.is_blank(), "/name", "a pass has a name in at least one language")
+        .claim(!terms.color_name.is_blank(), "/color_name", "a color is named, because color never speaks alone")
+        .claim(terms.zone_ids.iter().all(|z| z.festival() == festival), "/zone_ids", "not a zone of this festival")
+        .claim(counted, "/entries_a_day", "a number with times_a_day, and only then")
+        .claim(terms.companion_pass_ids.iter().all(|p| p.festival() == festival), "/companion_pass_ids", "not a pass of this festival");
+    for (i, window) in terms.windows.iter().enumerate() {
+        let day = u32::try_from(window.day_index).is_ok_and(|day| terms.day_mask >> day & 1 == 1);
+        let length = window.until_at - window.from_at;
+        checks
+            .claim(day, &format!("/windows/{i}/day_index"), "not a day of this pass")
+            .claim(length > TimeDelta::zero(), &format!("/windows/{i}/until_at"), "a window ends after it begins")
+            .claim(length <= TimeDelta::hours(72), &format!("/windows/{i}/until_at"), "a window is at most 72 hours")
+            .claim(window.gate_ids.iter().all(|g| g.festival() == festival), &format!("/windows/{i}/gate_ids"), "not a gate of this festival");
+    }
+    checks.done()
+}
+
+/// Changes what a pass says and allows; gates hear of it within seconds, those without network when they are back.
+///
+/// # Errors
+/// [`Fault`]: its days stay, because they stand in ticket codes.
+pub async fn change_pass(app: &App, staff: &Staff, pass: PassId, change: impl FnOnce(PassTerms) -> Result<PassTerms, Fault>) -> Result<Pass, Fault> {
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    let before = store::lock_pass(&mut tx, staff.promoter, pass).await?.ok_or(Fault::NotFound)?;
+    let terms = change(before.terms.clone())?;
+    Checks::default().claim(terms.day_mask == before.terms.day_mask, "/day_mask", "the days of a pass stay: they stand in ticket codes").done()?;
+    check_pass(pass.festival(), &terms)?;
+    let after = store::update_pass(&mut tx, pass, &terms).await?;
+    let change = serde_json::json!({ "before": before.terms.to_json(), "after": after.terms.to_json() });
+    note(&mut tx, staff, pass.festival(), "pass.changed", pass.to_string(), Some(change), now).await?;
+    tx.commit().await?;
+    Ok(after)
 }
 
 /// Makes an add-on with the next number.

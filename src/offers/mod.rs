@@ -15,13 +15,13 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use crate::{
-    id::{AddOnId, FestivalId, OfferId, PassId, ReleaseId, StockId, ZoneId},
+    id::{AddOnId, FestivalId, GateId, OfferId, PassId, ReleaseId, StockId, ZoneId},
     money::{Currency, Money, split, tax_within},
     words::Text,
 };
 
 pub use catalog::{
-    NewComponent, NewOffer, NewTier, OfferTerms, TierTerms, add_add_on, add_offer, add_pass, add_stock, change_offer, change_tier, delay, resize,
+    NewComponent, NewOffer, NewTier, OfferTerms, TierTerms, add_add_on, add_offer, add_pass, add_stock, change_offer, change_pass, change_tier, delay, resize,
 };
 pub use shelf::{Shelf, Taken, move_to_sold, release_held, shelf, take, take_if_free};
 pub use store::{add_ons, offers, passes, stocks, stocks_of};
@@ -57,7 +57,7 @@ pub struct PassTerms {
     /// That color in words: `yellow band`.
     #[sqlx(json)]
     pub color_name: Text,
-    /// The festival days it opens, bit i for day i.
+    /// The festival days it opens, bit i for day i. They stand in ticket codes, so they stay.
     #[oai(validator(minimum(value = "0"), maximum(value = "65535")))]
     pub day_mask: i32,
     /// The zones it opens; empty for all.
@@ -65,9 +65,36 @@ pub struct PassTerms {
     pub zone_ids: Vec<ZoneId>,
     /// Whether its holder may come back.
     pub reentry: Reentry,
+    /// How often its holder comes in on a day: with `times_a_day` and only then.
+    #[oai(skip_serializing_if_is_none, validator(minimum(value = "2"), maximum(value = "50")))]
+    pub entries_a_day: Option<i16>,
+    /// When its holder may come in. On a day without a window of its own: from its opening to its end, at every gate.
+    #[oai(default, validator(max_items = 100))]
+    #[sqlx(json)]
+    pub windows: Vec<EntryWindow>,
+    /// Passes of which one of the same order is in before its holder comes in: a child needs its adult. Empty for none.
+    #[oai(default, validator(max_items = 20))]
+    pub companion_pass_ids: Vec<PassId>,
     /// What the staff look at before they let its holder in.
     #[oai(skip_serializing_if_is_none)]
     pub check_instruction: Option<Instruction>,
+}
+
+/// When the holders of a pass may come in on a festival day. It may begin before the day opens: an early lane.
+#[derive(Clone, Debug, PartialEq, Eq, Object, Serialize, Deserialize)]
+#[oai(deny_unknown_fields)]
+pub struct EntryWindow {
+    /// The festival day.
+    #[oai(validator(minimum(value = "0"), maximum(value = "15")))]
+    pub day_index: i16,
+    /// From when.
+    pub from_at: DateTime<Utc>,
+    /// Until when: the first moment that is too late.
+    pub until_at: DateTime<Utc>,
+    /// At which gates; empty for all.
+    #[oai(default, validator(max_items = 100))]
+    #[serde(default)]
+    pub gate_ids: Vec<GateId>,
 }
 
 /// Whether the holder of a pass may come back on the same day.
@@ -80,6 +107,8 @@ pub enum Reentry {
     Never,
     /// After an exit that was scanned.
     AfterExit,
+    /// So many entries a day; exits need not be scanned.
+    TimesADay,
 }
 
 /// One instruction for the staff, from a closed list.

@@ -170,8 +170,9 @@ pub(super) async fn next_number(conn: &mut PgConnection, promoter: PromoterId, f
 
 pub(super) async fn insert_pass(conn: &mut PgConnection, festival: FestivalId, pass: PassId, number: i32, terms: &PassTerms) -> Result<Pass, sqlx::Error> {
     sqlx::query_as(
-        "insert into passes (festival_id, pass_id, pass_number, name, color, color_name, day_mask, zone_ids, reentry, check_instruction) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) returning *",
+        "insert into passes (festival_id, pass_id, pass_number, name, color, color_name, day_mask, zone_ids, reentry, check_instruction, \
+                             entries_a_day, windows, companion_pass_ids) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) returning *",
     )
     .bind(festival)
     .bind(pass)
@@ -183,6 +184,42 @@ pub(super) async fn insert_pass(conn: &mut PgConnection, festival: FestivalId, p
     .bind(&terms.zone_ids)
     .bind(terms.reentry)
     .bind(terms.check_instruction)
+    .bind(terms.entries_a_day)
+    .bind(Json(&terms.windows))
+    .bind(&terms.companion_pass_ids)
+    .fetch_one(conn)
+    .await
+}
+
+pub(super) async fn lock_pass(conn: &mut PgConnection, promoter: PromoterId, pass: PassId) -> Result<Option<Pass>, sqlx::Error> {
+    sqlx::query_as(
+        "select p.* from passes p join festivals f on f.festival_id = p.festival_id and f.promoter_id = $3 \
+         where p.festival_id = $1 and p.pass_id = $2 for no key update of p",
+    )
+    .bind(pass.festival())
+    .bind(pass)
+    .bind(promoter)
+    .fetch_optional(conn)
+    .await
+}
+
+pub(super) async fn update_pass(conn: &mut PgConnection, pass: PassId, terms: &PassTerms) -> Result<Pass, sqlx::Error> {
+    sqlx::query_as(
+        "update passes set name = $3, color = $4, color_name = $5, zone_ids = $6, reentry = $7, check_instruction = $8, entries_a_day = $9, windows = $10, \
+                           companion_pass_ids = $11 \
+         where festival_id = $1 and pass_id = $2 returning *",
+    )
+    .bind(pass.festival())
+    .bind(pass)
+    .bind(Json(&terms.name))
+    .bind(&terms.color)
+    .bind(Json(&terms.color_name))
+    .bind(&terms.zone_ids)
+    .bind(terms.reentry)
+    .bind(terms.check_instruction)
+    .bind(terms.entries_a_day)
+    .bind(Json(&terms.windows))
+    .bind(&terms.companion_pass_ids)
     .fetch_one(conn)
     .await
 }

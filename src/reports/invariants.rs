@@ -167,20 +167,35 @@ pub static INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "one-open-entry",
-        claim: "at most one open entry per ticket and festival day, apart from surplus admissions that are in the ledger",
+        claim: "at most one open entry per ticket, festival day and place (the site, an inner zone), apart from surplus admissions that are in the ledger",
         query: "select count(*) from (select 1 from admissions a left join discrepancies d on d.festival_id = a.festival_id and d.scan_id = a.scan_id \
                         and d.kind = 'surplus_admission' and d.withdrawn_at is null \
+                    left join (gates g join zones z on z.festival_id = g.festival_id and z.zone_id = g.zone_id and z.is_inner) \
+                        on g.festival_id = a.festival_id and g.gate_id = a.gate_id \
                     where $1::timestamptz is not null and a.left_at is null and a.undone_at is null \
-                    group by a.festival_id, a.ticket_id, a.day_index having count(*) - count(d.scan_id) > 1) x",
+                    group by a.festival_id, a.ticket_id, a.day_index, z.zone_id having count(*) - count(d.scan_id) > 1) x",
     },
     Invariant {
         name: "surplus-is-in-the-ledger",
         claim: "whoever came in on a ticket that somebody was in on is in the ledger of discrepancies",
         query: "select count(*) from admissions a where $1::timestamptz is not null \
                 and exists (select from admissions b where b.festival_id = a.festival_id and b.ticket_id = a.ticket_id and b.day_index = a.day_index \
-                            and b.entered_at < a.entered_at and least(b.left_at, b.undone_at, 'infinity') > a.entered_at) \
+                            and b.entered_at < a.entered_at and least(b.left_at, b.undone_at, 'infinity') > a.entered_at \
+                            and not exists (select from gates g join zones z on z.festival_id = g.festival_id and z.zone_id = g.zone_id and z.is_inner \
+                                            join gates h on h.festival_id = g.festival_id and h.gate_id in (a.gate_id, b.gate_id) \
+                                                        and h.zone_id is distinct from g.zone_id \
+                                            where g.festival_id = a.festival_id and g.gate_id in (a.gate_id, b.gate_id))) \
                 and not exists (select from discrepancies d where d.festival_id = a.festival_id and d.scan_id = a.scan_id \
                                 and d.kind = 'surplus_admission' and d.withdrawn_at is null)",
+    },
+    Invariant {
+        name: "zones-add-up",
+        claim: "as many are counted in a zone on a day as passes came in since it was cleared and did not leave",
+        query: "select count(*) from zone_counts c where $1::timestamptz is not null and c.cleared_at is not null \
+                and c.inside <> (select count(*) from admissions a join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id \
+                                 join tickets t on t.festival_id = a.festival_id and t.ticket_id = a.ticket_id and t.kind = 'pass' \
+                                 where a.festival_id = c.festival_id and g.zone_id = c.zone_id and a.day_index = c.day_index \
+                                       and a.left_at is null and a.undone_at is null and a.entered_at >= c.cleared_at)",
     },
     Invariant {
         name: "admissions-have-scans",

@@ -130,7 +130,13 @@ pub type KnownAtGates = Fresh<FestivalId, AtGates>;
 ///
 /// # Errors
 /// What the database said.
-pub async fn at_gates(conn: &mut PgConnection, festival: FestivalId, since: DateTime<Utc>, day: Option<i16>) -> Result<AtGates, sqlx::Error> {
+pub async fn at_gates(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    since: DateTime<Utc>,
+    day: Option<i16>,
+    now: DateTime<Utc>,
+) -> Result<AtGates, sqlx::Error> {
     let minutes = sqlx::query_as(
         "select s.gate_id, date_trunc('minute', coalesce(r.happened_at, s.decided_at)) as minute, \
                 count(*) filter (where coalesce(r.verdict, s.verdict) = 'admitted' and s.kind = 'entry') as admitted, \
@@ -150,7 +156,7 @@ pub async fn at_gates(conn: &mut PgConnection, festival: FestivalId, since: Date
     .fetch_all(&mut *conn)
     .await?;
     let inside = match day {
-        Some(day) => entry::inside(conn, festival, day).await?,
+        Some(day) => entry::inside(conn, festival, day, now).await?,
         None => Vec::new(),
     };
     Ok(AtGates { minutes, reasons, inside })

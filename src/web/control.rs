@@ -23,7 +23,10 @@ use super::{
 use crate::{
     accounts::{self, Device, Member, Scope},
     app::App,
-    entry::ledger::{self, Discrepancy, DiscrepancyDecision, Which},
+    entry::{
+        incident::{self, Clearing, GateHold},
+        ledger::{self, Discrepancy, DiscrepancyDecision, Which},
+    },
     festivals::{self, Festival, Gate, Zone},
     http::{
         cookies::same_origin,
@@ -48,20 +51,22 @@ const FORGED: i64 = 10;
 const LEDGER: u32 = 30;
 
 /// All that the control room shows.
-struct Room {
-    festival: Festival,
-    now: DateTime<Utc>,
-    gates: Vec<Gate>,
-    zones: Vec<Zone>,
+pub(super) struct Room {
+    pub(super) festival: Festival,
+    pub(super) now: DateTime<Utc>,
+    pub(super) gates: Vec<Gate>,
+    pub(super) zones: Vec<Zone>,
+    pub(super) holds: Vec<GateHold>,
+    pub(super) clearings: Vec<Clearing>,
     at_gates: AtGates,
     devices: Vec<Device>,
     open: Vec<Discrepancy>,
     decided: Vec<Discrepancy>,
-    may_decide: bool,
+    pub(super) may_decide: bool,
 }
 
 /// The member and a festival of theirs; `None` when nobody is signed in.
-async fn visitor(request: &Request, app: &App, slug: &str) -> Result<Option<(Member, Festival)>, Problem> {
+pub(super) async fn visitor(request: &Request, app: &App, slug: &str) -> Result<Option<(Member, Festival)>, Problem> {
     let Some(who) = member(request).await? else { return Ok(None) };
     let found = festivals::by_slug(&app.pools.web, slug).await?.filter(|f| f.promoter_id == who.staff.promoter).ok_or_else(|| NOT_FOUND.problem())?;
     who.staff.may(Scope::ScansRead)?;
@@ -75,12 +80,13 @@ async fn room(app: &App, who: &Member, festival: &Festival) -> Result<Room, Prob
     // Whoever waits for what another one reads holds no connection meanwhile.
     let read = async || {
         let mut tx = app.for_promoter(who.staff.promoter).await?;
-        reports::at_gates(&mut tx, id, now - WINDOW, day).await
+        reports::at_gates(&mut tx, id, now - WINDOW, day, now).await
     };
     let at_gates = app.the::<reports::KnownAtGates>().get_costly(id, read).await?;
     let mut tx = app.for_promoter(who.staff.promoter).await?;
     let open = ledger::store::page(&mut tx, id, Which { open: true, ..Which::default() }, None, LEDGER).await?;
     let latest = ledger::store::page(&mut tx, id, Which::default(), None, LEDGER).await?;
+    let (holds, clearings) = (incident::store::holds(&mut *tx, id).await?, incident::store::clearings(&mut *tx, id).await?);
     drop(tx);
     let may_decide = who.staff.may(Scope::GatesWrite).is_ok();
     let devices = accounts::devices(app, &who.staff, id).await.map_err(Problem::from)?;
@@ -92,20 +98,23 @@ async fn room(app: &App, who: &Member, festival: &Festival) -> Result<Room, Prob
         at_gates,
         devices: devices.into_iter().filter(|d| d.revoked_at.is_none()).collect(),
         open,
+        holds,
+        clearings,
         decided: latest.into_iter().filter(|d| d.decision != DiscrepancyDecision::Open || d.withdrawn_at.is_some()).collect(),
         may_decide,
     })
 }
 
 /// The parts that follow the server, each under its name.
-fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 6] {
+fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 7] {
     [
-        ("alarm", alarm(reader, room)),
+        ("alarm", html! { (super::incident::alarm(reader, room)) (alarm(reader, room)) }),
         ("inside", inside(reader, room)),
         ("arrivals", arrivals(reader, room)),
         ("reasons", reasons(reader, room)),
         ("devices", devices(reader, room)),
         ("ledger", discrepancies(reader, room)),
+        ("incident", super::incident::state(reader, room)),
     ]
 }
 
@@ -114,7 +123,7 @@ fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 6] {
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
     let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
     let room = room(&app, &who, &festival).await?;
-    let [alarm, inside, arrivals, reasons, devices, ledger] = parts(&reader, &room);
+    let [alarm, inside, arrivals, reasons, devices, ledger, incident] = parts(&reader, &room);
     let shell = Shell {
         reader: &reader,
         title: format!("{}: {}", reader.t("control-room"), festival.terms.name.read(reader.language)),
@@ -141,6 +150,11 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                     section aria-labelledby="devices" { header class="head" { h2 id="devices" { (reader.t("devices")) } p { (reader.t("devices-lead")) } } (part(&devices)) }
                 }
                 div class="panel" {
+                    section id="incident" aria-labelledby="incident-title" {
+                        header class="head" { h2 id="incident-title" { (reader.t("incident")) } p { (reader.t("incident-lead")) } }
+                        (part(&incident))
+                        (super::incident::forms(&reader, &room))
+                    }
                     section id="ledger" aria-labelledby="ledger-title" {
                         header class="head" { h2 id="ledger-title" { (reader.t("ledger")) } p { (reader.t("ledger-lead")) } }
                         (part(&ledger))
@@ -231,7 +245,9 @@ fn alarm(reader: &Reader, room: &Room) -> Markup {
 
 /// Who is in, all over the site and by zone.
 fn inside(reader: &Reader, room: &Room) -> Markup {
-    let total: i64 = room.at_gates.inside.iter().map(|(_, n)| n).sum();
+    // Whoever is in an inner zone is on the site, too.
+    let is_inner = |zone: &Option<uuid::Uuid>| room.zones.iter().any(|z| z.is_inner && Some(z.zone_id.0) == *zone);
+    let total: i64 = room.at_gates.inside.iter().filter(|(zone, _)| !is_inner(zone)).map(|(_, n)| n).sum();
     let minute = |m: &&reports::GateMinute| room.now - m.minute < TimeDelta::minutes(2);
     let arriving: i64 = room.at_gates.minutes.iter().filter(minute).map(|m| m.admitted).sum::<i64>() / 2;
     let silent = room.devices.iter().filter(|d| is_silent(room, d)).count();

@@ -177,7 +177,7 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
 }
 
 /// The words that the script of the gate says.
-const WORDS: [&str; 29] = [
+const WORDS: [&str; 30] = [
     "camera-on",
     "camera-server",
     "camera-off",
@@ -207,6 +207,7 @@ const WORDS: [&str; 29] = [
     "checked",
     "help-desk",
     "first-entry",
+    "others-not-in",
 ];
 
 fn words(reader: &Reader) -> serde_json::Map<String, serde_json::Value> {

@@ -6,6 +6,7 @@ pub mod control;
 pub mod docs;
 pub mod gate;
 pub mod health;
+pub mod incident;
 pub mod kept;
 pub mod layout;
 pub mod letters;
@@ -53,6 +54,10 @@ pub fn routes() -> Route {
         .at("/desk/:slug/gates", get(control::page))
         .at("/desk/:slug/gates/live", get(control::live))
         .at("/desk/:slug/gates/discrepancies/:id", post(control::decide))
+        .at("/desk/:slug/gates/holds", post(incident::hold))
+        .at("/desk/:slug/gates/holds/:id/end", post(incident::release))
+        .at("/desk/:slug/gates/clearings", post(incident::clear))
+        .at("/desk/:slug/gates/clearings/:id/call-off", post(incident::call_off))
         .at("/desk/:slug/gates/discrepancies.csv", get(control::export))
         .at("/mailbox", get(mailbox::list))
         .at("/mailbox/:number", get(mailbox::email))

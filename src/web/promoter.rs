@@ -213,7 +213,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
     let day = days.iter().find(|d| d.covers(now));
     let zones = festivals::zones(&app.pools.web, f.festival_id).await.map_err(Problem::from)?;
     let inside = match day {
-        Some(day) => entry::inside(&mut tx, f.festival_id, day.day_index).await.map_err(Problem::from)?,
+        Some(day) => entry::inside(&mut tx, f.festival_id, day.day_index, now).await.map_err(Problem::from)?,
         None => Vec::new(),
     };
     let arrivals = entry::arrivals(&mut tx, f.festival_id, now - TimeDelta::minutes(90)).await.map_err(Problem::from)?;

@@ -169,6 +169,13 @@ impl Festival {
         self.promoter.make(&self.path("/offers"), offer).await["offer_id"].as_str().unwrap().to_owned()
     }
 
+    /// Makes a zone and a gate that leads to it; the gate.
+    pub async fn gate_into(&self, zone: Value) -> String {
+        let zone = self.promoter.make(&self.path("/zones"), zone).await;
+        let gate = self.promoter.make(&self.path("/gates"), json!({ "name": zone["name"], "zone_id": zone["zone_id"] })).await;
+        gate["gate_id"].as_str().unwrap().to_owned()
+    }
+
     /// Pairs a device at the gate.
     pub async fn device(&self) -> Device {
         let pairing = self.promoter.make(&self.path("/pairings"), json!({ "gate_id": self.gate })).await;

@@ -48,12 +48,17 @@ use May::{Anyone, Device, FanOrPromoter, Music, Promoter as Of, Public, PublicOr
 use Scope::{CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, OffersWrite, OrdersRead, ReleasesWrite, ScansRead, TicketsWrite};
 
 const TABLE: &[(&str, May)] = &[
+    ("call_clearing_off", Of(GatesWrite)),
     ("cancel_order", May::Fan),
+    ("change_gate", Of(FestivalsWrite)),
+    ("change_pass", Of(OffersWrite)),
+    ("change_zone", Of(FestivalsWrite)),
     ("change_festival", Of(FestivalsWrite)),
     ("change_offer", Of(OffersWrite)),
     ("change_tier", Of(OffersWrite)),
     ("change_voucher", Of(OffersWrite)),
     ("claim_ticket", May::Fan),
+    ("clear_site", Of(GatesWrite)),
     ("complete_upload", Music(ReleasesWrite)),
     ("create_act", Of(LineupWrite)),
     ("create_add_on", Of(OffersWrite)),
@@ -80,7 +85,10 @@ const TABLE: &[(&str, May)] = &[
     ("pause_festival", Of(FestivalsWrite)),
     ("resume_festival", Of(FestivalsWrite)),
     ("thaw_festival", Of(FestivalsWrite)),
+    ("end_gate_hold", Of(GatesWrite)),
     ("end_waiting_room", Of(OffersWrite)),
+    ("explain_entry_rules", Public),
+    ("hold_gates", Of(GatesWrite)),
     ("extend_turn", Anyone),
     ("go_by_list", Of(FestivalsWrite)),
     ("go_by_signature", Of(FestivalsWrite)),
@@ -88,7 +96,9 @@ const TABLE: &[(&str, May)] = &[
     ("list_acts", Public),
     ("list_add_ons", Public),
     ("list_albums", May::Fan),
+    ("list_clearings", Of(ScansRead)),
     ("list_days", Public),
+    ("list_gate_holds", Of(ScansRead)),
     ("list_discrepancies", Of(ScansRead)),
     ("list_gate_reports", Of(ScansRead)),
     ("list_devices", Of(GatesWrite)),
@@ -220,6 +230,9 @@ struct World {
     voucher: String,
     upload: String,
     release: String,
+    zone: String,
+    hold: String,
+    clearing: String,
     device: String,
     spare_device: String,
     discrepancy: String,
@@ -293,6 +306,11 @@ impl World {
         let ledger = promoter.get(&festival.path("/discrepancies")).await.expect(200);
         let discrepancy = text(&ledger["items"][0], "discrepancy_id");
 
+        let zone = text(&promoter.make(&festival.path("/zones"), json!({ "name": { "en": "Dock" } })).await, "zone_id");
+        let hold = text(&promoter.make(&festival.path("/gate-holds"), json!({ "zone_id": zone })).await, "hold_id");
+        let tomorrow = house.app.clock.now() + chrono::TimeDelta::days(1);
+        let clearing = text(&promoter.make(&festival.path("/clearings"), json!({ "zone_id": zone, "clears_at": tomorrow })).await, "clearing_id");
+
         let mut conn = house.database().await;
         let now = house.app.clock.now();
         let owner: PromoterId = sqlx::query_scalar("select promoter_id from festivals where festival_id = $1")
@@ -319,6 +337,9 @@ impl World {
             other_device: elsewhere.device().await.token,
             ticket: text(&ticket, "ticket_id"),
             code: text(&ticket, "ticket_code"),
+            zone,
+            hold,
+            clearing,
             upload: text(&upload, "upload_id"),
             release: text(&release, "release_id"),
             house,
@@ -376,6 +397,11 @@ impl World {
             ("{stock_id}", real(&self.stock)),
             ("{voucher_id}", real(&self.voucher)),
             ("{upload_id}", real(&self.upload)),
+            ("{gate_id}", real(&self.festival.gate)),
+            ("{pass_id}", real(&self.pass)),
+            ("{zone_id}", real(&self.zone)),
+            ("{hold_id}", real(&self.hold)),
+            ("{clearing_id}", real(&self.clearing)),
             ("{release_id}", real(&self.release)),
             ("{provider}", "simulated".to_owned()),
             ("{day_index}", "0".to_owned()),
@@ -409,12 +435,13 @@ impl World {
             }
             "open_waiting_room" => Some(json!({ "gathers_at": self.house.app.clock.now() })),
             "cancel_order" | "recall_ticket" | "publish_festival" | "revoke_device" | "complete_upload" | "end_waiting_room" | "take_place" | "extend_turn"
-            | "resume_festival" | "thaw_festival" | "go_by_list" | "go_by_signature" | "rotate_signing_key" | "revoke_signing_key" => None,
+            | "resume_festival" | "thaw_festival" | "end_gate_hold" | "call_clearing_off" | "go_by_list" | "go_by_signature" | "rotate_signing_key"
+            | "revoke_signing_key" => None,
             "delay_opening" => Some(json!({ "opens_at": self.house.app.clock.now(), "minutes": 5 })),
             "extend_holds" => Some(json!({ "minutes": 5 })),
             "freeze_festival" => Some(json!({ "until": self.house.app.clock.now() + chrono::TimeDelta::hours(1) })),
             "pause_festival" => Some(json!({ "sentence": { "en": "Back in a minute." } })),
-            "change_festival" | "change_offer" | "create_set" => Some(json!({})),
+            "change_festival" | "change_offer" | "change_pass" | "change_gate" | "change_zone" | "create_set" | "hold_gates" | "clear_site" => Some(json!({})),
             "change_tier" => Some(json!({ "name": { "en": "Now" }, "price": { "minor": 13900, "currency": "EUR" } })),
             "create_act" => Some(json!({ "name": format!("Act {fresh}") })),
             "create_add_on" => Some(json!({ "name": { "en": "Parking" } })),

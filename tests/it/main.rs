@@ -29,6 +29,7 @@ mod races;
 mod night;
 mod rehearsal;
 mod releases;
+mod rules;
 mod sale;
 mod schema;
 mod secrecy;

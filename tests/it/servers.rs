@@ -170,6 +170,29 @@ impl Pair {
         10 - ledger["items"].as_array().unwrap().len()
     }
 
+    /// How many come into a zone that takes one, when sixteen tickets are scanned at once.
+    async fn last_place(&mut self) -> usize {
+        let gate = self.festival.gate_into(json!({ "name": { "en": "Dock" }, "capacity": 1 })).await;
+        let offer = self.festival.offer(&self.pass, 16, 13900).await;
+        let fans = [self.server(0).order("mara@x.example", &[(&offer, 8)]).await, self.server(1).order("jonas@x.example", &[(&offer, 8)]).await];
+        let mut codes = Vec::new();
+        for fan in fans {
+            fan.pay(&key(), "simulated_instant").await.expect(201);
+            codes.extend(fan.tickets().await.iter().map(|t| t["ticket_code"].as_str().unwrap().to_owned()));
+        }
+        let device = Festival { gate, ..self.festival.clone() }.device().await;
+        // What gates know of zones is at most a second old.
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        let answers = at_once(16, |i| {
+            let (device, code) = (Device { http: self.server(i), ..device.clone() }, codes[i].clone());
+            async move { device.scan(&code, Utc::now()).await }
+        })
+        .await;
+        let full = |a: &crate::actors::Answer| a.body["verdict"] == "admitted" || a.body["reason"] == "zone_full";
+        assert!(answers.iter().all(|a| a.status == 503 || full(a)), "{answers:?}");
+        answers.iter().filter(|a| a.body["verdict"] == "admitted").count()
+    }
+
     pub async fn close(self) {
         self.database.close().await.unwrap();
     }
@@ -182,6 +205,7 @@ async fn two_servers_sell_the_last_unit_once_take_a_key_once_and_admit_a_ticket_
         assert_eq!(pair.last_unit().await, (1, 1));
         assert_eq!(pair.one_key().await, 1);
         assert_eq!(pair.one_ticket().await, 1);
+        assert_eq!(pair.last_place().await, 1);
     }
     assert_eq!(pair.two_reports().await, 0);
     let findings = gatefold::reports::invariants::check(&mut pair.database, Utc::now()).await.unwrap();
@@ -197,6 +221,7 @@ async fn without_locks_and_without_the_floor_each_race_is_lost() {
     assert!(pair.one_key().await > 1, "the race of one key was not lost");
     assert!(pair.one_ticket().await > 1, "the race of one ticket was not lost");
     assert!(pair.two_reports().await > 0, "the race of two reports was not lost");
+    assert!(pair.last_place().await > 1, "the race for the last place was not lost");
     let findings = gatefold::reports::invariants::check(&mut pair.database, Utc::now()).await.unwrap();
     let found = |name: &str| findings.iter().any(|f| f.name == name && f.breaches > 0);
     assert!(found("stock-in-bounds") && found("one-open-entry"), "the check does not find what the races broke: {findings:#?}");

@@ -1,55 +1,131 @@
 // The verdict on a device: the same rules as src/entry/decide.rs, held to the same table (tests/vectors/decisions.json). Pure: what is known of a
-// ticket, the rules of its pass, the days and how the code is presented go in; moments are milliseconds of Unix time.
+// ticket, the rules of its pass at the gate, what holds for everybody and how the code is presented go in; moments are milliseconds of Unix time.
 
 /** How long an entry can be taken back by the device that let in. */
 const UNDO = 15 * 60_000;
 
-const refused = (reason, day_index = null, first = null) => ({ verdict: "refused", reason, instruction: null, day_index, effect: null, first });
-const admitted = (day_index, effect = null) => ({ verdict: "admitted", reason: null, instruction: null, day_index, effect, first: null });
+const refused = (reason, day_index = null, first = null) => ({ verdict: "refused", reason, instruction: null, day_index, effects: [], first });
+const admitted = (day_index, effects = []) => ({ verdict: "admitted", reason: null, instruction: null, day_index, effects, first: null });
+const effect = (kind, { day_index, entry_no }) => ({ kind, day_index, entry_no });
 
 /** The reason of a ticket that is not valid. */
 const STATES = { suspended: "suspended", exchanged: "exchanged", void: "revoked" };
 
+const isOpen = (entry) => !entry.left_at && !entry.undone_at;
 const nextNumber = (entries, day) => Math.max(0, ...entries.filter((e) => e.day_index === day).map((e) => e.entry_no)) + 1;
+/** The first of entries, by their number. */
+const firstOf = (entries) => entries.reduce((least, e) => (least && least.entry_no < e.entry_no ? least : e), null);
+
+/** Where somebody is who came in by a gate to this zone: in an inner zone, or on the site, whichever of its gates it was. */
+const placeOf = (ground, zone) => (zone && ground.inner.includes(zone) ? zone : null);
+const isCleared = (clearing, zone) => !clearing.zone_id || clearing.zone_id === (zone ?? null);
+
+/** Entries as they are after everybody was put out: whoever was in when their place was cleared left then. */
+export const cleared = (entries, ground, at) =>
+  entries.map((entry) => {
+    const out = ground.clearings.filter((c) => isOpen(entry) && isCleared(c, entry.zone_id) && entry.entered_at < c.clears_at && c.clears_at <= at);
+    return out.length ? { ...entry, left_at: Math.min(...out.map((c) => c.clears_at)) } : entry;
+  });
+
+/** The festival day that an entry at a moment is for: the one that it lies in, or one of the ticket whose window has begun already. */
+export const dayOf = (dayMask, rules, days, at) => {
+  const isOf = (day) => (dayMask >> day.day_index) & 1;
+  const early = (day) => (rules?.windows ?? []).some((w) => w.day_index === day.day_index && w.from_at <= at && at < w.until_at);
+  const current = days.find((d) => d.opens_at <= at && at < d.closes_at);
+  return (current && isOf(current) && current) || days.find((d) => isOf(d) && early(d)) || current || null;
+};
+
+/** Why a moment is outside of the windows of a day at a gate; a day without windows is open. */
+const outside = (windows, day, gate, at) => {
+  const ofDay = windows.filter((w) => w.day_index === day);
+  const here = ofDay.filter((w) => !w.gate_ids?.length || w.gate_ids.includes(gate));
+  if (!ofDay.length || here.some((w) => w.from_at <= at && at < w.until_at)) return null;
+  if (!here.length) return "wrong_gate";
+  return here.some((w) => at < w.from_at) ? "too_early" : "too_late";
+};
+
+/** The entries that an exit at a gate ends: the last open one of each place that it leads out of. */
+const leftBy = (entries, ground, zone) => {
+  const out = placeOf(ground, zone);
+  const places = new Set();
+  const left = [...entries].reverse().filter((entry) => {
+    const place = placeOf(ground, entry.zone_id);
+    const is = isOpen(entry) && (out === null || place === out) && !places.has(place);
+    if (is) places.add(place);
+    return is;
+  });
+  return left.reverse();
+};
+
+const collect = (entries, presented) => {
+  // An add-on is collected once; day 0 stands for "whenever".
+  const collected = firstOf(entries.filter((e) => e.day_index === 0 && !e.undone_at));
+  if (presented.kind === "look") return admitted(null);
+  return collected ? refused("exchanged", null, collected) : admitted(null, [effect("enter", { day_index: 0, entry_no: nextNumber(entries, 0) })]);
+};
+
+/** Why earlier entries of a pass bar another one on a day, with the first of them; null where they do not. */
+const barred = (living, again, most, since) => {
+  const first = firstOf(living);
+  if (!first) return null;
+  const counted = living.filter((e) => since === null || e.entered_at >= since).length;
+  if (again === "times_a_day") return counted >= most ? ["no_reentry", first] : null;
+  if (living.some(isOpen)) return ["already_inside", first];
+  return again === "never" && counted > 0 ? ["no_reentry", first] : null;
+};
+
+/** Since when entries into a zone count, where it was cleared and whoever was in may come back. */
+const readmitted = (ground, zone, at) => {
+  const open = ground.clearings.filter((c) => isCleared(c, zone) && c.clears_at <= at && c.readmits_until && at < c.readmits_until);
+  return open.length ? Math.max(...open.map((c) => c.clears_at)) : null;
+};
+
+const enter = (ticket, entries, rules, ground, presented) => {
+  const { at, gate_id, zone_id } = presented;
+  const covers = (h) => (h.gate_id ? h.gate_id === gate_id : !h.zone_id || h.zone_id === zone_id) && h.began_at <= at && (!h.ended_at || at < h.ended_at);
+  if (ground.holds.some(covers)) return refused("gate_on_hold");
+  const day = dayOf(ticket.day_mask, rules, ground.days, at);
+  if (!day) return refused(ground.days.some((d) => at < d.opens_at) ? "too_early" : "too_late");
+  const index = day.day_index;
+  if (!((ticket.day_mask >> index) & 1)) return refused("wrong_day", index);
+  if (!rules) return refused("unknown", index);
+  if (rules.is_taken === false) return refused("wrong_gate", index);
+  if (zone_id && rules.zone_ids.length && !rules.zone_ids.includes(zone_id)) return refused("wrong_zone", index);
+  const closed = outside(rules.windows ?? [], index, gate_id, at);
+  if (closed) return refused(closed, index);
+  const place = placeOf(ground, zone_id);
+  // Inside the site people go where they like.
+  const again = place ? "after_exit" : rules.reentry;
+  const living = entries.filter((e) => e.day_index === index && !e.undone_at && placeOf(ground, e.zone_id) === place);
+  const bar = barred(living, again, rules.entries_a_day ?? 1, readmitted(ground, zone_id, at));
+  if (bar) return refused(bar[0], index, bar[1]);
+  if (presented.company === false) return refused("needs_companion", index);
+  if (typeof presented.places === "number" && presented.places <= 0) return refused("zone_full", index);
+  if (rules.instruction && presented.checked !== "yes") return { ...admitted(index), verdict: "check", instruction: rules.instruction };
+  if (presented.kind === "look") return admitted(index);
+  // Where exits need not be scanned, whoever comes again has left.
+  const before = again === "times_a_day" && living.findLast(isOpen);
+  return admitted(index, [...(before ? [effect("leave", before)] : []), effect("enter", { day_index: index, entry_no: nextNumber(entries, index) })]);
+};
 
 /**
  * Decides a presentation of a well signed code of a ticket on the list.
  *
- * `effect` is null or { kind: "enter" | "leave" | "undo", day_index, entry_no }; `first` the entry that had admitted before.
+ * `ground`: { days, holds, clearings, inner }. `effects` are of { kind: "enter" | "leave" | "undo", day_index, entry_no }; `first` is the entry that had
+ * admitted before.
  */
-export const decide = (ticket, entries, rules, days, presented) => {
-  const living = (day) => entries.filter((e) => e.day_index === day && !e.undone_at);
-  const effect = (kind, { day_index, entry_no }) => ({ kind, day_index, entry_no });
+export const decide = (ticket, entered, rules, ground, presented) => {
+  const entries = cleared(entered, ground, presented.at);
   // Whoever wants to leave may leave, and a mistake may be taken back, whatever became of the ticket or the day.
-  const lastOpen = entries.findLast((e) => !e.undone_at && !e.left_at);
   if (presented.kind === "exit") {
-    return admitted(lastOpen?.day_index ?? null, lastOpen && ticket.kind === "pass" ? effect("leave", lastOpen) : null);
+    const left = leftBy(entries, ground, presented.zone_id);
+    return admitted(left.at(-1)?.day_index ?? null, ticket.kind === "pass" ? left.map((entry) => effect("leave", entry)) : []);
   }
   if (presented.kind === "undo") {
-    const own = entries.findLast((e) => !e.undone_at && !e.left_at && e.is_own && presented.at - e.entered_at <= UNDO);
-    return own ? admitted(own.day_index, effect("undo", own)) : refused("unknown", lastOpen?.day_index);
+    const own = entries.findLast((e) => isOpen(e) && e.is_own && presented.at - e.entered_at <= UNDO);
+    return own ? admitted(own.day_index, [effect("undo", own)]) : refused("unknown", entries.findLast(isOpen)?.day_index ?? null);
   }
   if (presented.generation !== ticket.generation) return refused("revoked");
   if (ticket.status !== "valid") return refused(STATES[ticket.status]);
-  const looks = presented.kind === "look";
-  if (ticket.kind === "add_on") {
-    // An add-on is collected once; day 0 stands for "whenever".
-    const [collected] = living(0);
-    if (looks) return admitted(null);
-    return collected ? refused("exchanged", null, collected) : admitted(null, effect("enter", { day_index: 0, entry_no: nextNumber(entries, 0) }));
-  }
-  const day = days.find((d) => d.opens_at <= presented.at && presented.at < d.closes_at);
-  if (!day) return refused(days.some((d) => presented.at < d.opens_at) ? "too_early" : "too_late");
-  const index = day.day_index;
-  if (!((ticket.day_mask >> index) & 1)) return refused("wrong_day", index);
-  if (!rules) return refused("unknown", index);
-  if (presented.zone_id && rules.zone_ids.length && !rules.zone_ids.includes(presented.zone_id)) return refused("wrong_zone", index);
-  const today = living(index);
-  const first = today.reduce((least, e) => (least && least.entry_no < e.entry_no ? least : e), null);
-  if (today.some((e) => !e.left_at)) return refused("already_inside", index, first);
-  if (first && rules.reentry === "never") return refused("no_reentry", index, first);
-  if (rules.instruction && presented.checked !== "yes") {
-    return { verdict: "check", reason: null, instruction: rules.instruction, day_index: index, effect: null, first: null };
-  }
-  return admitted(index, looks ? null : effect("enter", { day_index: index, entry_no: nextNumber(entries, index) }));
+  return ticket.kind === "add_on" ? collect(entries, presented) : enter(ticket, entries, rules, ground, presented);
 };

@@ -2,7 +2,7 @@
 // at once and looks for the server in the background; three good answers in a row, and the server decides again. What the device decided is reported.
 
 import { importKey, verify } from "/assets/gate-code.js";
-import { decide } from "/assets/gate-decide.js";
+import { cleared, dayOf, decide } from "/assets/gate-decide.js";
 import { Pack, read } from "/assets/gate-pack.js";
 import * as store from "/assets/gate-store.js";
 
@@ -12,9 +12,13 @@ const MISSES = 2;
 const GOOD = 3;
 /** How long a list is good after the last word of the server. */
 const LIFE = 24 * 3_600_000;
+/** The format of the list. */
+const FORMAT = 2;
 /** The most reports of one upload. */
 const BATCH = 500;
 
+/** A row of the rules with its moments in milliseconds of Unix time. */
+const moments = (row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, typeof value === "string" && /(_at|_until)$/.test(name) ? Date.parse(value) : value]));
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** A UUID of version 7 (RFC 9562): the device's own id of a scan. */
@@ -59,7 +63,8 @@ export class Link {
   /** Reads what was kept, and begins to follow the server. */
   async start() {
     const [base, changes, queue, own] = await Promise.all([store.one("base"), store.one("changes"), store.all("queue"), store.all("own")]);
-    if (base && changes?.pack.head?.festival_id === this.gate.festival_id) {
+    // A list of another format is fetched anew.
+    if (base && changes?.pack.head?.format === FORMAT && changes.pack.head.festival_id === this.gate.festival_id) {
       this.pack = new Pack({ ...base, ...changes.pack });
       this.offset = changes.offset;
       this.heard = changes.heard;
@@ -173,49 +178,89 @@ export class Link {
       ticket = { kind: code.kind, status: "valid", generation: code.generation, day_mask: code.day_mask, pass_number: code.pass_number };
     }
     const pass = rules.passes.find((one) => one.pass_number === ticket.pass_number);
-    const days = rules.days.map((day) => ({ ...day, opens_at: Date.parse(day.opens_at), closes_at: Date.parse(day.closes_at) }));
-    const presented = { kind, generation: code.generation, zone_id: this.gate.zone_id, checked: checked ?? null, at };
-    const isReported = ![...this.waiting.values()].some((one) => one.number === code.number);
-    // What the server has heard of is as the server says, once the list had the time to hear of it, too.
-    const own = (this.own.get(code.number) ?? []).map((entry) => ({ ...entry, isPending: !isReported || Date.now() - entry.changed < 30_000 }));
-    const entries = this.pack.entries(code.number, own);
-    const mine = pass && { zone_ids: pass.zone_ids ?? [], reentry: pass.reentry, instruction: pass.check_instruction ?? null };
-    const { effect, first, day_index, ...decision } = decide(ticket, entries, mine, days, presented);
+    const ground = this.#ground();
+    const mine = pass && this.#allows(pass);
+    const entries = this.#entries(code.number);
+    const { gate_id, zone_id } = this.gate;
+    const day = dayOf(ticket.day_mask, mine, ground.days, at)?.day_index;
+    const others = day === undefined ? [] : this.pack.others(code.number).map((other) => ({ ...other, entries: cleared(this.#entries(other.number), ground, at) }));
+    const isOnSite = (entry) => entry.day_index === day && !entry.left_at && !entry.undone_at && !ground.inner.includes(entry.zone_id);
+    const wanted = rules.passes.filter((one) => pass?.companion_pass_ids.includes(one.pass_id)).map((one) => one.pass_number);
+    const company = wanted.length ? others.some((other) => wanted.includes(other.pass_number) && other.entries.some(isOnSite)) : null;
+    const presented = { kind, generation: code.generation, gate_id, zone_id, checked: checked ?? null, at, company, places: this.#places(zone_id, day, ground, at) };
+    const { effects, first, day_index, ...decision } = decide(ticket, entries, mine, ground, presented);
     const number = code.number.toString(16).padStart(16, "0").toUpperCase();
+    const late = others.filter((other) => (other.day_mask >> day) & 1 && !other.entries.some((entry) => entry.day_index === day && !entry.undone_at)).length;
     return shown(decision, {
       pass: pass && { name: pass.name, color: pass.color, color_name: pass.color_name },
       ticket_end: number.slice(12),
-      day: days.find((day) => day.day_index === day_index)?.name,
-      first_entry: first?.is_own && first.entered_at > 0 ? { entered_at: new Date(first.entered_at).toISOString(), is_own: true } : undefined,
-      effect,
+      day: rules.days.find((day) => day.day_index === day_index)?.name,
+      first_entry: first?.entered_at > 0 ? { entered_at: new Date(first.entered_at).toISOString(), gate: first.gate, is_own: first.is_own } : undefined,
+      others_not_in: (kind === "entry" && decision.verdict === "admitted" && late) || undefined,
+      effects,
       number: code.number,
     });
   }
 
+  /** What holds for everybody, with its moments as numbers. */
+  #ground() {
+    const { days, holds, clearings, zones } = this.pack.rules;
+    const inner = zones.filter((zone) => zone.is_inner).map((zone) => zone.zone_id);
+    return { days: days.map(moments), holds: holds.map(moments), clearings: clearings.map(moments), inner };
+  }
+
+  /** What a pass allows at this gate. */
+  #allows(pass) {
+    const gate = this.pack.rules.gates.find((one) => one.gate_id === this.gate.gate_id);
+    const { zone_ids, reentry, entries_a_day, windows, check_instruction } = pass;
+    const is_taken = !gate?.pass_ids.length || gate.pass_ids.includes(pass.pass_id);
+    return { zone_ids, is_taken, reentry, entries_a_day, windows: windows.map(moments), instruction: check_instruction ?? null };
+  }
+
+  /** The entries of a ticket: those of the list, and what this device knows before the list does. */
+  #entries(number) {
+    const isReported = ![...this.waiting.values()].some((one) => one.number === number);
+    // What the server has heard of is as the server says, once the list had the time to hear of it, too.
+    const own = (this.own.get(number) ?? []).map((entry) => ({ ...entry, isPending: !isReported || Date.now() - entry.changed < 30_000 }));
+    return this.pack.entries(number, own);
+  }
+
+  /** Places that are left in a zone, as far as this device knows; undefined where nobody counts. */
+  #places(zone, day, ground, at) {
+    const capacity = this.pack.rules.zones.find((one) => one.zone_id === zone)?.capacity;
+    if (!capacity || day === undefined) return undefined;
+    const since = Math.max(0, ...ground.clearings.filter((c) => (!c.zone_id || c.zone_id === zone) && c.clears_at <= at).map((c) => c.clears_at));
+    const isIn = (entry) => entry.day_index === day && entry.zone_id === zone && !entry.left_at && !entry.undone_at && entry.entered_at >= since;
+    // What the list does not know yet.
+    const waiting = new Set([...this.waiting.values()].map((one) => one.number).filter((number) => number !== undefined));
+    for (const [number, own] of this.own) if (own.some((entry) => Date.now() - entry.changed < 30_000)) waiting.add(number);
+    const news = [...waiting].reduce((n, number) => n + this.#entries(number).filter(isIn).length - this.pack.entries(number).filter(isIn).length, 0);
+    return capacity - this.pack.inside(zone, day, since) - news;
+  }
+
   /** Writes down what a verdict changed, with what is to be reported. */
   async #note(scan, verdict, reports) {
-    const local = verdict.effect === undefined && verdict.verdict === "admitted" && this.pack.rules ? await this.#decide(scan) : verdict;
-    const entry = this.#changedEntry(scan, local);
-    if (reports.length || entry) {
+    const local = verdict.effects === undefined && verdict.verdict === "admitted" && this.pack.rules ? await this.#decide(scan) : verdict;
+    const entries = (local.effects ?? []).map((effect) => this.#changedEntry(scan, effect, local.number));
+    if (reports.length || entries.length) {
       await store.write(["queue", "own"], ({ queue, own }) => {
         for (const report of reports) queue.put(report);
-        if (entry) own.put(entry);
+        for (const entry of entries) own.put(entry);
       });
     }
     for (const report of reports) this.waiting.set(report.scan_id, report);
-    if (entry) this.#noted(entry);
+    for (const entry of entries) this.#noted(entry);
   }
 
-  #changedEntry({ scan_id }, { effect, number }) {
-    if (!effect) return null;
+  #changedEntry({ scan_id }, { kind, day_index, entry_no }, number) {
     const at = Date.now() + this.offset;
-    const { kind, day_index, entry_no } = effect;
-    const fresh = { scan_id, number, day_index, entry_no, left_at: null, undone_at: null, festival_id: this.gate.festival_id, changed: Date.now() };
+    const { festival_id, zone_id } = this.gate;
+    const fresh = { scan_id, number, day_index, entry_no, zone_id, left_at: null, undone_at: null, festival_id, changed: Date.now() };
     if (kind === "enter") return { ...fresh, entered_at: at };
     const own = (this.own.get(number) ?? []).find((one) => one.day_index === day_index && one.entry_no === entry_no);
-    // Somebody leaves whom another gate let in: this device notes the end of an entry that is not its own.
-    const entry = own ? { ...own, changed: Date.now() } : { ...fresh, entered_at: 0 };
-    return kind === "leave" ? { ...entry, left_at: at } : { ...entry, undone_at: at };
+    // Somebody leaves whom another gate let in: this device notes the end of an entry that is not its own, under an id of its own.
+    const entry = own ? { ...own, changed: Date.now() } : { ...fresh, scan_id: uuid7(), entered_at: 0 };
+    return kind === "undo" ? { ...entry, undone_at: at } : { ...entry, left_at: at };
   }
 
   #noted(entry) {

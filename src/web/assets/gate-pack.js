@@ -2,19 +2,21 @@
 // bytes, sorted by number; what changed since lies over them until it is folded in.
 
 const TICKET = 18;
-const ADMISSION = 11;
+const ADMISSION = 19;
 const STATES = ["valid", "suspended", "exchanged", "void"];
 /** How many changes lie over the arrays before they are folded in. */
 const FOLD = 4_000;
 
 const hex = (number) => number.toString(16).padStart(16, "0");
+/** The part of a gate's id that stands in an admission: its bytes 8 to 11. */
+const tagOf = ({ gate_id }) => Number.parseInt(gate_id.slice(19, 23) + gate_id.slice(24, 28), 16);
 const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** Reads the bytes of a pack: its head and the bytes of both lists. Throws where they are not one. */
 export const read = (buffer) => {
   const bytes = new Uint8Array(buffer);
   const all = view(bytes);
-  if (new TextDecoder().decode(bytes.subarray(0, 4)) !== "GFP1") throw new Error("not a pack");
+  if (new TextDecoder().decode(bytes.subarray(0, 4)) !== "GFP2") throw new Error("not a pack");
   let at = 8 + all.getUint32(4);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(8, at)));
   const list = (size) => {
@@ -92,7 +94,7 @@ export class Pack {
   /** Takes a pack or a delta in; whether the large part changed. */
   take({ head, tickets, admissions }) {
     const whole = head.from.tickets === 0 && head.from.admissions === 0;
-    this.rules = head.rules ?? this.rules;
+    if (head.rules) [this.rules, this.#gates] = [head.rules, undefined];
     this.head = { ...head, rules: undefined };
     if (whole) {
       Object.assign(this, { tickets: tickets.slice(), admissions: admissions.slice(), overTickets: new Map(), overAdmissions: new Map() });
@@ -143,12 +145,56 @@ export class Pack {
     };
   }
 
+  /** The gate of an admission, by the part of its id that is in the record. */
+  #gate(tag) {
+    this.#gates ??= new Map(this.rules.gates.map((gate) => [tagOf(gate), gate]));
+    return this.#gates.get(tag);
+  }
+  #gates;
+
+  #entry(record) {
+    const [day_index, entry_no, flags] = record.subarray(8, 11);
+    const fields = view(record);
+    const gate = this.#gate(fields.getUint32(11));
+    const entered_at = fields.getUint32(15) * 1000;
+    return { day_index, entry_no, is_own: false, gate: gate?.name, zone_id: gate?.zone_id ?? null, entered_at, left_at: flags & 1 || null, undone_at: flags & 2 || null };
+  }
+
+  /** How many are in a zone on a day who came in since a moment, by the list. */
+  inside(zone, day, since) {
+    const tags = new Set(this.rules.gates.filter((gate) => gate.zone_id === zone).map(tagOf));
+    const count = (records, isOver) => {
+      const all = view(records);
+      let n = 0;
+      for (let at = 0; at < records.length; at += ADMISSION) {
+        if (records[at + 8] !== day || records[at + 10] || !tags.has(all.getUint32(at + 11)) || all.getUint32(at + 15) * 1000 < since) continue;
+        if (!isOver?.(records.subarray(at, at + ADMISSION))) n += 1;
+      }
+      return n;
+    };
+    const isOver = (record) => this.overAdmissions.get(hex(view(record).getBigUint64(0)))?.some((news) => compare(news, record, 10) === 0);
+    const over = [...this.overAdmissions.values()].flat().reduce((n, record) => n + count(record), 0);
+    return over + count(this.admissions, this.overAdmissions.size ? isOver : null);
+  }
+
+  /** The other valid passes of the order of a ticket, each with its number. */
+  others(number) {
+    const group = this.ticket(number)?.order_group;
+    if (group === undefined) return [];
+    const all = view(this.tickets);
+    const found = new Set();
+    for (let at = 0; at < this.tickets.length; at += TICKET) if (all.getUint32(at + 14) === group) found.add(all.getBigUint64(at));
+    for (const record of this.overTickets.values()) if (view(record).getUint32(14) === group) found.add(view(record).getBigUint64(0));
+    found.delete(number);
+    return [...found].map((other) => ({ number: other, ...this.ticket(other) })).filter((other) => other.kind === "pass" && other.status === "valid");
+  }
+
   /** The entries of a ticket, those that this device noted itself (`own`: { day_index, entry_no, entered_at, left_at, undone_at, isPending }) among them. */
   entries(number, own = []) {
     const found = new Map();
     const note = (record) => {
-      const [day_index, entry_no, flags] = record.subarray(8, 11);
-      found.set(`${day_index}/${entry_no}`, { day_index, entry_no, is_own: false, entered_at: 0, left_at: flags & 1 || null, undone_at: flags & 2 || null });
+      const entry = this.#entry(record);
+      found.set(`${entry.day_index}/${entry.entry_no}`, entry);
     };
     const all = view(this.admissions);
     for (let at = lowest(this.admissions, ADMISSION, number) * ADMISSION; at < this.admissions.length && all.getBigUint64(at) === number; at += ADMISSION) {
@@ -160,7 +206,9 @@ export class Pack {
       const known = found.get(name);
       // Until the server has heard of it this device knows more; then the server does, which may have given the entry another number.
       const ends = known && !entry.isPending ? known : { left_at: entry.left_at ?? known?.left_at ?? null, undone_at: entry.undone_at ?? known?.undone_at ?? null };
-      found.set(name, { ...entry, is_own: entry.entered_at > 0, left_at: ends.left_at, undone_at: ends.undone_at });
+      const { gate, zone_id } = entry.entered_at > 0 ? { gate: known?.gate, zone_id: entry.zone_id ?? null } : (known ?? entry);
+      const entered_at = entry.entered_at || known?.entered_at || 0;
+      found.set(name, { ...entry, gate, zone_id, entered_at, is_own: entry.entered_at > 0, left_at: ends.left_at, undone_at: ends.undone_at });
     }
     return [...found.values()].sort((a, b) => a.day_index - b.day_index || a.entry_no - b.entry_no);
   }

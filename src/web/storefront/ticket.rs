@@ -13,14 +13,15 @@ use super::{
 };
 use crate::{
     app::App,
-    festivals::{self, Day, Festival, Zone},
+    entry::explain::{self, Windows},
+    festivals::{self, Day, Festival, Gate, Zone},
     http::{
         cookies::same_origin,
         problem::{NOT_FOUND, Problem},
     },
     id::TicketId,
     library::{self, Claimant},
-    offers::{self, AddOn, Pass, Reentry},
+    offers::{self, AddOn, Pass},
     secrets::Purpose,
     tickets::{
         self, Ticket, TicketKind, TicketStatus,
@@ -39,6 +40,7 @@ pub async fn stubs(reader: &Reader, app: &App, festival: &Festival, issued: &[Ti
     let site = Site {
         days: festivals::days(pool, id).await?,
         zones: festivals::zones(pool, id).await?,
+        gates: festivals::gates(pool, id).await?,
         passes: offers::passes(pool, id).await?,
         add_ons: offers::add_ons(pool, id).await?,
     };
@@ -53,8 +55,19 @@ pub async fn stubs(reader: &Reader, app: &App, festival: &Festival, issued: &[Ti
 struct Site {
     days: Vec<Day>,
     zones: Vec<Zone>,
+    gates: Vec<Gate>,
     passes: Vec<Pass>,
     add_ons: Vec<AddOn>,
+}
+
+/// What a pass allows, beside the days and zones of the table above it.
+fn rules(reader: &Reader, festival: &Festival, Site { days, zones, gates, passes, .. }: &Site, pass: &Pass) -> Vec<String> {
+    let site = explain::Site { days, passes, gates, zones, time_zone: &festival.terms.time_zone };
+    let mut said = explain::times(reader.language, &site, pass, Windows::Own);
+    // The zones stand in the table.
+    let bare = Pass { terms: offers::PassTerms { zone_ids: Vec::new(), ..pass.terms.clone() }, ..pass.clone() };
+    said.extend(explain::beside_times(reader.language, &site, &bare));
+    said
 }
 
 fn stub(reader: &Reader, app: &App, festival: &Festival, site: &Site, ticket: &Ticket, code: &str, (n, of): (usize, usize)) -> Markup {
@@ -96,7 +109,7 @@ fn stub(reader: &Reader, app: &App, festival: &Festival, site: &Site, ticket: &T
                         @if !zones.is_empty() { tr { th scope="row" { (reader.t("zones")) } td { @for (i, zone) in zones.iter().enumerate() { @if i > 0 { (reader.t("comma")) } (text(&zone.name, reader.language)) } } } }
                     }
                 }
-                p class="small" { (reader.t(if p.terms.reentry == Reentry::AfterExit { "come-back" } else { "no-come-back" })) }
+                ul class="small rules" { @for rule in rules(reader, festival, site, p) { li { (rule) } } }
             } @else { p class="small" { (reader.t("collect-once")) } }
         }
     }

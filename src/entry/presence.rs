@@ -1,0 +1,140 @@
+//! Who is in, while a batch decides: how many are in the zones that it touches, and who of an order. Counts are under the locks of their rows, so a
+//! zone takes no one more than it may; the fact of every entry stays with the admissions.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
+
+use super::{decide::Entered, incident::Clearing, scan::Catalog, store};
+use crate::{
+    id::{FestivalId, TicketId, ZoneId},
+    sabotage,
+};
+
+/// How many are in the zones of a batch, a number a festival day.
+pub(super) struct Presence {
+    counts: BTreeMap<(ZoneId, i16), store::ZoneCount>,
+    capacity: HashMap<ZoneId, i32>,
+    changed: BTreeSet<(ZoneId, i16)>,
+}
+
+impl Presence {
+    /// Locks the counts of zones, behind the locks of tickets and before that of the feed; counts again where a zone was cleared meanwhile.
+    pub(super) async fn lock(
+        conn: &mut PgConnection,
+        festival: FestivalId,
+        catalog: &Catalog,
+        zones: &BTreeSet<ZoneId>,
+        now: DateTime<Utc>,
+    ) -> Result<Self, sqlx::Error> {
+        let mut presence = Self { counts: BTreeMap::new(), capacity: HashMap::new(), changed: BTreeSet::new() };
+        if zones.is_empty() {
+            return Ok(presence);
+        }
+        let zones: Vec<ZoneId> = zones.iter().copied().collect();
+        presence.capacity = catalog.zones.iter().filter_map(|z| Some((z.zone_id, z.capacity?))).collect();
+        let mut rows = locked(conn, festival, &zones).await?;
+        let early = catalog.passes.iter().flat_map(|p| &p.terms.windows).filter(|w| w.from_at <= now && now < w.until_at).map(|w| w.day_index);
+        let today: BTreeSet<i16> = catalog.days.iter().filter(|d| d.covers(now)).map(|d| d.day_index).chain(early).collect();
+        let is_there = |zone, day| rows.iter().any(|row| row.zone_id == zone && row.day_index == day);
+        let missing: Vec<(ZoneId, i16)> =
+            zones.iter().flat_map(|zone| today.iter().map(move |day| (*zone, *day))).filter(|(zone, day)| !is_there(*zone, *day)).collect();
+        if !missing.is_empty() {
+            store::insert_counts(conn, festival, &missing).await?;
+            rows = locked(conn, festival, &zones).await?;
+        }
+        for row in &mut rows {
+            let cleared = cleared_at(&catalog.clearings, row.zone_id, now);
+            if row.cleared_at.is_none_or(|at| at < cleared) {
+                *row = store::count_again(conn, festival, row.zone_id, row.day_index, cleared).await?;
+            }
+        }
+        presence.counts = rows.into_iter().map(|row| ((row.zone_id, row.day_index), row)).collect();
+        Ok(presence)
+    }
+
+    /// How many more may be in a zone on a day; `None` where nobody counts.
+    pub(super) fn left(&self, zone: Option<ZoneId>, day: i16) -> Option<i32> {
+        let zone = zone?;
+        Some(self.capacity.get(&zone)? - self.counts.get(&(zone, day))?.inside)
+    }
+
+    /// Counts a pass that came in or went: how its entry stands now, which it did not before.
+    pub(super) fn count(&mut self, entry: &Entered) {
+        let Some(zone) = entry.zone_id else { return };
+        if let Some(row) = self.counts.get_mut(&(zone, entry.day_index)).filter(|row| row.cleared_at.is_some_and(|at| entry.entered_at >= at)) {
+            row.inside += if entry.is_open() { 1 } else { -1 };
+            self.changed.insert((zone, entry.day_index));
+        }
+    }
+
+    /// Writes what changed.
+    pub(super) async fn write(&self, conn: &mut PgConnection, festival: FestivalId) -> Result<(), sqlx::Error> {
+        let changed: Vec<&store::ZoneCount> = self.changed.iter().filter_map(|key| self.counts.get(key)).collect();
+        if changed.is_empty() { Ok(()) } else { store::write_counts(conn, festival, &changed).await }
+    }
+}
+
+async fn locked(conn: &mut PgConnection, festival: FestivalId, zones: &[ZoneId]) -> Result<Vec<store::ZoneCount>, sqlx::Error> {
+    if sabotage::no_lock() { store::counts(conn, festival, zones).await } else { store::lock_counts(conn, festival, zones).await }
+}
+
+/// When a zone was cleared last; the beginning of time where it never was.
+fn cleared_at(clearings: &[Clearing], zone: ZoneId, now: DateTime<Utc>) -> DateTime<Utc> {
+    clearings.iter().filter(|c| c.is_of(Some(zone)) && c.clears_at <= now).map(|c| c.clears_at).max().unwrap_or(DateTime::UNIX_EPOCH)
+}
+
+/// The other passes of the orders of a batch.
+pub(super) struct Mates {
+    of: HashMap<TicketId, Vec<store::Mate>>,
+}
+
+impl Mates {
+    /// Reads them; one statement, and nothing for an order of one.
+    pub(super) async fn of(
+        conn: &mut PgConnection,
+        festival: FestivalId,
+        catalog: &Catalog,
+        tickets: &[TicketId],
+        now: DateTime<Utc>,
+    ) -> Result<Self, sqlx::Error> {
+        let cleared = catalog.clearings.iter().filter(|c| c.zone_id.is_none() && c.clears_at <= now).map(|c| c.clears_at).max();
+        let inner: Vec<ZoneId> = catalog.zones.iter().filter(|z| z.is_inner).map(|z| z.zone_id).collect();
+        let mut of: HashMap<TicketId, Vec<store::Mate>> = HashMap::new();
+        for mate in store::mates(conn, festival, tickets, &inner, cleared.unwrap_or(DateTime::UNIX_EPOCH)).await? {
+            of.entry(mate.ticket_id).or_default().push(mate);
+        }
+        Ok(Self { of })
+    }
+
+    /// Whether the company that a pass asks for is in; `None` where it asks for none.
+    pub(super) fn company(&self, catalog: &Catalog, ticket: TicketId, pass_number: i32, day: i16) -> Option<bool> {
+        let wanted = catalog.companions(pass_number);
+        let is_there = |mate: &store::Mate| wanted.contains(&mate.pass_number) && mate.inside >> day & 1 == 1;
+        (!wanted.is_empty()).then(|| self.of.get(&ticket).is_some_and(|mates| mates.iter().any(is_there)))
+    }
+
+    /// How many others may come in on a day and did not yet; `None` for an order of one, or when all are in.
+    pub(super) fn not_in(&self, ticket: TicketId, day: Option<i16>) -> Option<u32> {
+        let day = day?;
+        let waiting = |mate: &&store::Mate| mate.day_mask >> day & 1 == 1 && mate.came >> day & 1 == 0;
+        let count = self.of.get(&ticket)?.iter().filter(waiting).count();
+        u32::try_from(count).ok().filter(|n| *n > 0)
+    }
+
+    /// Notes how somebody of this batch stands now.
+    pub(super) fn moved(&mut self, ticket: TicketId, entry: &Entered, on_site: bool) {
+        let bit = 1 << entry.day_index;
+        for mate in self.of.values_mut().flatten().filter(|mate| mate.mate_id == ticket) {
+            if entry.undone_at.is_none() {
+                mate.came |= bit;
+            }
+            match (on_site, entry.is_open()) {
+                (true, true) => mate.inside |= bit,
+                (true, false) => mate.inside &= !bit,
+                (false, _) => {}
+            }
+        }
+    }
+}

@@ -114,3 +114,62 @@ async fn a_supervisor_sees_what_happens_at_the_gates_and_decides_by_name() {
     house.run_workers().await;
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supervisor_holds_gates_and_puts_everybody_out() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let offer = festival.offer(&festival.pass("Weekend pass", 0b111).await, 100, 13900).await;
+    let fan = house.anybody().order("mara@x.example", &[(&offer, 2)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    let codes: Vec<String> = fan.tickets().await.iter().map(|t| t["ticket_code"].as_str().unwrap().to_owned()).collect();
+    house.run_workers().await;
+    house.advance("2026-06-19T18:00:00Z".parse::<DateTime<Utc>>().unwrap() - house.app.clock.now());
+    house.run_workers().await;
+    let mut conn = house.database().await;
+    let email: String = sqlx::query_scalar("select email from members order by created_at limit 1").fetch_one(&mut conn).await.unwrap();
+    let cookie = signed_in(&house, &email).await;
+    let desk = |method: &str, path: &str| {
+        house.anybody().request(method, &format!("/desk/night-ferry{path}")).header("cookie", &cookie).header("sec-fetch-site", "same-origin")
+    };
+    let page = async || desk("GET", "/gates").send().await.unwrap().text().await.unwrap();
+    let sent = async |path: &str, pairs: &[(&str, &str)]| form(desk("POST", path), pairs).send().await.unwrap().status().as_u16();
+    let action = |page: &str, end: &str| {
+        let found = page.split("action=\"").filter_map(|rest| rest.split('"').next()).find(|action| action.ends_with(end)).unwrap();
+        found.trim_start_matches("/desk/night-ferry").to_owned()
+    };
+    let device = festival.device().await;
+    let shown = async |code: &str| {
+        house.advance(TimeDelta::seconds(1));
+        // What gates know of rules is at most a second old.
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        let answer = device.scan(code, house.app.clock.now()).await.expect(201);
+        answer["reason"].as_str().or(answer["verdict"].as_str()).unwrap().to_owned()
+    };
+    assert!(page().await.contains("Gates work as usual."));
+    assert_eq!(shown(&codes[0]).await, "admitted");
+
+    assert_eq!(sent("/gates/holds", &[("what", &format!("gate {}", festival.gate)), ("note", "crush at the barrier")]).await, 303);
+    assert_eq!(sent("/gates/holds", &[("what", "everything")]).await, 400);
+    let held = page().await;
+    assert!(held.contains("On hold:") && held.contains("crush at the barrier") && held.contains("Release"), "{held}");
+    assert_eq!(shown(&codes[1]).await, "gate_on_hold");
+    let release = action(&held, "/end");
+    let foreign = house.anybody().request("POST", &format!("/desk/night-ferry{release}")).header("cookie", &cookie).header("sec-fetch-site", "cross-site");
+    assert_eq!(form(foreign, &[]).send().await.unwrap().status(), 403);
+    assert_eq!(sent(&release, &[]).await, 303);
+
+    // A clearing asks twice; one that is for tonight by the clock of the festival is called off.
+    assert_eq!(sent("/gates/clearings", &[("what", "")]).await, 400);
+    assert_eq!(sent("/gates/clearings", &[("what", ""), ("sure", "yes"), ("clears_at", "2026-06-20T04:30")]).await, 303);
+    assert_eq!(sent("/gates/clearings", &[("what", ""), ("sure", "yes"), ("clears_at", "tonight")]).await, 400);
+    let planned = page().await;
+    assert!(planned.contains("Everybody will be out:") && planned.contains("Saturday 20 June, 04:30"), "{planned}");
+    assert_eq!(sent(&action(&planned, "/call-off"), &[]).await, 303);
+    assert_eq!(sent("/gates/clearings", &[("what", ""), ("sure", "yes"), ("readmits", "60"), ("note", "thunderstorm")]).await, 303);
+    let cleared = page().await;
+    assert!(cleared.contains("Everybody was out:") && cleared.contains("thunderstorm") && !cleared.contains("Call off"), "{cleared}");
+    assert_eq!(shown(&codes[0]).await, "admitted");
+    house.run_workers().await;
+    house.close().await;
+}

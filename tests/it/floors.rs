@@ -169,7 +169,8 @@ fn every_word_that_is_said_is_in_the_catalog_and_every_word_of_the_catalog_is_sa
         catalog.lines().filter(|l| l.starts_with(|c: char| c.is_ascii_lowercase())).filter_map(|l| l.split_once(" =")).map(|(k, _)| k).collect();
     let code: String = house().into_iter().map(|(_, code)| code).collect();
     // Words whose key is put together from a name of a closed list.
-    let made_up = ["state-", "verdict-", "reason-", "instruction-", "refusal-", "ended-", "problem-", "role-", "mode-", "discrepancy-", "decision-"];
+    let made_up =
+        ["state-", "verdict-", "reason-", "instruction-", "refusal-", "ended-", "problem-", "role-", "mode-", "discrepancy-", "decision-", "rule-check-"];
     let unsaid: Vec<&&str> = keys.iter().filter(|k| !code.contains(&format!("\"{k}\"")) && !made_up.iter().any(|m| k.starts_with(m))).collect();
     assert!(unsaid.is_empty(), "nobody says {unsaid:?}");
     for call in [".t(\"", ".f(\""] {
@@ -180,5 +181,8 @@ fn every_word_that_is_said_is_in_the_catalog_and_every_word_of_the_catalog_is_sa
     }
     for reason in gatefold::entry::Reason::ALL {
         assert!(keys.contains(&format!("reason-{}", reason.name()).as_str()), "{reason:?}");
+    }
+    for instruction in gatefold::offers::Instruction::ALL {
+        assert!(["instruction", "rule-check"].iter().all(|said| keys.contains(&format!("{said}-{}", instruction.name()).as_str())), "{instruction:?}");
     }
 }

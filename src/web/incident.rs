@@ -104,7 +104,7 @@ pub(super) fn forms(reader: &Reader, room: &Room) -> Markup {
                     @for minutes in READMITTED { option value=(minutes) { (reader.f("n-minutes", [("n", minutes.to_string())])) } }
                 } }
                 div class="field" { label for="clear-note" { (reader.t("note")) } input id="clear-note" name="note" maxlength="500" autocomplete="off"; }
-                label class="take" { input type="checkbox" name="sure" value="yes" required; span { (reader.t("everybody-out-sure")) } }
+                label class="sure" { input type="checkbox" name="sure" value="yes" required; span { (reader.t("everybody-out-sure")) } }
                 div { button class="button" { (reader.t("everybody-out")) } }
             }
         }

@@ -251,6 +251,55 @@ const scenes = {
     return { ...seen, kept, sideways, errors };
   },
 
+  /**
+   * The rules that a phone without network keeps: a zone that is full, who of an order is missing, where and when a ticket came in first, and, once it heard of
+   * it, a hold.
+   */
+  async rules() {
+    const browser = await chromium.launch({ executablePath, args: quiet });
+    const context = await browser.newContext({ viewport: { width: 390, height: 844 }, locale: "en-GB" });
+    const page = await context.newPage();
+    watch(page);
+    const shown = async (code) => {
+      await page.fill("#typed", code);
+      await page.press("#typed", "Enter");
+      await page.waitForSelector("[data-verdict], [data-unable]");
+      const verdict = await page.locator("[data-stage] section").evaluate((section) => [section.querySelector("h1").textContent, section.querySelector(".reason")?.textContent ?? null, "offlineVerdict" in section.dataset]);
+      const more = await page.locator("[data-stage] .more").allTextContents();
+      return [...verdict, more.join(" | ")];
+    };
+    await page.goto(`${input.url}/gate`);
+    await page.fill("#code", input.pairing_code);
+    await page.fill("#name", "lane 1");
+    await page.click("button.broad");
+    const has = (text) => page.waitForResponse(async (answer) => answer.url().includes("/v1/pack") && (await answer.text()).includes(text), { timeout: 20_000 });
+    await page.waitForFunction((n) => Number(document.querySelector("[data-list]")?.dataset.tickets) >= n, input.codes.length, { timeout: 30_000 });
+    const seen = { first: await shown(input.codes[0]) };
+    await look(page, "gate-others-390");
+    await context.setOffline(true);
+    await page.waitForSelector("[data-stage][data-link=offline]");
+    await page.click("[data-next]");
+    seen.second = await shown(input.codes[1]);
+    await page.click("[data-next]");
+    seen.full = await shown(input.codes[2]);
+    await look(page, "gate-full-390");
+    await page.click("[data-next]");
+    seen.elsewhere = await shown(input.elsewhere);
+    await look(page, "gate-elsewhere-390");
+    await page.click("[data-next]");
+    await context.setOffline(false);
+    await page.waitForSelector("[data-stage][data-link=online]", { timeout: 30_000 });
+    const heard = has('"began_at"');
+    await fetch(`${input.url}${input.holds}`, { method: "POST", headers: { "content-type": "application/json", authorization: `Bearer ${input.token}` }, body: "{}" });
+    await heard;
+    await context.setOffline(true);
+    await page.waitForSelector("[data-stage][data-link=offline]");
+    seen.held = await shown(input.codes[2]);
+    await look(page, "gate-held-390");
+    await browser.close();
+    return { ...seen, sideways, errors };
+  },
+
   /** How long a phone takes to decide with a list of so many tickets, half of them in, and what the list weighs. */
   async carry() {
     const browser = await chromium.launch({ executablePath, args: [...quiet, "--enable-precise-memory-info", "--js-flags=--expose-gc"] });
@@ -277,13 +326,15 @@ const scenes = {
         const json = new TextEncoder().encode(JSON.stringify({ server_time: new Date().toISOString(), festival_id: festival, ...head }));
         const length = new Uint8Array(4);
         new DataView(length.buffer).setUint32(0, json.length);
-        return new Blob([new TextEncoder().encode("GFP1"), length, json, tickets, admissions]).arrayBuffer();
+        return new Blob([new TextEncoder().encode("GFP2"), length, json, tickets, admissions]).arrayBuffer();
       };
-      const ticket = (view, at) => { view.setUint16(at + 8, 1); view.setUint16(at + 10, 7); };
-      const entry = (view, at) => view.setUint8(at + 9, 1);
-      const whole = await pack({ from: { tickets: 0, admissions: 0 }, to: { tickets: count, admissions: count }, digest: "", rules: {} }, records(18, 0, count, ticket), records(11, 0, count / 2, entry));
+      // Three tickets an order; whoever is in came by the one gate, which leads to a zone that is counted.
+      const ticket = (view, at) => { view.setUint16(at + 8, 1); view.setUint16(at + 10, 7); view.setUint32(at + 14, Number(view.getBigUint64(at) >> 24n) / 3); };
+      const entry = (view, at) => { view.setUint8(at + 9, 1); view.setUint32(at + 11, 0x8a000001); view.setUint32(at + 15, 1_000); };
+      const gates = [{ gate_id: "00000000-0000-8000-8a00-000100000000", zone_id: "dock", name: { en: "Dock" } }];
+      const whole = await pack({ from: { tickets: 0, admissions: 0 }, to: { tickets: count, admissions: count }, digest: "", rules: { gates } }, records(18, 0, count, ticket), records(19, 0, count / 2, entry));
       const deltas = [];
-      for (let at = count / 2; at < count / 2 + 10_000; at += 2_000) deltas.push(await pack({ from: { tickets: 1, admissions: 1 }, to: { tickets: count, admissions: at } }, records(18, at, at, ticket), records(11, at, at + 2_000, entry)));
+      for (let at = count / 2; at < count / 2 + 10_000; at += 2_000) deltas.push(await pack({ from: { tickets: 1, admissions: 1 }, to: { tickets: count, admissions: at } }, records(18, at, at, ticket), records(19, at, at + 2_000, entry)));
       const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
       const codes = [];
       for (let n = 0; n < 1_000; n++) {
@@ -309,7 +360,7 @@ const scenes = {
       const taking = performance.now() - began;
       gc();
       const grown = performance.memory.usedJSHeapSize - heap;
-      const days = [{ day_index: 0, opens_at: 0, closes_at: Infinity }];
+      const ground = { days: [{ day_index: 0, opens_at: 0, closes_at: Infinity }], holds: [], clearings: [], inner: [] };
       const rules = { zone_ids: [], reentry: "after_exit", instruction: null };
       const verdicts = {};
       const times = [];
@@ -317,8 +368,10 @@ const scenes = {
         const start = performance.now();
         const { code, reason } = await verify(text, festival, keys);
         const known = code && list.ticket(code.number);
-        const presented = { kind: "entry", generation: 0, zone_id: null, checked: null, at: 1 };
-        const verdict = reason ?? (known ? decide(known, list.entries(code.number), rules, days, presented) : { reason: "unknown" });
+        // All that a phone looks at: who else of the order is in, and how many are in the zone.
+        const others = list.others(code.number).filter((other) => !list.entries(other.number).length).length;
+        const presented = { kind: "entry", generation: 0, zone_id: "dock", checked: null, at: 2_000_000, company: others < 3, places: count - list.inside("dock", 0, 0) };
+        const verdict = reason ?? (known ? decide(known, list.entries(code.number), rules, ground, presented) : { reason: "unknown" });
         times.push(performance.now() - start);
         const said = verdict.reason ?? verdict.verdict ?? verdict;
         verdicts[said] = (verdicts[said] ?? 0) + 1;
@@ -329,11 +382,12 @@ const scenes = {
         list.take(read(delta));
         return Math.round(performance.now() - began);
       });
+      const counted = list.inside("dock", 0, 0);
       const inside = [0, count / 2 + 9_999, count - 1].map((n) => list.entries(numbers[n]).length);
       // Numbers begin with the time they were given at, in steps of 16 seconds, of which 24 bits are kept.
       const given = (ms) => list.isNewer(((BigInt(Math.floor(ms / 16_000)) & 0xffffffn) << 40n) | 5n);
       const newer = [Date.now() + 60_000, Date.now(), Date.now() - 120_000, Date.now() - 300 * 86_400_000].map(given);
-      return { newer, bytes: whole.byteLength, verdicts, p50: times[500], p99: times[990], taking, grown, deltaMs, inside, size: list.size };
+      return { newer, counted, bytes: whole.byteLength, verdicts, p50: times[500], p99: times[990], taking, grown, deltaMs, inside, size: list.size };
     }, input.tickets);
     await browser.close();
     return { ...seen, errors };

@@ -126,16 +126,61 @@ async fn a_gate_without_network_goes_on_and_reports_everything_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gate_without_network_keeps_the_rules() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let offer = festival.offer(&festival.pass("Weekend pass", 0b111).await, 100, 13900).await;
+    let dock = festival.gate_into(json!({ "name": { "en": "Dock" }, "capacity": 3 })).await;
+    let mut codes = Vec::new();
+    for n in [3, 1] {
+        let fan = house.anybody().order(&format!("fan{n}@x.example"), &[(&offer, n)]).await;
+        fan.pay(&key(), "simulated_instant").await.expect(201);
+        codes.extend(fan.tickets().await.iter().map(|t| t["ticket_code"].as_str().unwrap().to_owned()));
+    }
+    house.run_workers().await;
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    house.run_workers().await;
+    let elsewhere = codes.pop().unwrap();
+    let dock = crate::actors::Festival { gate: dock, ..festival.clone() };
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    assert_eq!(dock.device().await.scan(&elsewhere, house.app.clock.now()).await.expect(201)["verdict"], "admitted");
+    house.advance(chrono::TimeDelta::minutes(5));
+    let pairing = festival.promoter.make(&festival.path("/pairings"), json!({ "gate_id": dock.gate })).await;
+    let holds = festival.path("/gate-holds");
+    let input = json!({
+        "url": house.url, "pairing_code": pairing["pairing_code"], "codes": codes, "elsewhere": elsewhere, "holds": holds, "token": festival.promoter.token
+    });
+    let seen = scene("rules", &input).await;
+    println!("{seen}");
+    let is = |name: &str, word: &str, reason: Option<&str>, offline: bool| {
+        assert_eq!((&seen[name][0], &seen[name][1], &seen[name][2]), (&json!(word), &json!(reason), &json!(offline)), "{name}: {seen}");
+    };
+    let more = |name: &str| seen[name][3].as_str().unwrap().to_owned();
+    is("first", "Admitted", None, false);
+    assert!(more("first").contains("Of this order not in yet: 2"), "{seen}");
+    is("second", "Admitted", None, true);
+    assert!(more("second").contains("Of this order not in yet: 1"), "{seen}");
+    is("full", "Refused", Some("Zone full"), true);
+    is("elsewhere", "Refused", Some("Already inside"), true);
+    assert!(more("elsewhere").contains("20:00:00 Dock"), "{seen}");
+    is("held", "Refused", Some("Gate on hold"), true);
+    assert!(seen["sideways"].as_array().unwrap().is_empty() && seen["errors"].as_array().unwrap().is_empty(), "{seen}");
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_phone_decides_with_150_000_tickets_on_it() {
     let house = House::open().await;
     let seen = scene("carry", &json!({ "url": house.url, "tickets": 150_000 })).await;
     println!("{seen}");
     assert_eq!(seen["errors"], json!([]));
     let ms = |name: &str| seen[name].as_f64().unwrap();
-    // 2.7 MB of tickets before the doors, and 11 bytes for each that is in.
-    assert!(seen["bytes"].as_i64().unwrap() < 18 * 150_000 + 11 * 75_000 + 1_000, "{seen}");
+    // 2.7 MB of tickets before the doors, and 19 bytes for each that is in.
+    assert!(seen["bytes"].as_i64().unwrap() < 18 * 150_000 + 19 * 75_000 + 1_000, "{seen}");
     assert!(ms("p99") < 50.0, "{seen}");
     assert!(ms("taking") < 1_000.0 && ms("grown") < 20e6, "{seen}");
+    assert_eq!(seen["counted"], 85_000);
     assert_eq!((&seen["inside"], &seen["size"]), (&json!([1, 1, 0]), &json!(150_000)));
     assert_eq!(seen["newer"], json!([true, true, false, false]), "sold since the list was read");
     let verdicts = seen["verdicts"].as_object().unwrap();

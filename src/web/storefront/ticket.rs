@@ -109,7 +109,7 @@ fn stub(reader: &Reader, app: &App, festival: &Festival, site: &Site, ticket: &T
                         @if !zones.is_empty() { tr { th scope="row" { (reader.t("zones")) } td { @for (i, zone) in zones.iter().enumerate() { @if i > 0 { (reader.t("comma")) } (text(&zone.name, reader.language)) } } } }
                     }
                 }
-                ul class="small rules" { @for rule in rules(reader, festival, site, p) { li { (rule) } } }
+                ul class="small" { @for rule in rules(reader, festival, site, p) { li { (rule) } } }
             } @else { p class="small" { (reader.t("collect-once")) } }
         }
     }

@@ -48,9 +48,14 @@ create table zone_counts (
     day_index smallint not null,
     inside integer not null,
     cleared_at timestamptz,
+    -- Counted anew now and then: a server of the version before did not count.
+    counted_at timestamptz,
     constraint zone_counts_pkey primary key (festival_id, zone_id, day_index),
     constraint zone_counts_zone foreign key (festival_id, zone_id) references zones
 ) with (fillfactor = 10);
+
+-- Serves the count of who is in.
+create index admissions_open on admissions (day_index, festival_id, entered_at) where left_at is null and undone_at is null;
 
 grant select, insert, update on zone_counts to gatefold_app;
 grant select on gate_holds, clearings to gatefold_app;

@@ -213,10 +213,11 @@ fn collect(known: &Known, presented: &Presented) -> Decision {
 
 fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &Presented) -> Decision {
     let Presented { at, gate_id, zone_id, .. } = *presented;
+    let day = day_of(known.day_mask, rules, ground.days, at);
     if ground.holds.iter().any(|hold| hold.covers(gate_id, zone_id, at)) {
-        return refused(Reason::GateOnHold, None);
+        return refused(Reason::GateOnHold, day.map(|d| d.day_index));
     }
-    let Some(day) = day_of(known.day_mask, rules, ground.days, at) else {
+    let Some(day) = day else {
         let reason = if ground.days.iter().any(|d| at < d.opens_at) { Reason::TooEarly } else { Reason::TooLate };
         return refused(reason, None);
     };
@@ -243,7 +244,10 @@ fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &
     if presented.company == Some(false) {
         return refused(Reason::NeedsCompanion, Some(index));
     }
-    if presented.places.is_some_and(|left| left <= 0) {
+    let replaced = replaced(&known.entries, again, index, ground, zone_id).map(|i| &known.entries[i]);
+    // Whose exit nobody scanned is counted there still.
+    let own = i32::from(replaced.is_some_and(|e| e.zone_id == zone_id));
+    if presented.places.is_some_and(|left| left + own <= 0) {
         return refused(Reason::ZoneFull, Some(index));
     }
     if let (Some(instruction), true) = (rules.instruction, presented.checked != Some(Checked::Yes)) {
@@ -252,8 +256,8 @@ fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &
     if presented.kind == ScanKind::Look {
         return admitted(Some(index), Vec::new());
     }
-    let replaced = replaced(&known.entries, again, index, ground, zone_id).map(|i| Effect::Leave(known.entries[i].day_index, known.entries[i].entry_no));
-    admitted(Some(index), replaced.into_iter().chain([Effect::Enter(index, next_no(&known.entries, index))]).collect())
+    let left = replaced.map(|e| Effect::Leave(e.day_index, e.entry_no));
+    admitted(Some(index), left.into_iter().chain([Effect::Enter(index, next_no(&known.entries, index))]).collect())
 }
 
 /// The festival day that an entry at a moment is for: the one that it lies in, or one of the ticket whose window has begun already.
@@ -310,7 +314,8 @@ pub(super) fn barred(entries: &[Entered], again: Again, day: i16, ground: &Groun
     let place = ground.place(zone);
     let mut living = entries.iter().filter(|e| e.day_index == day && e.undone_at.is_none() && ground.place(e.zone_id) == place);
     let first = living.clone().next()?.scan_id;
-    let since = ground.readmitted(zone, at);
+    // Whoever was put out comes back, not whoever had left before.
+    let since = ground.readmitted(zone, at).filter(|since| living.clone().any(|e| e.left_at == Some(*since)));
     let counted = living.clone().filter(|e| since.is_none_or(|since| e.entered_at >= since)).count();
     let reason = match again {
         Again::Times(most) => return (counted >= usize::try_from(most).unwrap_or(0)).then_some((Reason::NoReentry, first)),

@@ -5,7 +5,7 @@
 //!
 //! ticket      0 8 number · 8 2 pass number · 10 2 day mask · 12 1 generation · 13 1 state · 14 4 order group
 //! state       bits 0-1: valid, suspended, exchanged, void · bit 2: an add-on
-//! admission   0 8 number · 8 1 day index · 9 1 number of the entry · 10 1 bit 0: left, bit 1: taken back · 11 4 gate · 15 4 entered at, Unix seconds
+//! admission   0 8 number · 8 1 day index · 9 1 number of the entry · 10 1 bit 0: left, bit 1: taken back, bit 2: put out · 11 4 gate · 15 4 entered at, Unix seconds
 //! gate        bytes 8 to 11 of its id, which are random
 //! ```
 //!
@@ -38,6 +38,9 @@ use crate::{
 const MAGIC: &[u8; 4] = b"GFP2";
 /// Rows of a feed that are read at once, and the most of each in a delta.
 const PAGE: i64 = 2_000;
+/// The first bytes, and the bytes of an admission, as a page of before version 2 reads them.
+const OLD_MAGIC: &[u8; 4] = b"GFP1";
+const OLD_ADMISSION: usize = 11;
 /// Bytes of a record.
 const TICKET: usize = 18;
 const ADMISSION: usize = 19;
@@ -97,14 +100,14 @@ struct Header<'a> {
 ///
 /// # Errors
 /// What the database said.
-pub async fn pack(app: &App, festival: FestivalId, from: Positions, tag: Option<&str>) -> Result<Vec<Bytes>, sqlx::Error> {
+pub async fn pack(app: &App, festival: FestivalId, from: Positions, tag: Option<&str>, format: u8) -> Result<Vec<Bytes>, sqlx::Error> {
     let known = app.the::<KnownRules>().get(festival, async || rules(app, festival).await.map(Arc::new)).await?;
     let part = match delta(app, festival, from).await? {
         Some(part) => Arc::new(part),
         None => whole(app, festival).await?,
     };
     let header = Header {
-        format: 2,
+        format,
         festival_id: festival,
         server_time: app.clock.now(),
         from: part.from,
@@ -115,9 +118,20 @@ pub async fn pack(app: &App, festival: FestivalId, from: Positions, tag: Option<
         rules: (tag != Some(known.tag.as_str())).then_some(&known.rules),
     };
     let header = serde_json::to_vec(&header).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let head = [MAGIC.as_slice(), &count(header.len()), &header, &count(part.tickets.len() / TICKET)].concat();
+    let magic = if format == 1 { OLD_MAGIC } else { MAGIC };
+    let head = [magic.as_slice(), &count(header.len()), &header, &count(part.tickets.len() / TICKET)].concat();
     let between = Bytes::copy_from_slice(&count(part.admissions.len() / ADMISSION));
-    Ok(vec![head.into(), part.tickets.clone(), between, part.admissions.clone()])
+    let admissions = if format == 1 {
+        // Left or taken back is all that it knows of an end.
+        part.admissions
+            .chunks(ADMISSION)
+            .flat_map(|record| [&record[..OLD_ADMISSION - 1], &[record[OLD_ADMISSION - 1] & 3]].concat())
+            .collect::<Vec<u8>>()
+            .into()
+    } else {
+        part.admissions.clone()
+    };
+    Ok(vec![head.into(), part.tickets.clone(), between, admissions])
 }
 
 fn count(n: usize) -> [u8; 4] {
@@ -251,7 +265,7 @@ fn admission_record(admission: &store::Admitted) -> [u8; ADMISSION] {
     record[..8].copy_from_slice(&admission.ticket_number.to_be_bytes());
     record[8] = u8::try_from(admission.day_index).unwrap_or(0);
     record[9] = u8::try_from(admission.entry_no).unwrap_or(u8::MAX);
-    record[10] = u8::from(admission.has_left) | u8::from(admission.is_undone) << 1;
+    record[10] = u8::from(admission.has_left) | u8::from(admission.is_undone) << 1 | u8::from(admission.was_cleared) << 2;
     record[11..15].copy_from_slice(&admission.gate_id.0.as_bytes()[8..12]);
     record[15..].copy_from_slice(&u32::try_from(admission.entered_at.timestamp()).unwrap_or(0).to_be_bytes());
     record

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::{decide::Entered, incident::Clearing, scan::Catalog, store};
@@ -11,6 +11,9 @@ use crate::{
     id::{FestivalId, TicketId, ZoneId},
     sabotage,
 };
+
+/// How long a count is believed: a server of a version before did not count, nor one that had not heard of a new gate yet.
+const COUNTED: TimeDelta = TimeDelta::minutes(10);
 
 /// How many are in the zones of a batch, a number a festival day.
 pub(super) struct Presence {
@@ -44,10 +47,12 @@ impl Presence {
             store::insert_counts(conn, festival, &missing).await?;
             rows = locked(conn, festival, &zones).await?;
         }
-        for row in &mut rows {
+        // Days that are over are let be.
+        for row in rows.iter_mut().filter(|row| today.contains(&row.day_index)) {
             let cleared = cleared_at(&catalog.clearings, row.zone_id, now);
-            if row.cleared_at.is_none_or(|at| at < cleared) {
-                *row = store::count_again(conn, festival, row.zone_id, row.day_index, cleared).await?;
+            let is_behind = row.cleared_at.is_none_or(|at| at < cleared) || row.counted_at.is_none_or(|at| now - at > COUNTED);
+            if is_behind {
+                *row = store::count_again(conn, festival, row.zone_id, row.day_index, cleared, now).await?;
             }
         }
         presence.counts = rows.into_iter().map(|row| ((row.zone_id, row.day_index), row)).collect();
@@ -99,10 +104,9 @@ impl Mates {
         tickets: &[TicketId],
         now: DateTime<Utc>,
     ) -> Result<Self, sqlx::Error> {
-        let cleared = catalog.clearings.iter().filter(|c| c.zone_id.is_none() && c.clears_at <= now).map(|c| c.clears_at).max();
         let inner: Vec<ZoneId> = catalog.zones.iter().filter(|z| z.is_inner).map(|z| z.zone_id).collect();
         let mut of: HashMap<TicketId, Vec<store::Mate>> = HashMap::new();
-        for mate in store::mates(conn, festival, tickets, &inner, cleared.unwrap_or(DateTime::UNIX_EPOCH)).await? {
+        for mate in store::mates(conn, festival, tickets, &inner, now).await? {
             of.entry(mate.ticket_id).or_default().push(mate);
         }
         Ok(Self { of })

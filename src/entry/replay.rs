@@ -1,7 +1,7 @@
 //! Who was in when: the history of a ticket, from all that happened to it in the order of happening. Pure. The order in which facts become known
 //! does not matter, nor how often: offline devices report late, and two of them may have let in the same ticket.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -60,6 +60,9 @@ pub(super) struct History {
 /// Plays the facts of a ticket in the order of happening, at `now`. An entry ends by what is played, not by what it says of its end.
 pub(super) fn replay(kind: TicketKind, again: Again, ground: &Ground<'_>, mut facts: Vec<Fact>, now: DateTime<Utc>) -> History {
     facts.sort_by_key(Fact::order);
+    // Whoever came again without a scanned exit had left by the rules of then, whatever they are now.
+    let ends: HashMap<ScanId, DateTime<Utc>> =
+        facts.iter().filter_map(|fact| if let Fact::CameIn(entered) = fact { Some((entered.scan_id, entered.left_at?)) } else { None }).collect();
     let mut history = History::default();
     let History { entries, surplus, turned_away } = &mut history;
     let again = |zone| if ground.place(zone).is_some() { Again::AfterExit } else { again };
@@ -73,6 +76,15 @@ pub(super) fn replay(kind: TicketKind, again: Again, ground: &Ground<'_>, mut fa
         }
         match fact {
             Fact::CameIn(entered) => {
+                let was_replaced = |e: &&mut Entered| {
+                    e.is_open()
+                        && e.day_index == entered.day_index
+                        && ground.place(e.zone_id) == ground.place(entered.zone_id)
+                        && ends.get(&e.scan_id) == Some(&entered.entered_at)
+                };
+                for before in entries.iter_mut().filter(was_replaced) {
+                    before.left_at = Some(entered.entered_at);
+                }
                 if let Some((reason, first)) = barred(entries, entered.day_index, entered.zone_id, entered.entered_at) {
                     surplus.push(Surplus { scan_id: entered.scan_id, reason, first });
                 }
@@ -179,6 +191,16 @@ mod tests {
             [Surplus { scan_id: scan(2), reason: Reason::NoReentry, first: scan(1) }]
         );
         assert_eq!(play(Again::AfterExit, vec![came(1, 0, 1)], true).entries[0].left_at, Some(at(3)));
+    }
+
+    #[test]
+    fn whoever_came_again_by_the_rules_of_then_did_right() {
+        let mut first = came(1, 0, 1);
+        if let Fact::CameIn(entered) = &mut first {
+            entered.left_at = Some(at(1));
+        }
+        let history = play(Again::AfterExit, vec![first, came(2, 1, 2)], false);
+        assert_eq!((history.surplus.len(), history.entries[0].left_at), (0, Some(at(1))));
     }
 
     #[test]

@@ -297,6 +297,8 @@ impl Kind for Scanning {
         let mut mates = Mates::of(conn, festival, &catalog, &ids, now).await?;
         sabotage::pause().await;
         let (mut scans, mut changes, mut answers) = (Vec::new(), Changes::default(), Vec::with_capacity(batch.len()));
+        // Entries of a ticket that a clearing ended and that no row says of yet.
+        let mut ended: HashMap<TicketId, Vec<usize>> = HashMap::new();
         for request in batch {
             let Some((ticket_id, known)) = known.get_mut(&request.code.number) else {
                 let scan = recorded
@@ -315,13 +317,13 @@ impl Kind for Scanning {
                 continue;
             }
             let rules = request.rules();
-            let ended = catalog.ground().clear(&mut known.entries, request.arrived_at);
+            ended.entry(*ticket_id).or_default().extend(catalog.ground().clear(&mut known.entries, request.arrived_at));
             let day = day_of(known.day_mask, rules.as_ref(), &catalog.days, request.arrived_at).map(|d| d.day_index);
             let places = day.and_then(|day| presence.left(catalog.zone(request.device.gate_id), day));
             let company = day.and_then(|day| mates.company(&catalog, *ticket_id, i32::from(request.code.pass_number), day));
             let decision = decide(known, rules.as_ref(), &catalog.ground(), &request.presented(places, company));
             if !decision.effects.is_empty() {
-                for cleared in ended {
+                for cleared in ended.remove(ticket_id).unwrap_or_default() {
                     changes.stands(*ticket_id, &known.entries[cleared]);
                 }
             }

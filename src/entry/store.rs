@@ -218,12 +218,14 @@ pub(super) struct ZoneCount {
     pub(super) inside: i32,
     /// Since when it is counted; `None` where nobody counted yet.
     pub(super) cleared_at: Option<DateTime<Utc>>,
+    /// When it was counted last.
+    pub(super) counted_at: Option<DateTime<Utc>>,
 }
 
 /// Locks the counts of zones.
 pub(super) async fn lock_counts(conn: &mut PgConnection, festival: FestivalId, zones: &[ZoneId]) -> Result<Vec<ZoneCount>, sqlx::Error> {
     sqlx::query_as(
-        "select zone_id, day_index, inside, cleared_at from zone_counts where festival_id = $1 and zone_id = any($2) order by zone_id, day_index for no key update",
+        "select zone_id, day_index, inside, cleared_at, counted_at from zone_counts where festival_id = $1 and zone_id = any($2) order by zone_id, day_index for no key update",
     )
     .bind(festival)
     .bind(zones)
@@ -233,7 +235,7 @@ pub(super) async fn lock_counts(conn: &mut PgConnection, festival: FestivalId, z
 
 /// The same without a lock: only the negative control of the race tests may use it.
 pub(super) async fn counts(conn: &mut PgConnection, festival: FestivalId, zones: &[ZoneId]) -> Result<Vec<ZoneCount>, sqlx::Error> {
-    sqlx::query_as("select zone_id, day_index, inside, cleared_at from zone_counts where festival_id = $1 and zone_id = any($2)")
+    sqlx::query_as("select zone_id, day_index, inside, cleared_at, counted_at from zone_counts where festival_id = $1 and zone_id = any($2)")
         .bind(festival)
         .bind(zones)
         .fetch_all(conn)
@@ -260,18 +262,20 @@ pub(super) async fn count_again(
     zone: ZoneId,
     day: i16,
     cleared_at: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> Result<ZoneCount, sqlx::Error> {
     sqlx::query_as(
-        "update zone_counts set cleared_at = $4, inside = \
+        "update zone_counts set cleared_at = $4, counted_at = $5, inside = \
                 (select count(*) from admissions a join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id and g.zone_id = $2 \
                  join tickets t on t.festival_id = a.festival_id and t.ticket_id = a.ticket_id and t.kind = 'pass' \
                  where a.festival_id = $1 and a.day_index = $3 and a.left_at is null and a.undone_at is null and a.entered_at >= $4) \
-         where festival_id = $1 and zone_id = $2 and day_index = $3 returning zone_id, day_index, inside, cleared_at",
+         where festival_id = $1 and zone_id = $2 and day_index = $3 returning zone_id, day_index, inside, cleared_at, counted_at",
     )
     .bind(festival)
     .bind(zone)
     .bind(day)
     .bind(cleared_at)
+    .bind(now)
     .fetch_one(conn)
     .await
 }
@@ -308,7 +312,7 @@ pub(super) async fn mates(
     festival: FestivalId,
     tickets: &[TicketId],
     inner: &[ZoneId],
-    cleared_at: DateTime<Utc>,
+    now: DateTime<Utc>,
 ) -> Result<Vec<Mate>, sqlx::Error> {
     sqlx::query_as(
         "select t.ticket_id, m.ticket_id as mate_id, m.pass_number, m.day_mask, e.came, e.inside \
@@ -316,8 +320,9 @@ pub(super) async fn mates(
                                           and m.kind = 'pass' and m.status = 'valid' \
          cross join lateral \
              (select coalesce(bit_or(1 << a.day_index) filter (where a.undone_at is null), 0) as came, \
-                     coalesce(bit_or(1 << a.day_index) filter (where a.undone_at is null and a.left_at is null and a.entered_at >= $4 \
-                                                                     and (g.zone_id is null or g.zone_id <> all($3))), 0) as inside \
+                     coalesce(bit_or(1 << a.day_index) filter (where a.undone_at is null and a.left_at is null and (g.zone_id is null or g.zone_id <> all($3)) \
+                          and not exists (select from clearings c where c.festival_id = a.festival_id and (c.zone_id is null or c.zone_id = g.zone_id) \
+                                          and c.clears_at > a.entered_at and c.clears_at <= $4)), 0) as inside \
               from admissions a left join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id \
               where a.festival_id = m.festival_id and a.ticket_id = m.ticket_id) e \
          where t.festival_id = $1 and t.ticket_id = any($2) and t.kind = 'pass'",
@@ -325,7 +330,7 @@ pub(super) async fn mates(
     .bind(festival)
     .bind(tickets)
     .bind(inner)
-    .bind(cleared_at)
+    .bind(now)
     .fetch_all(conn)
     .await
 }
@@ -427,6 +432,8 @@ pub(super) struct Admitted {
     pub(super) entry_no: i16,
     pub(super) has_left: bool,
     pub(super) is_undone: bool,
+    /// Whether it ended because everybody was put out.
+    pub(super) was_cleared: bool,
     pub(super) gate_id: GateId,
     pub(super) entered_at: DateTime<Utc>,
     pub(super) position: i64,
@@ -435,7 +442,8 @@ pub(super) struct Admitted {
 /// Admissions behind a position of their feed, oldest first.
 pub(super) async fn feed(conn: &mut PgConnection, festival: FestivalId, after: i64, most: i64) -> Result<Vec<Admitted>, sqlx::Error> {
     sqlx::query_as(
-        "select t.ticket_number, a.day_index, a.entry_no, a.left_at is not null as has_left, a.undone_at is not null as is_undone, a.gate_id, a.entered_at, \
+        "select t.ticket_number, a.day_index, a.entry_no, a.left_at is not null as has_left, a.undone_at is not null as is_undone, \
+                exists (select from clearings c where c.festival_id = a.festival_id and c.clears_at = a.left_at) as was_cleared, a.gate_id, a.entered_at, \
                 a.position \
          from admissions a join tickets t on t.festival_id = a.festival_id and t.ticket_id = a.ticket_id \
          where a.festival_id::bigint = $1 and a.position > $2 order by a.position limit $3",

@@ -128,6 +128,7 @@ pub async fn add_pass(app: &App, staff: &Staff, festival: FestivalId, terms: &Pa
     check_pass(festival, terms)?;
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
+    are_there(&mut tx, festival, None, terms).await?;
     let number = store::next_number(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
     let pass = store::insert_pass(&mut tx, festival, PassId::fresh(festival, now), number, terms).await?;
     note(&mut tx, staff, festival, "pass.added", pass.pass_id.to_string(), None, now).await?;
@@ -156,6 +157,18 @@ fn check_pass(festival: FestivalId, terms: &PassTerms) -> Result<(), Fault> {
     checks.done()
 }
 
+/// The passes of which one comes first are there, and another one than this.
+async fn are_there(conn: &mut sqlx::PgConnection, festival: FestivalId, pass: Option<PassId>, terms: &PassTerms) -> Result<(), Fault> {
+    let mut wanted = terms.companion_pass_ids.clone();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let known = if wanted.is_empty() { 0 } else { store::count_passes(conn, festival, &wanted).await? };
+    Checks::default()
+        .claim(usize::try_from(known).is_ok_and(|known| known == wanted.len()), "/companion_pass_ids", "not a pass of this festival")
+        .claim(pass.is_none_or(|pass| !wanted.contains(&pass)), "/companion_pass_ids", "its holder cannot come in before itself")
+        .done()
+}
+
 /// Changes what a pass says and allows; gates hear of it within seconds, those without network when they are back.
 ///
 /// # Errors
@@ -167,6 +180,7 @@ pub async fn change_pass(app: &App, staff: &Staff, pass: PassId, change: impl Fn
     let terms = change(before.terms.clone())?;
     Checks::default().claim(terms.day_mask == before.terms.day_mask, "/day_mask", "the days of a pass stay: they stand in ticket codes").done()?;
     check_pass(pass.festival(), &terms)?;
+    are_there(&mut tx, pass.festival(), Some(pass), &terms).await?;
     let after = store::update_pass(&mut tx, pass, &terms).await?;
     let change = serde_json::json!({ "before": before.terms.to_json(), "after": after.terms.to_json() });
     note(&mut tx, staff, pass.festival(), "pass.changed", pass.to_string(), Some(change), now).await?;

@@ -191,6 +191,10 @@ pub(super) async fn insert_pass(conn: &mut PgConnection, festival: FestivalId, p
     .await
 }
 
+pub(super) async fn count_passes(conn: &mut PgConnection, festival: FestivalId, passes: &[PassId]) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select count(*) from passes where festival_id = $1 and pass_id = any($2)").bind(festival).bind(passes).fetch_one(conn).await
+}
+
 pub(super) async fn lock_pass(conn: &mut PgConnection, promoter: PromoterId, pass: PassId) -> Result<Option<Pass>, sqlx::Error> {
     sqlx::query_as(
         "select p.* from passes p join festivals f on f.festival_id = p.festival_id and f.promoter_id = $3 \

@@ -55,7 +55,7 @@ pub struct IncidentApi;
 impl IncidentApi {
     /// List the holds of gates
     ///
-    /// The newest first, at most 500; one without an end lasts. Scope `scans:read`.
+    /// Those that last, then the newest first, at most 500; one without an end lasts. Scope `scans:read`.
     #[oai(path = "/festivals/:festival_id/gate-holds", method = "get", operation_id = "list_gate_holds")]
     async fn list_gate_holds(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<GateHold>>, Or<Usual>> {
         let mut tx = of_staff(&app, &staff, *festival_id, Scope::ScansRead).await?;
@@ -94,7 +94,7 @@ impl IncidentApi {
 
     /// List the clearings of a festival
     ///
-    /// The newest first, at most 500: those that happened, and those that lie ahead. Scope `scans:read`.
+    /// The latest first, at most 500: those that happened, and those that lie ahead. Scope `scans:read`.
     #[oai(path = "/festivals/:festival_id/clearings", method = "get", operation_id = "list_clearings")]
     async fn list_clearings(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Clearing>>, Or<Usual>> {
         let mut tx = of_staff(&app, &staff, *festival_id, Scope::ScansRead).await?;

@@ -61,26 +61,28 @@ pub(super) async fn delete_clearing(conn: &mut PgConnection, clearing: ClearingI
     Ok(())
 }
 
-/// The holds of a festival, the newest first.
+/// The holds of a festival: those that last, then the newest first.
 ///
 /// # Errors
 /// What the database said.
 pub async fn holds(conn: impl PgExecutor<'_>, festival: FestivalId) -> Result<Vec<GateHold>, sqlx::Error> {
-    sqlx::query_as("select hold_id, gate_id, zone_id, note, began_at, ended_at from gate_holds where festival_id = $1 order by hold_id desc limit $2")
+    sqlx::query_as("select hold_id, gate_id, zone_id, note, began_at, ended_at from gate_holds where festival_id = $1 order by ended_at is null desc, hold_id desc limit $2")
         .bind(festival)
         .bind(MOST)
         .fetch_all(conn)
         .await
 }
 
-/// The clearings of a festival, the newest first.
+/// The clearings of a festival, the latest first.
 ///
 /// # Errors
 /// What the database said.
 pub async fn clearings(conn: impl PgExecutor<'_>, festival: FestivalId) -> Result<Vec<Clearing>, sqlx::Error> {
-    sqlx::query_as("select clearing_id, zone_id, clears_at, readmits_until, note from clearings where festival_id = $1 order by clearing_id desc limit $2")
-        .bind(festival)
-        .bind(MOST)
-        .fetch_all(conn)
-        .await
+    sqlx::query_as(
+        "select clearing_id, zone_id, clears_at, readmits_until, note from clearings where festival_id = $1 order by clears_at desc, clearing_id desc limit $2",
+    )
+    .bind(festival)
+    .bind(MOST)
+    .fetch_all(conn)
+    .await
 }

@@ -68,7 +68,9 @@ const collect = (entries, presented) => {
 const barred = (living, again, most, since) => {
   const first = firstOf(living);
   if (!first) return null;
-  const counted = living.filter((e) => since === null || e.entered_at >= since).length;
+  // Whoever was put out comes back, not whoever had left before.
+  const isBack = since !== null && living.some((e) => e.left_at === since || (e.was_cleared && e.entered_at < since));
+  const counted = living.filter((e) => !isBack || e.entered_at >= since).length;
   if (again === "times_a_day") return counted >= most ? ["no_reentry", first] : null;
   if (living.some(isOpen)) return ["already_inside", first];
   return again === "never" && counted > 0 ? ["no_reentry", first] : null;
@@ -83,8 +85,8 @@ const readmitted = (ground, zone, at) => {
 const enter = (ticket, entries, rules, ground, presented) => {
   const { at, gate_id, zone_id } = presented;
   const covers = (h) => (h.gate_id ? h.gate_id === gate_id : !h.zone_id || h.zone_id === zone_id) && h.began_at <= at && (!h.ended_at || at < h.ended_at);
-  if (ground.holds.some(covers)) return refused("gate_on_hold");
   const day = dayOf(ticket.day_mask, rules, ground.days, at);
+  if (ground.holds.some(covers)) return refused("gate_on_hold", day?.day_index ?? null);
   if (!day) return refused(ground.days.some((d) => at < d.opens_at) ? "too_early" : "too_late");
   const index = day.day_index;
   if (!((ticket.day_mask >> index) & 1)) return refused("wrong_day", index);
@@ -100,11 +102,12 @@ const enter = (ticket, entries, rules, ground, presented) => {
   const bar = barred(living, again, rules.entries_a_day ?? 1, readmitted(ground, zone_id, at));
   if (bar) return refused(bar[0], index, bar[1]);
   if (presented.company === false) return refused("needs_companion", index);
-  if (typeof presented.places === "number" && presented.places <= 0) return refused("zone_full", index);
+  // Where exits need not be scanned, whoever comes again has left, and is counted there still.
+  const before = again === "times_a_day" && living.findLast(isOpen);
+  const own = before && (before.zone_id ?? null) === (zone_id ?? null) ? 1 : 0;
+  if (typeof presented.places === "number" && presented.places + own <= 0) return refused("zone_full", index);
   if (rules.instruction && presented.checked !== "yes") return { ...admitted(index), verdict: "check", instruction: rules.instruction };
   if (presented.kind === "look") return admitted(index);
-  // Where exits need not be scanned, whoever comes again has left.
-  const before = again === "times_a_day" && living.findLast(isOpen);
   return admitted(index, [...(before ? [effect("leave", before)] : []), effect("enter", { day_index: index, entry_no: nextNumber(entries, index) })]);
 };
 

@@ -43,7 +43,7 @@ export class Link {
   keys = [];
   /** Milliseconds from this clock to that of the house. */
   offset = 0;
-  /** When the server was heard last, by this clock. */
+  /** When the list was as the server's last, by this clock. */
   heard = 0;
   /** What waits to be reported, and what the server cannot take. */
   waiting = new Map();
@@ -104,7 +104,6 @@ export class Link {
 
   #answered(serverTime, rtt) {
     if (serverTime) this.offset = Math.round(Date.parse(serverTime) + rtt / 2 - Date.now());
-    this.heard = Date.now();
     this.#misses = 0;
     this.#good += 1;
     if (!this.isOnline && this.#good >= GOOD) {
@@ -180,14 +179,16 @@ export class Link {
     const pass = rules.passes.find((one) => one.pass_number === ticket.pass_number);
     const ground = this.#ground();
     const mine = pass && this.#allows(pass);
-    const entries = this.#entries(code.number);
+    const pending = this.#pending();
+    const entries = this.#entries(code.number, pending);
     const { gate_id, zone_id } = this.gate;
     const day = dayOf(ticket.day_mask, mine, ground.days, at)?.day_index;
-    const others = day === undefined ? [] : this.pack.others(code.number).map((other) => ({ ...other, entries: cleared(this.#entries(other.number), ground, at) }));
+    const others = day === undefined ? [] : this.pack.others(code.number).map((other) => ({ ...other, entries: cleared(this.#entries(other.number, pending), ground, at) }));
     const isOnSite = (entry) => entry.day_index === day && !entry.left_at && !entry.undone_at && !ground.inner.includes(entry.zone_id);
     const wanted = rules.passes.filter((one) => pass?.companion_pass_ids.includes(one.pass_id)).map((one) => one.pass_number);
     const company = wanted.length ? others.some((other) => wanted.includes(other.pass_number) && other.entries.some(isOnSite)) : null;
-    const presented = { kind, generation: code.generation, gate_id, zone_id, checked: checked ?? null, at, company, places: this.#places(zone_id, day, ground, at) };
+    const comes = kind === "entry" || kind === "look";
+    const presented = { kind, generation: code.generation, gate_id, zone_id, checked: checked ?? null, at, company, places: comes ? this.#places(zone_id, day, ground, at, pending) : undefined };
     const { effects, first, day_index, ...decision } = decide(ticket, entries, mine, ground, presented);
     const number = code.number.toString(16).padStart(16, "0").toUpperCase();
     const late = others.filter((other) => (other.day_mask >> day) & 1 && !other.entries.some((entry) => entry.day_index === day && !entry.undone_at)).length;
@@ -217,24 +218,30 @@ export class Link {
     return { zone_ids, is_taken, reentry, entries_a_day, windows: windows.map(moments), instruction: check_instruction ?? null };
   }
 
+  /** The numbers of tickets whose scans wait to be reported. */
+  #pending() {
+    const numbers = new Set();
+    for (const { number } of this.waiting.values()) if (number !== undefined) numbers.add(number);
+    return numbers;
+  }
+
   /** The entries of a ticket: those of the list, and what this device knows before the list does. */
-  #entries(number) {
-    const isReported = ![...this.waiting.values()].some((one) => one.number === number);
+  #entries(number, pending) {
     // What the server has heard of is as the server says, once the list had the time to hear of it, too.
-    const own = (this.own.get(number) ?? []).map((entry) => ({ ...entry, isPending: !isReported || Date.now() - entry.changed < 30_000 }));
-    return this.pack.entries(number, own);
+    const isPending = (entry) => pending.has(number) || Date.now() - entry.changed < 30_000;
+    return this.pack.entries(number, (this.own.get(number) ?? []).map((entry) => ({ ...entry, isPending: isPending(entry) })));
   }
 
   /** Places that are left in a zone, as far as this device knows; undefined where nobody counts. */
-  #places(zone, day, ground, at) {
+  #places(zone, day, ground, at, pending) {
     const capacity = this.pack.rules.zones.find((one) => one.zone_id === zone)?.capacity;
     if (!capacity || day === undefined) return undefined;
     const since = Math.max(0, ...ground.clearings.filter((c) => (!c.zone_id || c.zone_id === zone) && c.clears_at <= at).map((c) => c.clears_at));
     const isIn = (entry) => entry.day_index === day && entry.zone_id === zone && !entry.left_at && !entry.undone_at && entry.entered_at >= since;
     // What the list does not know yet.
-    const waiting = new Set([...this.waiting.values()].map((one) => one.number).filter((number) => number !== undefined));
-    for (const [number, own] of this.own) if (own.some((entry) => Date.now() - entry.changed < 30_000)) waiting.add(number);
-    const news = [...waiting].reduce((n, number) => n + this.#entries(number).filter(isIn).length - this.pack.entries(number).filter(isIn).length, 0);
+    const fresh = new Set(pending);
+    for (const [number, own] of this.own) if (own.some((entry) => Date.now() - entry.changed < 30_000)) fresh.add(number);
+    const news = [...fresh].reduce((n, number) => n + this.#entries(number, pending).filter(isIn).length - this.pack.entries(number).filter(isIn).length, 0);
     return capacity - this.pack.inside(zone, day, since) - news;
   }
 
@@ -295,7 +302,7 @@ export class Link {
   async #sync() {
     for (let more = true; more; ) {
       const { tickets, admissions } = this.pack.position;
-      const query = new URLSearchParams({ tickets, admissions, ...(this.pack.rules && { rules: this.pack.head.rules_tag }) });
+      const query = new URLSearchParams({ tickets, admissions, format: FORMAT, ...(this.pack.rules && { rules: this.pack.head.rules_tag }) });
       const answer = await this.#ask(`/v1/pack?${query}`, { patience: 60_000 });
       if (!answer?.ok) return;
       const news = read(await answer.arrayBuffer());
@@ -303,6 +310,7 @@ export class Link {
       const tag = this.pack.head?.rules_tag;
       const isLarge = this.pack.take(news);
       if (this.pack.head.rules_tag !== tag || !this.keys.length) await this.#import();
+      if (!news.head.more) this.heard = Date.now();
       const changes = { pack: this.pack.changes(), offset: this.offset, heard: this.heard };
       await store.write("list", ({ list }) => {
         if (isLarge) list.put(this.pack.base(), "base");

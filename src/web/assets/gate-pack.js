@@ -157,24 +157,32 @@ export class Pack {
     const fields = view(record);
     const gate = this.#gate(fields.getUint32(11));
     const entered_at = fields.getUint32(15) * 1000;
-    return { day_index, entry_no, is_own: false, gate: gate?.name, zone_id: gate?.zone_id ?? null, entered_at, left_at: flags & 1 || null, undone_at: flags & 2 || null };
+    return { day_index, entry_no, is_own: false, gate: gate?.name, zone_id: gate?.zone_id ?? null, entered_at, left_at: flags & 1 || null, undone_at: flags & 2 || null, was_cleared: Boolean(flags & 4) };
   }
 
   /** How many are in a zone on a day who came in since a moment, by the list. */
   inside(zone, day, since) {
     const tags = new Set(this.rules.gates.filter((gate) => gate.zone_id === zone).map(tagOf));
-    const count = (records, isOver) => {
+    const count = (records) => {
       const all = view(records);
       let n = 0;
       for (let at = 0; at < records.length; at += ADMISSION) {
-        if (records[at + 8] !== day || records[at + 10] || !tags.has(all.getUint32(at + 11)) || all.getUint32(at + 15) * 1000 < since) continue;
-        if (!isOver?.(records.subarray(at, at + ADMISSION))) n += 1;
+        if (records[at + 8] === day && !records[at + 10] && tags.has(all.getUint32(at + 11)) && all.getUint32(at + 15) * 1000 >= since) n += 1;
       }
       return n;
     };
-    const isOver = (record) => this.overAdmissions.get(hex(view(record).getBigUint64(0)))?.some((news) => compare(news, record, 10) === 0);
-    const over = [...this.overAdmissions.values()].flat().reduce((n, record) => n + count(record), 0);
-    return over + count(this.admissions, this.overAdmissions.size ? isOver : null);
+    // What changed since counts instead of what it was.
+    const before = (news) => {
+      const number = view(news).getBigUint64(0);
+      const all = view(this.admissions);
+      for (let at = lowest(this.admissions, ADMISSION, number) * ADMISSION; at < this.admissions.length && all.getBigUint64(at) === number; at += ADMISSION) {
+        const record = this.admissions.subarray(at, at + ADMISSION);
+        if (compare(record, news, 10) === 0) return count(record);
+      }
+      return 0;
+    };
+    const changed = [...this.overAdmissions.values()].flat().reduce((n, news) => n + count(news) - before(news), 0);
+    return count(this.admissions) + changed;
   }
 
   /** The other valid passes of the order of a ticket, each with its number. */

@@ -207,7 +207,7 @@ async fn a_pack_has_every_ticket_and_its_deltas_what_changed() {
     device.scan_as(&uuid::Uuid::now_v7().to_string(), code, house.app.clock.now(), json!({ "kind": "exit" })).await.expect(201);
     // A page of the version before names no format and reads what it knows: no gates, no moments.
     let old = bytes(&device, &format!("?tickets={}&admissions={}", whole.to().0, whole.to().1)).await;
-    assert!(old.starts_with(b"GFP1") && old.ends_with(&[&[0, 0, 0, 1][..], &number(&tickets[0])[..], &[0, 1, 0][..]].concat()), "{old:?}");
+    assert!(old.starts_with(b"GFP1") && old.ends_with(&[&[0, 0, 0, 1][..], &number(&tickets[0])[..], &[0, 1, 1][..]].concat()), "a page of before");
     let left = since(&device, entered.to()).await;
     assert_eq!(left.admissions, [admission([0, 1, 1])]);
     let nothing = since(&device, left.to()).await;

@@ -24,6 +24,7 @@ mod merge;
 mod outages;
 mod pack;
 mod preflight;
+mod print;
 mod proxy;
 mod races;
 mod night;

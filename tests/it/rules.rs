@@ -84,6 +84,10 @@ async fn a_zone_takes_no_more_than_it_holds_and_one_for_one_that_leaves() {
     assert_eq!(merged["items"][0]["discrepancies"], json!([]));
     assert_eq!(shown(&house, &device, one, "exit").await, "admitted");
     assert_eq!(shown(&house, &device, outside[1].1, "entry").await, "zone_full", "six were in, five are");
+    // Nor is it one that a phone without network found the zone full.
+    let scan = json!({ "scan_id": uuid::Uuid::now_v7(), "ticket_code": outside[3].1, "scanned_at": house.app.clock.now(), "verdict": "refused", "reason": "zone_full" });
+    let merged = device.report(house.app.clock.now(), &[scan]).await.expect(200);
+    assert_eq!(merged["items"][0]["discrepancies"], json!([]));
 
     // More room, by a patch; where its gates stand stays.
     let zones = festival.promoter.get(&festival.path("/zones")).await.expect(200);
@@ -175,6 +179,8 @@ async fn windows_gates_and_entries_a_day_are_data_and_explain_themselves() {
         (json!({ "reentry": "times_a_day" }), "/entries_a_day"),
         (json!({ "entries_a_day": 3 }), "/entries_a_day"),
         (json!({ "companion_pass_ids": [uuid::Uuid::new_v4()] }), "/companion_pass_ids"),
+        (json!({ "companion_pass_ids": [format!("00000000{}", &plain[8..])] }), "/companion_pass_ids"),
+        (json!({ "companion_pass_ids": [vip] }), "/companion_pass_ids"),
         (json!({ "windows": [{ "day_index": 1, "from_at": "2026-06-19T11:00:00Z", "until_at": "2026-06-19T12:00:00Z" }] }), "/windows/0/day_index"),
         (json!({ "windows": [{ "day_index": 0, "from_at": "2026-06-19T12:00:00Z", "until_at": "2026-06-19T12:00:00Z" }] }), "/windows/0/until_at"),
     ] {

@@ -325,6 +325,8 @@ impl Kind for Scanning {
             if !decision.effects.is_empty() {
                 for cleared in ended.remove(ticket_id).unwrap_or_default() {
                     changes.stands(*ticket_id, &known.entries[cleared]);
+                    // On a day that is over nobody counts anew: what ends there is counted down.
+                    presence.count(&known.entries[cleared]);
                 }
             }
             for effect in &decision.effects {

@@ -235,12 +235,11 @@ pub(super) async fn lock_zone(conn: &mut PgConnection, zone: ZoneId) -> Result<O
 }
 
 pub(super) async fn update_zone(conn: &mut PgConnection, zone: &Zone) -> Result<(), sqlx::Error> {
-    sqlx::query("update zones set name = $3, capacity = $4, is_inner = $5 where festival_id = $1 and zone_id = $2")
+    sqlx::query("update zones set name = $3, capacity = $4 where festival_id = $1 and zone_id = $2")
         .bind(zone.zone_id.festival())
         .bind(zone.zone_id)
         .bind(Json(&zone.name))
         .bind(zone.capacity)
-        .bind(zone.is_inner)
         .execute(conn)
         .await?;
     Ok(())

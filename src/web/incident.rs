@@ -15,7 +15,7 @@ use super::{
 use crate::{
     accounts::Scope,
     app::App,
-    entry::incident::{self, Clearing, GateHold, api::NewClearing},
+    entry::incident::{self, Clearing, GateHold, NewClearing},
     http::{
         cookies::same_origin,
         problem::{MALFORMED, Problem},

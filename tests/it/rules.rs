@@ -300,3 +300,21 @@ async fn everybody_out_empties_the_site_and_people_may_come_back() {
     festival.promoter.send("POST", &festival.path("/clearings"), &before).await.expect(422);
     close(house).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_stayed_over_the_turn_of_the_day_and_was_put_out_is_counted_on_neither() {
+    let (house, festival) = evening().await;
+    let festival = at(&festival, &festival.gate_into(json!({ "name": { "en": "Dock" }, "capacity": 2 })).await);
+    let offer = festival.offer(&pass(&festival, json!({ "day_mask": 3, "reentry": "after_exit" })).await, 100, 100).await;
+    let codes = codes(&house, &[(&offer, 1)]).await;
+    let device = festival.device().await;
+    a_second().await;
+    assert_eq!(shown(&house, &device, &codes[0], "entry").await, "admitted");
+    house.run_workers().await;
+    house.advance("2026-06-20T18:00:00Z".parse::<DateTime<Utc>>().unwrap() - house.app.clock.now());
+    festival.promoter.make(&festival.path("/clearings"), json!({})).await;
+    a_second().await;
+    assert_eq!(shown(&house, &device, &codes[0], "entry").await, "admitted");
+    // The house looks at its invariants when it closes: zones add up.
+    close(house).await;
+}

@@ -1,10 +1,9 @@
 //! The JSON face of holds and clearings.
 
-use chrono::{DateTime, Utc};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 
-use super::{Clearing, GateHold, store};
+use super::{Clearing, GateHold, NewClearing, store};
 use crate::{
     accounts::{
         Scope,
@@ -28,21 +27,6 @@ pub struct NewHold {
     pub gate_id: Option<GateId>,
     /// The zone whose gates it holds. Without gate and zone it holds all.
     pub zone_id: Option<ZoneId>,
-    /// Why, for the staff.
-    #[oai(default, validator(max_length = 500))]
-    pub note: String,
-}
-
-/// A clearing to be made.
-#[derive(Debug, Object)]
-#[oai(deny_unknown_fields)]
-pub struct NewClearing {
-    /// The zone; without one the site with all its zones.
-    pub zone_id: Option<ZoneId>,
-    /// When; without one now.
-    pub clears_at: Option<DateTime<Utc>>,
-    /// Until when whoever was in may come back, whatever their pass says.
-    pub readmits_until: Option<DateTime<Utc>>,
     /// Why, for the staff.
     #[oai(default, validator(max_length = 500))]
     pub note: String,

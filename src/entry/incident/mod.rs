@@ -87,6 +87,21 @@ impl Clearing {
     }
 }
 
+/// A clearing to be made.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewClearing {
+    /// The zone; without one the site with all its zones.
+    pub zone_id: Option<ZoneId>,
+    /// When; without one now.
+    pub clears_at: Option<DateTime<Utc>>,
+    /// Until when whoever was in may come back, whatever their pass says.
+    pub readmits_until: Option<DateTime<Utc>>,
+    /// Why, for the staff.
+    #[oai(default, validator(max_length = 500))]
+    pub note: String,
+}
+
 /// Holds a gate, the gates into a zone, or all gates, from now on.
 ///
 /// # Errors
@@ -127,7 +142,7 @@ pub async fn end_hold(app: &App, staff: &Staff, hold: HoldId) -> Result<GateHold
 ///
 /// # Errors
 /// [`Fault`].
-pub async fn clear(app: &App, staff: &Staff, festival: FestivalId, wish: &api::NewClearing) -> Result<Clearing, Fault> {
+pub async fn clear(app: &App, staff: &Staff, festival: FestivalId, wish: &NewClearing) -> Result<Clearing, Fault> {
     let now = app.clock.now();
     let clears_at = wish.clears_at.unwrap_or(now);
     let back = wish.readmits_until.is_none_or(|until| until > clears_at && until - clears_at <= READMITTED);

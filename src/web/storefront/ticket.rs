@@ -61,12 +61,10 @@ struct Site {
 }
 
 /// What a pass allows, beside the days and zones of the table above it.
-fn rules(reader: &Reader, festival: &Festival, Site { days, zones, gates, passes, .. }: &Site, pass: &Pass) -> Vec<String> {
-    let site = explain::Site { days, passes, gates, zones, time_zone: &festival.terms.time_zone };
+fn rules(reader: &Reader, festival: &Festival, Site { days, gates, passes, .. }: &Site, pass: &Pass) -> Vec<String> {
+    let site = explain::Site { days, passes, gates, zones: &[], time_zone: &festival.terms.time_zone };
     let mut said = explain::times(reader.language, &site, pass, Windows::Own);
-    // The zones stand in the table.
-    let bare = Pass { terms: offers::PassTerms { zone_ids: Vec::new(), ..pass.terms.clone() }, ..pass.clone() };
-    said.extend(explain::beside_times(reader.language, &site, &bare));
+    said.extend(explain::beside_times(reader.language, &site, pass));
     said
 }
 

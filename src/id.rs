@@ -112,6 +112,8 @@ ids! {
     DiscrepancyId;
     /// A chance to pair one device.
     PairingId;
+    /// A member's time at the gates.
+    ShiftId;
     /// A part of the site.
     ZoneId;
     /// Where sets are played.

@@ -39,6 +39,10 @@ pub enum Purpose {
     SignInCode,
     /// The code that pairs a device.
     PairingCode,
+    /// The link of a sheet that pairs several devices.
+    EnrolmentLink,
+    /// The six digits of a supervisor's shift.
+    ShiftCode,
     /// The short code of a ticket.
     ShortCode,
     /// A signed address of a file.
@@ -59,12 +63,14 @@ pub enum Purpose {
     DatabaseRole,
 }
 
-const PURPOSES: [(Purpose, &str); 14] = [
+const PURPOSES: [(Purpose, &str); 16] = [
     (Purpose::OrderLink, "order-link"),
     (Purpose::HolderLink, "holder-link"),
     (Purpose::SignInLink, "sign-in-link"),
     (Purpose::SignInCode, "sign-in-code"),
     (Purpose::PairingCode, "pairing-code"),
+    (Purpose::EnrolmentLink, "enrolment-link"),
+    (Purpose::ShiftCode, "shift-code"),
     (Purpose::ShortCode, "short-code"),
     (Purpose::FileLink, "file-link"),
     (Purpose::SimulatedBank, "simulated-bank"),

@@ -6,6 +6,7 @@ use poem_openapi::{Enum, Object, OpenApi, param::Path, payload::Json};
 use super::{
     Device, PairError, Paired, Pairing, Pulse, Scope,
     guard::{AsDevice, AsStaff},
+    shift::Supervising,
 };
 use crate::{
     app::App,
@@ -58,6 +59,15 @@ pub struct NewPairing {
     /// What the device may do.
     #[oai(default = "scan_only")]
     pub profile: Profile,
+    /// How many devices it pairs. More than one is an enrolment sheet: its code has 128 bits, and is good until a time.
+    #[oai(default = "one", validator(minimum(value = "1"), maximum(value = "500")))]
+    pub devices: i16,
+    /// Until when a sheet is good: 24 hours without one, and at most.
+    pub until: Option<chrono::DateTime<chrono::Utc>>,
+}
+
+fn one() -> i16 {
+    1
 }
 
 fn scan_only() -> Profile {
@@ -94,9 +104,12 @@ pub struct Heartbeat {
 
 /// The answer to a heartbeat.
 #[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
 pub struct HouseTime {
     /// The time of the house, for the offset of the device's clock.
     pub server_time: chrono::DateTime<chrono::Utc>,
+    /// Who is signed in on the device for a shift.
+    pub supervisor: Option<Supervising>,
 }
 
 /// Gate devices.
@@ -106,7 +119,8 @@ pub struct DevicesApi;
 impl DevicesApi {
     /// Offer a chance to pair a device
     ///
-    /// The code is good for ten minutes, ten tries and one device. Asking again makes another one. Scope `gates:write`.
+    /// The code is good for ten minutes, ten tries and one device; that of a sheet for several devices until a time. Asking again makes another one.
+    /// Scope `gates:write`.
     #[oai(path = "/festivals/:festival_id/pairings", method = "post", operation_id = "create_pairing")]
     async fn create_pairing(
         &self,
@@ -117,8 +131,36 @@ impl DevicesApi {
     ) -> Result<Created<Pairing>, Or<Changing>> {
         staff.may(Scope::GatesWrite)?;
         super::guard::reach(&staff, *festival_id)?;
-        let pairing = super::offer_pairing(&app, &staff, *festival_id, body.gate_id, &body.gate_ids, body.profile.name()).await?;
+        let NewPairing { gate_id, gate_ids, profile, devices, until } = body.0;
+        let wanted = super::Wanted { gate: gate_id, others: &gate_ids, profile: profile.name(), devices, until };
+        let pairing = super::offer_pairing(&app, &staff, *festival_id, &wanted).await?;
         Ok(Created { body: pairing, location: "/v1/devices".to_owned() })
+    }
+
+    /// List the enrolment sheets
+    ///
+    /// Those that pair devices still, the newest first, each with its code. Scope `gates:write`.
+    #[oai(path = "/festivals/:festival_id/pairings", method = "get", operation_id = "list_enrolments")]
+    async fn list_enrolments(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Pairing>>, Or<Usual>> {
+        staff.may(Scope::GatesWrite)?;
+        super::guard::reach(&staff, *festival_id)?;
+        Ok(Json(Page { items: super::sheets(&app, &staff, *festival_id).await?, next: None }))
+    }
+
+    /// Revoke a pairing
+    ///
+    /// A code or a sheet pairs nothing more; what it paired stays paired until it is revoked itself. Doing it again changes nothing. Scope `gates:write`.
+    #[oai(path = "/festivals/:festival_id/pairings/:pairing_no/revocations", method = "post", operation_id = "revoke_pairing")]
+    async fn revoke_pairing(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        pairing_no: Path<i32>,
+    ) -> Result<Json<Pairing>, Or<Changing>> {
+        staff.may(Scope::GatesWrite)?;
+        super::guard::reach(&staff, *festival_id)?;
+        Ok(Json(super::revoke_pairing(&app, &staff, *festival_id, *pairing_no).await?))
     }
 
     /// Pair a device by its code
@@ -141,7 +183,7 @@ impl DevicesApi {
         let device = device.at(gate_id).ok_or_else(|| INVALID.because("the device may not stand at that gate"))?;
         let now = app.clock.now();
         super::heard(&app, &device, Pulse { at: now, gate_id: device.gate_id, waiting, battery, is_charging });
-        Ok(Json(HouseTime { server_time: now }))
+        Ok(Json(HouseTime { server_time: now, supervisor: device.supervising() }))
     }
 
     /// List the devices of a festival

@@ -9,6 +9,7 @@
 pub mod api;
 pub mod guard;
 mod pairing;
+pub mod shift;
 mod sign_in;
 mod store;
 
@@ -23,7 +24,10 @@ use crate::{
     words::Language,
 };
 
-pub use pairing::{DeviceCache, PairError, Paired, Pairing, Pulse, Pulses, device_of, devices, flush_pulses, heard, offer_pairing, pair, revoke_device};
+pub use pairing::{
+    DeviceCache, PairError, Paired, Pairing, Pulse, Pulses, Wanted, device_of, devices, flush_pulses, heard, offer_pairing, pair, pairing as pairing_of,
+    revoke_device, revoke_pairing, sheets,
+};
 pub use sign_in::{EnterError, ask, begin_life, enter_by_code, enter_by_link, forget, leave, session};
 pub use store::{Invited, LastUsed, first_link, flush_last_used, invite, new_token, promoter_name, renew_token};
 
@@ -214,6 +218,12 @@ pub struct Device {
     pub battery: Option<i16>,
     /// Whether it was charging then.
     pub is_charging: Option<bool>,
+    /// The member who is signed in on it for a shift.
+    pub supervisor_id: Option<MemberId>,
+    /// Their name.
+    pub supervisor: Option<String>,
+    /// Until when.
+    pub supervisor_until: Option<DateTime<Utc>>,
 }
 
 impl Device {
@@ -221,6 +231,12 @@ impl Device {
     #[must_use]
     pub fn is_supervisor(&self) -> bool {
         self.profile == "supervisor"
+    }
+
+    /// Who is signed in on it for a shift.
+    #[must_use]
+    pub fn supervising(&self) -> Option<shift::Supervising> {
+        Some(shift::Supervising { name: self.supervisor.clone()?, until: self.supervisor_until? })
     }
 
     /// The device at the gate that its holder chose; `None` where it may not stand there.

@@ -1,7 +1,7 @@
 //! Gate devices: paired by a one-time code, known by a token, revoked within seconds.
 //!
-//! A code is `<festival>-<number>-<8 letters>`: the letters are derived from the pairing, so nothing usable is stored, and
-//! ten tries are counted per pairing.
+//! A code is `<festival>-<number>-<letters>`: the letters are derived from the pairing, so nothing usable is stored. For one device there are eight of
+//! them, ten minutes and ten tries; on an enrolment sheet for several there are 26 (128 bits), until a time.
 
 use std::{
     collections::HashMap,
@@ -16,19 +16,24 @@ use super::{Device, Staff, store};
 use crate::{
     app::App,
     audit::{self, Act, Actor},
-    fault::Fault,
+    fault::{Checks, Fault},
     id::{DeviceId, FestivalId, GateId, PairingId},
     secrets::{self, Purpose},
 };
 
-/// How long a pairing code is good.
+/// How long a pairing code for one device is good.
 const LIFE: TimeDelta = TimeDelta::minutes(10);
+/// How long an enrolment sheet is good at most.
+const SHEET: TimeDelta = TimeDelta::hours(24);
 /// How long an answer about a token is believed: a revoked device is out after this.
 const BELIEVED: Duration = Duration::from_secs(2);
 
-/// A chance to pair one device, shown once.
+/// A chance to pair a device, or several by a sheet.
 #[derive(Debug, Clone, Object)]
+#[oai(skip_serializing_if_is_none)]
 pub struct Pairing {
+    /// Its number within the festival.
+    pub pairing_no: i32,
     /// The code to type or to show as a QR picture.
     pub pairing_code: String,
     /// The gate that the device will stand at.
@@ -37,8 +42,52 @@ pub struct Pairing {
     pub gate_ids: Vec<GateId>,
     /// `scan` or `supervisor`.
     pub profile: String,
+    /// How many devices it pairs.
+    pub most_devices: i16,
+    /// How many it paired.
+    pub devices: i16,
     /// When the code is over.
     pub expires_at: DateTime<Utc>,
+    /// When it was revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+impl Pairing {
+    fn of(app: &App, festival: FestivalId, no: i32, row: store::PairingRow) -> Self {
+        let letters = letters(app, &row);
+        let store::PairingRow { gate_id, gate_ids, profile, most_devices, devices, expires_at, revoked_at, .. } = row;
+        let pairing_code = format!("{}-{no}-{letters}", festival.0);
+        Self { pairing_no: no, pairing_code, gate_id, gate_ids, profile, most_devices, devices, expires_at, revoked_at }
+    }
+
+    /// Whether it pairs a device at a moment.
+    #[must_use]
+    pub fn is_good(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at > now && self.revoked_at.is_none() && self.devices < self.most_devices
+    }
+}
+
+fn letters(app: &App, row: &store::PairingRow) -> String {
+    if row.most_devices > 1 {
+        app.secrets.link(Purpose::EnrolmentLink, row.pairing_id.0, 0).to_uppercase()
+    } else {
+        app.secrets.letters(Purpose::PairingCode, row.pairing_id.0, 0, 8)
+    }
+}
+
+/// What is to be paired.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// The gate that the devices will stand at.
+    pub gate: GateId,
+    /// Other gates that they may be moved to.
+    pub others: &'a [GateId],
+    /// `scan` or `supervisor`.
+    pub profile: &'a str,
+    /// How many devices: more than one is a sheet.
+    pub devices: i16,
+    /// Until when a sheet is good; 24 hours without one, and at most.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// A device that was just paired, with its token: the only time that it is shown.
@@ -50,20 +99,95 @@ pub struct Paired {
     pub token: String,
 }
 
-/// Offers a chance to pair a device at a gate.
+impl<'a> Wanted<'a> {
+    /// One device at a gate.
+    #[must_use]
+    pub fn one(gate: GateId, profile: &'a str) -> Self {
+        Self { gate, others: &[], profile, devices: 1, until: None }
+    }
+}
+
+/// Offers a chance to pair a device at a gate, or a sheet that pairs several.
 ///
 /// # Errors
 /// [`Fault`].
-pub async fn offer_pairing(app: &App, staff: &Staff, festival: FestivalId, gate: GateId, others: &[GateId], profile: &str) -> Result<Pairing, Fault> {
-    let mut gate_ids = vec![gate];
-    gate_ids.extend(others.iter().filter(|other| **other != gate));
+pub async fn offer_pairing(app: &App, staff: &Staff, festival: FestivalId, wanted: &Wanted<'_>) -> Result<Pairing, Fault> {
+    let mut gate_ids = vec![wanted.gate];
+    gate_ids.extend(wanted.others.iter().filter(|other| **other != wanted.gate));
     let now = app.clock.now();
-    let pairing = PairingId::fresh(festival, now);
+    let until = if wanted.devices > 1 { wanted.until.unwrap_or(now + SHEET).min(now + SHEET) } else { now + LIFE };
+    Checks::default()
+        .claim((1..=500).contains(&wanted.devices), "/devices", "1 to 500 devices")
+        .claim(until > now, "/until", "a moment that is to come")
+        .done()?;
+    let pairing_id = PairingId::fresh(festival, now);
+    let row = store::PairingRow {
+        pairing_id,
+        gate_id: wanted.gate,
+        gate_ids,
+        profile: wanted.profile.to_owned(),
+        most_devices: wanted.devices,
+        devices: 0,
+        expires_at: until,
+        revoked_at: None,
+    };
     let mut tx = app.for_promoter(staff.promoter).await?;
-    let no = store::insert_pairing(&mut tx, staff.promoter, pairing, &gate_ids, profile, now, now + LIFE).await?.ok_or(Fault::NotFound)?;
+    let no = store::insert_pairing(&mut tx, staff.promoter, &row, now).await?.ok_or(Fault::NotFound)?;
+    if row.most_devices > 1 {
+        audit::record(&mut tx, sheet(staff, festival, "enrolment.offered", &row), now).await?;
+    }
     tx.commit().await?;
-    let letters = app.secrets.letters(Purpose::PairingCode, pairing.0, 0, 8);
-    Ok(Pairing { pairing_code: format!("{}-{no}-{letters}", festival.0), gate_id: gate, gate_ids, profile: profile.to_owned(), expires_at: now + LIFE })
+    Ok(Pairing::of(app, festival, no, row))
+}
+
+/// A pairing of a promoter's festival.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn pairing(app: &App, staff: &Staff, festival: FestivalId, no: i32) -> Result<Pairing, Fault> {
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    let row = store::pairing(&mut tx, staff.promoter, festival, no).await?.ok_or(Fault::NotFound)?;
+    Ok(Pairing::of(app, festival, no, row))
+}
+
+/// The sheets of a festival that pair devices still, the newest first.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn sheets(app: &App, staff: &Staff, festival: FestivalId) -> Result<Vec<Pairing>, Fault> {
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    if !store::runs(&mut tx, staff.promoter, festival).await? {
+        return Err(Fault::NotFound);
+    }
+    let rows = store::sheets(&mut tx, festival, app.clock.now()).await?;
+    Ok(rows.into_iter().map(|(no, row)| Pairing::of(app, festival, no, row)).collect())
+}
+
+/// Revokes a pairing: it pairs nothing more, and what it paired stays paired. Doing it again changes nothing.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn revoke_pairing(app: &App, staff: &Staff, festival: FestivalId, no: i32) -> Result<Pairing, Fault> {
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    let row = store::revoke_pairing(&mut tx, staff.promoter, festival, no, now).await?.ok_or(Fault::NotFound)?;
+    if row.revoked_at == Some(now) {
+        audit::record(&mut tx, sheet(staff, festival, "enrolment.revoked", &row), now).await?;
+    }
+    tx.commit().await?;
+    Ok(Pairing::of(app, festival, no, row))
+}
+
+fn sheet(staff: &Staff, festival: FestivalId, action: &'static str, row: &store::PairingRow) -> Act<'static> {
+    Act {
+        festival,
+        actor: staff.actor,
+        action,
+        object_kind: "pairing",
+        object_id: row.pairing_id.to_string(),
+        before: None,
+        after: Some(serde_json::json!({ "gate_ids": row.gate_ids, "profile": row.profile, "devices": row.most_devices, "until": row.expires_at })),
+    }
 }
 
 /// Why a device was not paired.
@@ -85,12 +209,12 @@ pub async fn pair(app: &App, code: &str, name: &str) -> Result<Paired, PairError
     let mut parts = code.trim().splitn(3, '-');
     let (Some(festival), Some(no), Some(letters)) = (parts.next(), parts.next(), parts.next()) else { return Err(PairError::Over) };
     let (Ok(festival), Ok(no)) = (festival.parse().map(FestivalId), no.parse::<i32>()) else { return Err(PairError::Over) };
-    let letters: String = letters.to_uppercase().chars().filter(char::is_ascii_alphanumeric).take(16).collect();
+    let typed: String = letters.to_uppercase().chars().filter(char::is_ascii_alphanumeric).take(32).collect();
     let now = app.clock.now();
     let mut tx = app.pools.web.begin().await?;
     let row = store::try_pairing(&mut tx, festival, no).await?.ok_or(PairError::Over)?;
-    let right = app.secrets.letters(Purpose::PairingCode, row.pairing_id.0, 0, 8);
-    if !secrets::same(right.as_bytes(), letters.as_bytes()) || row.expires_at <= now || row.used_at.is_some() {
+    let right = self::letters(app, &row);
+    if !secrets::same(right.as_bytes(), typed.as_bytes()) || row.expires_at <= now || row.devices >= row.most_devices || row.revoked_at.is_some() {
         // The try is counted although it failed.
         tx.commit().await?;
         return Err(PairError::Over);
@@ -112,9 +236,16 @@ pub async fn pair(app: &App, code: &str, name: &str) -> Result<Paired, PairError
         waiting: None,
         battery: None,
         is_charging: None,
+        supervisor_id: None,
+        supervisor: None,
+        supervisor_until: None,
     };
     store::insert_device(&mut tx, &device, &secrets::sha256(token.as_bytes())).await?;
-    audit::record(&mut tx, act(&device, Actor::Device(device.device_id.0), "device.paired"), now).await?;
+    let mut paired = act(&device, Actor::Device(device.device_id.0), "device.paired");
+    if let Some(after) = paired.after.as_mut() {
+        after["pairing_id"] = serde_json::json!(row.pairing_id);
+    }
+    audit::record(&mut tx, paired, now).await?;
     tx.commit().await?;
     Ok(Paired { device, token })
 }
@@ -135,6 +266,13 @@ fn act(device: &Device, actor: Actor, action: &'static str) -> Act<'static> {
 #[derive(Default)]
 pub struct DeviceCache(Mutex<HashMap<[u8; 32], (Device, Instant)>>);
 
+impl DeviceCache {
+    /// Forgets what was read of a device: the next request reads it again.
+    pub(super) fn forget(&self, device: DeviceId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, (known, _)| known.device_id != device);
+    }
+}
+
 /// The device of a token; `None` when it is unknown or revoked (at most two seconds ago).
 ///
 /// # Errors
@@ -149,7 +287,7 @@ pub async fn device_of(app: &App, token: &str) -> Result<Option<Device>, sqlx::E
         return Ok(Some(device.clone()));
     }
     // Apart, because most scans read nothing here, and what they do not read takes no room in their futures.
-    let device = Box::pin(store::device_of_hash(&app.pools.scan, festival, &hash)).await?;
+    let device = Box::pin(store::device_of_hash(&app.pools.scan, festival, &hash, app.clock.now())).await?;
     let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
     cache.retain(|_, (_, read)| read.elapsed() < BELIEVED);
     if let Some(device) = &device {
@@ -216,7 +354,7 @@ pub async fn devices(app: &App, staff: &Staff, festival: FestivalId) -> Result<V
     if !store::runs(&mut tx, staff.promoter, festival).await? {
         return Err(Fault::NotFound);
     }
-    let mut devices = store::devices(&mut tx, festival).await?;
+    let mut devices = store::devices(&mut tx, festival, app.clock.now()).await?;
     // What was said to this server meanwhile.
     let pulses = app.the::<Pulses>().0.lock().unwrap_or_else(PoisonError::into_inner);
     for device in &mut devices {

@@ -102,7 +102,7 @@ pub(super) async fn open(app: &App, copy: &Festival) -> anyhow::Result<Copy> {
     let gates = festivals::gates(pool, festival).await?;
     let mut devices = Vec::new();
     for lane in 0..if gates.is_empty() { 0 } else { LANES } {
-        let pairing = accounts::offer_pairing(app, &staff, festival, gates[lane % gates.len()].gate_id, &[], "scan").await?;
+        let pairing = accounts::offer_pairing(app, &staff, festival, &accounts::Wanted::one(gates[lane % gates.len()].gate_id, "scan")).await?;
         devices.push(accounts::pair(app, &pairing.pairing_code, &format!("rehearsal {lane}")).await?.token);
     }
     Ok(Copy { festival, promoter: copy.promoter_id, offers: offers::offers(pool, festival).await?, devices })

@@ -114,7 +114,7 @@ impl World {
         festivals::publish(&app, &staff, festival).await?;
         let mut devices = Vec::new();
         for lane in 1..=32 {
-            let pairing = accounts::offer_pairing(&app, &staff, festival, gate_id, &[], "scan").await?;
+            let pairing = accounts::offer_pairing(&app, &staff, festival, &accounts::Wanted::one(gate_id, "scan")).await?;
             devices.push(accounts::pair(&app, &pairing.pairing_code, &format!("lane {lane}")).await?.token);
         }
         Ok(Self { app, festival, offer, devices, token: invited.token, staff, owner: owner.clone() })

@@ -82,7 +82,7 @@ pub async fn furnish(app: &App, owner: &PgConnectOptions, say: &dyn Fn(&str)) ->
     let sign_in = accounts::first_link(&mut conn, &app.secrets, OWNER, now).await?;
     conn.close().await?;
     let gate = festivals::gates(&app.pools.web, festival.festival_id).await?.first().map(|g| g.gate_id).context("the demo has no gate")?;
-    let pairing = accounts::offer_pairing(app, &staff, festival.festival_id, gate, &[], "supervisor").await?;
+    let pairing = accounts::offer_pairing(app, &staff, festival.festival_id, &accounts::Wanted::one(gate, "supervisor")).await?;
     Ok(Guide { sign_in, pairing_code: pairing.pairing_code, token })
 }
 
@@ -446,7 +446,7 @@ async fn pay(past: &App, order: OrderId, key: &str) -> anyhow::Result<()> {
 async fn open_gates(past: &App, staff: &Staff, gates: &[GateId], id: FestivalId, now: DateTime<Utc>) -> anyhow::Result<usize> {
     let mut devices: Vec<Device> = Vec::new();
     for (i, gate) in gates.iter().enumerate() {
-        let pairing = accounts::offer_pairing(past, staff, id, *gate, &[], "scan").await?;
+        let pairing = accounts::offer_pairing(past, staff, id, &accounts::Wanted::one(*gate, "scan")).await?;
         devices.push(accounts::pair(past, &pairing.pairing_code, &format!("lane {}", i + 1)).await?.device);
     }
     let mut tx = past.for_promoter(staff.promoter).await?;
@@ -463,7 +463,7 @@ async fn open_gates(past: &App, staff: &Staff, gates: &[GateId], id: FestivalId,
         }
         for _ in 0..=usize::from(i % 11 == 10) {
             let at = past.clock.now();
-            let asked = Asked { scan_id: ScanId::fresh(id, at), kind: ScanKind::Entry, code: code.clone(), scanned_at: at, after: None, checked: None };
+            let asked = Asked { scan_id: ScanId::fresh(id, at), kind: ScanKind::Entry, code: code.clone(), scanned_at: at, after: None, checked: None, override_: None };
             entry::scan(past, &devices[i % devices.len().max(1)], asked).await?;
             scans += 1;
         }
@@ -477,7 +477,7 @@ async fn open_gates(past: &App, staff: &Staff, gates: &[GateId], id: FestivalId,
         && let Some(code) = ticket.code_text(past).await?
     {
         let at = past.clock.now();
-        let asked = Asked { scan_id: ScanId::fresh(id, at), kind: ScanKind::Entry, code, scanned_at: at - TimeDelta::minutes(3), after: None, checked: None };
+        let asked = Asked { scan_id: ScanId::fresh(id, at), kind: ScanKind::Entry, code, scanned_at: at - TimeDelta::minutes(3), after: None, checked: None, override_: None };
         let shown = Reported { asked, offset: TimeDelta::zero(), gate_id: None, verdict: entry::Verdict::Admitted, reason: None };
         entry::merge::merge(past, device, at, vec![shown]).await?;
         scans += 1;

@@ -12,8 +12,9 @@ use poem_openapi::{
 use super::{
     Asked, Checked, Reason, ScanAnswer, ScanError, ScanKind, Verdict, explain,
     ledger::DiscrepancyKind,
-    lookup,
+    lookup::{self, FoundTicket},
     merge::{self, Reported},
+    overrides::Override,
     pack::{self, Positions},
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
         problem::{AtGate, Created, FORBIDDEN, INVALID, MALFORMED, NOT_FOUND, Or, Problem, Usual, Wrong},
         tags::Chapter,
     },
-    id::{FestivalId, GateId, ScanId},
+    id::{FestivalId, GateId, ScanId, TicketId},
     offers,
     words::Text,
 };
@@ -34,6 +35,7 @@ impl From<ScanError> for Problem {
     fn from(error: ScanError) -> Self {
         match error {
             ScanError::Busy(busy) => busy.into(),
+            ScanError::NotAllowed(error) => FORBIDDEN.because(error.to_string()),
             ScanError::Database(error) => error.into(),
         }
     }
@@ -59,6 +61,9 @@ pub struct NewScan {
     pub after: Option<ScanId>,
     /// The answer to that check.
     pub checked: Option<Checked>,
+    /// A supervisor's word: it lets an entry in that the rules refuse, where they may be overridden.
+    #[oai(rename = "override")]
+    pub override_: Option<Override>,
 }
 
 /// A scan that a device decided without the server.
@@ -84,6 +89,9 @@ pub struct ReportedScan {
     pub after: Option<ScanId>,
     /// The answer to that check.
     pub checked: Option<Checked>,
+    /// A supervisor's word: it lets an entry in that the rules refuse, where they may be overridden.
+    #[oai(rename = "override")]
+    pub override_: Option<Override>,
     /// What the device showed.
     pub verdict: Verdict,
     /// Why not: with `refused` and only then.
@@ -138,9 +146,9 @@ impl ScanBatch {
 
 impl From<ReportedScan> for Reported {
     fn from(scan: ReportedScan) -> Self {
-        let ReportedScan { scan_id, kind, ticket_code, scanned_at, offset_ms, gate_id, after, checked, verdict, reason } = scan;
+        let ReportedScan { scan_id, kind, ticket_code, scanned_at, offset_ms, gate_id, after, checked, override_, verdict, reason } = scan;
         Self {
-            asked: Asked { scan_id, kind, code: ticket_code, scanned_at, after, checked },
+            asked: Asked { scan_id, kind, code: ticket_code, scanned_at, after, checked, override_ },
             offset: TimeDelta::milliseconds(offset_ms),
             gate_id,
             verdict,
@@ -149,16 +157,34 @@ impl From<ReportedScan> for Reported {
     }
 }
 
-/// The ten letters beside the picture of a ticket.
+/// What a ticket is looked up by: one of the two.
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
-pub struct ShortCode {
-    /// The letters, in any groups and case.
+pub struct CodeLookup {
+    /// The ten letters beside its picture, in any groups and case.
     #[oai(validator(min_length = 10, max_length = 20))]
-    pub short_code: String,
+    pub short_code: Option<String>,
+    /// Its id, from a search.
+    pub ticket_id: Option<TicketId>,
 }
 
-/// The code that a short code stands for.
+/// What tickets are searched by.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct TicketSearch {
+    /// Words of a name, the number of an order, or the whole address of a buyer.
+    #[oai(validator(min_length = 2, max_length = 254))]
+    pub text: String,
+}
+
+/// The tickets that were found.
+#[derive(Debug, Object)]
+pub struct FoundTickets {
+    /// The first twenty.
+    pub items: Vec<FoundTicket>,
+}
+
+/// The code that was looked up.
 #[derive(Debug, Object)]
 pub struct FoundCode {
     /// Its text, to be scanned.
@@ -214,9 +240,9 @@ impl EntryApi {
     /// again; after a 503 the device decides by itself and asks again with the same id.
     #[oai(path = "/scans", method = "post", operation_id = "create_scan")]
     async fn create_scan(&self, AsDevice(device): AsDevice, app: Data<&App>, body: Json<NewScan>) -> Result<Created<ScanAnswer>, Or<AtGate>> {
-        let NewScan { scan_id, kind, ticket_code, scanned_at, gate_id, after, checked } = body.0;
+        let NewScan { scan_id, kind, ticket_code, scanned_at, gate_id, after, checked, override_ } = body.0;
         let device = device.at(gate_id).ok_or_else(|| INVALID.because("the device may not stand at that gate"))?;
-        let asked = Asked { scan_id, kind, code: ticket_code, scanned_at, after, checked };
+        let asked = Asked { scan_id, kind, code: ticket_code, scanned_at, after, checked, override_ };
         let answer = super::scan(&app, &device, asked).await?;
         let location = format!("/v1/scans/{}", answer.scan_id);
         Ok(Created { body: answer, location })
@@ -237,23 +263,52 @@ impl EntryApi {
         Ok(Json(MergedBatch { items, server_time: app.clock.now() }))
     }
 
-    /// Look a short code up
+    /// Look a code up
     ///
-    /// For a broken screen: the ten letters beside the picture stand for the code, which is scanned then. For supervisors' devices alone; audited.
+    /// For a broken screen: the ten letters beside the picture stand for the code, which is scanned then; or the ticket that a search found. For
+    /// supervisors alone: on their devices, and where one is signed in; audited.
     #[oai(path = "/code-lookups", method = "post", operation_id = "look_up_code")]
     async fn look_up_code(
         &self,
         AsDevice(device): AsDevice,
         app: Data<&App>,
         client: Data<&Client>,
-        body: Json<ShortCode>,
+        body: Json<CodeLookup>,
     ) -> Result<Json<FoundCode>, Or<Usual>> {
-        if !device.is_supervisor() {
-            return Err(FORBIDDEN.because("only a supervisor's device looks codes up").into());
+        if !device.is_supervisor() && device.supervisor_id.is_none() {
+            return Err(FORBIDDEN.because("only a supervisor looks codes up").into());
         }
         app.the::<Limits>().count(Limited::Guess, &client)?;
-        let ticket_code = lookup::code_of(&app, &device, &body.short_code).await?.ok_or_else(|| NOT_FOUND.problem())?;
-        Ok(Json(FoundCode { ticket_code }))
+        let found = match (&body.short_code, body.ticket_id) {
+            (Some(letters), None) => lookup::code_of(&app, &device, letters).await?,
+            (None, Some(id)) if id.festival() == device.festival_id => lookup::code_of_ticket(&app, &device, id).await?,
+            (None, Some(_)) => None,
+            (Some(_), Some(_)) | (None, None) => return Err(MALFORMED.because("a short code or a ticket").into()),
+        };
+        Ok(Json(FoundCode { ticket_code: found.ok_or_else(|| NOT_FOUND.problem())? }))
+    }
+
+    /// Search tickets
+    ///
+    /// By words of a holder's name (three letters at least, two in Chinese), the number of an order, or the whole address of a buyer. Names are personal
+    /// data: on a supervisor's device alone, while a member is signed in there; audited. At most twenty.
+    #[oai(path = "/ticket-searches", method = "post", operation_id = "search_tickets")]
+    async fn search_tickets(
+        &self,
+        AsDevice(device): AsDevice,
+        app: Data<&App>,
+        client: Data<&Client>,
+        body: Json<TicketSearch>,
+    ) -> Result<Json<FoundTickets>, Or<AtGate>> {
+        if !device.is_supervisor() || device.supervisor_id.is_none() {
+            return Err(FORBIDDEN.because("only on a supervisor's device, while a member is signed in").into());
+        }
+        app.the::<Limits>().count(Limited::Guess, &client)?;
+        let text = body.text.trim();
+        if text.chars().count() < if text.is_ascii() { 3 } else { 2 } {
+            return Err(INVALID.because("three letters at least").into());
+        }
+        Ok(Json(FoundTickets { items: lookup::search(&app, &device, text).await? }))
     }
 
     /// Explain the rules of entry

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{
     Checked, Reason, ScanKind, Verdict,
     incident::{Clearing, GateHold},
+    overrides::Because,
 };
 use crate::{
     festivals::Day,
@@ -36,6 +37,8 @@ pub(super) struct Entered {
     pub(super) entered_at: DateTime<Utc>,
     pub(super) left_at: Option<DateTime<Utc>>,
     pub(super) undone_at: Option<DateTime<Utc>>,
+    /// Why a supervisor let them in, where the rules refused.
+    pub(super) because: Option<Because>,
 }
 
 impl Entered {
@@ -126,6 +129,8 @@ pub(super) struct Presented {
     pub(super) places: Option<i32>,
     /// Whether the company that the pass asks for is in; without one it asks for none.
     pub(super) company: Option<bool>,
+    /// Why a supervisor, who may, lets them in if the rules refuse.
+    pub(super) because: Option<Because>,
 }
 
 /// A decision, with what it changes.
@@ -138,6 +143,8 @@ pub(super) struct Decision {
     pub(super) effects: Vec<Effect>,
     /// The scan that had admitted before.
     pub(super) first: Option<ScanId>,
+    /// The rule that a supervisor overrode.
+    pub(super) overridden: Option<Reason>,
 }
 
 /// What a decision changes.
@@ -162,15 +169,28 @@ impl Decision {
 }
 
 fn refused(reason: Reason, day_index: Option<i16>) -> Decision {
-    Decision { verdict: Verdict::Refused, reason: Some(reason), instruction: None, day_index, effects: Vec::new(), first: None }
+    Decision { verdict: Verdict::Refused, reason: Some(reason), instruction: None, day_index, effects: Vec::new(), first: None, overridden: None }
 }
 
 fn admitted(day_index: Option<i16>, effects: Vec<Effect>) -> Decision {
-    Decision { verdict: Verdict::Admitted, reason: None, instruction: None, day_index, effects, first: None }
+    Decision { verdict: Verdict::Admitted, reason: None, instruction: None, day_index, effects, first: None, overridden: None }
 }
 
-/// Decides a presentation of a well signed code of a ticket on the list. Entries that a clearing ended are ended in `known` already.
+/// Decides a presentation of a well signed code of a ticket on the list. Entries that a clearing ended are ended in `known` already. A supervisor is asked
+/// where the rules refuse, and only there.
 pub(super) fn decide(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &Presented) -> Decision {
+    let ruled = judge(known, rules, ground, presented, None);
+    match (presented.because, ruled.reason) {
+        (Some(because), Some(reason)) if presented.kind == ScanKind::Entry && reason.is_overridable() => {
+            let over = judge(known, rules, ground, presented, Some(because));
+            if over.verdict == Verdict::Admitted { Decision { first: ruled.first, overridden: Some(reason), ..over } } else { over }
+        }
+        _ => ruled,
+    }
+}
+
+/// Decides by the rules, or past those that a supervisor may override.
+fn judge(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &Presented, because: Option<Because>) -> Decision {
     // Whoever wants to leave may leave, and a mistake may be taken back, whatever became of the ticket or the day.
     match presented.kind {
         ScanKind::Exit => {
@@ -198,7 +218,7 @@ pub(super) fn decide(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, 
     }
     match known.kind {
         TicketKind::AddOn => collect(known, presented),
-        TicketKind::Pass => enter(known, rules, ground, presented),
+        TicketKind::Pass => enter(known, rules, ground, presented, because),
     }
 }
 
@@ -211,46 +231,46 @@ fn collect(known: &Known, presented: &Presented) -> Decision {
     }
 }
 
-fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &Presented) -> Decision {
+fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &Presented, because: Option<Because>) -> Decision {
     let Presented { at, gate_id, zone_id, .. } = *presented;
+    let is_ruled = because.is_none();
     let day = day_of(known.day_mask, rules, ground.days, at);
     if ground.holds.iter().any(|hold| hold.covers(gate_id, zone_id, at)) {
         return refused(Reason::GateOnHold, day.map(|d| d.day_index));
     }
-    let Some(day) = day else {
+    let Some(index) = day.map(|d| d.day_index).or_else(|| nearest_day(ground.days, at).filter(|_| !is_ruled)) else {
         let reason = if ground.days.iter().any(|d| at < d.opens_at) { Reason::TooEarly } else { Reason::TooLate };
         return refused(reason, None);
     };
-    let index = day.day_index;
-    if known.day_mask >> index & 1 == 0 {
+    if is_ruled && known.day_mask >> index & 1 == 0 {
         return refused(Reason::WrongDay, Some(index));
     }
     let Some(rules) = rules else { return refused(Reason::Unknown, Some(index)) };
-    if !rules.is_taken {
+    if is_ruled && !rules.is_taken {
         return refused(Reason::WrongGate, Some(index));
     }
-    if zone_id.is_some_and(|zone| !rules.zone_ids.is_empty() && !rules.zone_ids.contains(&zone)) {
+    if is_ruled && zone_id.is_some_and(|zone| !rules.zone_ids.is_empty() && !rules.zone_ids.contains(&zone)) {
         return refused(Reason::WrongZone, Some(index));
     }
-    if let Some(reason) = outside(&rules.windows, index, gate_id, at) {
+    if let Some(reason) = outside(&rules.windows, index, gate_id, at).filter(|_| is_ruled) {
         return refused(reason, Some(index));
     }
     let place = ground.place(zone_id);
     // Inside the site people go where they like.
     let again = if place.is_some() { Again::AfterExit } else { rules.again };
-    if let Some((reason, first)) = barred(&known.entries, again, index, ground, zone_id, at) {
+    if let Some((reason, first)) = barred(&known.entries, again, index, ground, zone_id, at).filter(|_| is_ruled) {
         return Decision { first: Some(first), ..refused(reason, Some(index)) };
     }
-    if presented.company == Some(false) {
+    if is_ruled && presented.company == Some(false) {
         return refused(Reason::NeedsCompanion, Some(index));
     }
-    let replaced = replaced(&known.entries, again, index, ground, zone_id).map(|i| &known.entries[i]);
+    let replaced = replaced(&known.entries, again, because, index, ground, zone_id).map(|i| &known.entries[i]);
     // Whose exit nobody scanned is counted there still.
     let own = i32::from(replaced.is_some_and(|e| e.zone_id == zone_id));
     if presented.places.is_some_and(|left| left + own <= 0) {
         return refused(Reason::ZoneFull, Some(index));
     }
-    if let (Some(instruction), true) = (rules.instruction, presented.checked != Some(Checked::Yes)) {
+    if let (Some(instruction), true) = (rules.instruction, is_ruled && presented.checked != Some(Checked::Yes)) {
         return Decision { verdict: Verdict::Check, instruction: Some(instruction), ..admitted(Some(index), Vec::new()) };
     }
     if presented.kind == ScanKind::Look {
@@ -258,6 +278,11 @@ fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &
     }
     let left = replaced.map(|e| Effect::Leave(e.day_index, e.entry_no));
     admitted(Some(index), left.into_iter().chain([Effect::Enter(index, next_no(&known.entries, index))]).collect())
+}
+
+/// The day that an entry outside of all days is counted for: the last that had begun, or the first.
+pub(super) fn nearest_day(days: &[Day], at: DateTime<Utc>) -> Option<i16> {
+    days.iter().filter(|d| d.opens_at <= at).max_by_key(|d| d.opens_at).or(days.first()).map(|d| d.day_index)
 }
 
 /// The festival day that an entry at a moment is for: the one that it lies in, or one of the ticket whose window has begun already.
@@ -326,10 +351,18 @@ pub(super) fn barred(entries: &[Entered], again: Again, day: i16, ground: &Groun
     Some((reason, first))
 }
 
-/// The entry whose exit nobody scanned, where exits need not be scanned.
-pub(super) fn replaced(entries: &[Entered], again: Again, day: i16, ground: &Ground<'_>, zone: Option<ZoneId>) -> Option<usize> {
+/// The entry whose exit nobody scanned: where exits need not be scanned, or where a supervisor says so.
+pub(super) fn replaced(
+    entries: &[Entered],
+    again: Again,
+    because: Option<Because>,
+    day: i16,
+    ground: &Ground<'_>,
+    zone: Option<ZoneId>,
+) -> Option<usize> {
     let place = ground.place(zone);
-    entries.iter().rposition(|e| matches!(again, Again::Times(_)) && e.day_index == day && e.is_open() && ground.place(e.zone_id) == place)
+    let left = matches!(again, Again::Times(_)) || because == Some(Because::LeftUnscanned);
+    entries.iter().rposition(|e| left && e.day_index == day && e.is_open() && ground.place(e.zone_id) == place)
 }
 
 /// The number of the next entry of a day.
@@ -424,6 +457,7 @@ mod tests {
         at: DateTime<Utc>,
         places: Option<i32>,
         company: Option<bool>,
+        because: Option<Because>,
     }
 
     #[derive(Deserialize)]
@@ -445,6 +479,7 @@ mod tests {
         day_index: Option<i16>,
         effects: String,
         first_entry_no: Option<i16>,
+        overridden: Option<Reason>,
     }
 
     const OWN: DeviceId = DeviceId(uuid::Uuid::from_u128(1));
@@ -471,6 +506,7 @@ mod tests {
                 entered_at: e.entered_at,
                 left_at: e.left_at,
                 undone_at: e.undone_at,
+                because: None,
             };
             let hold = |h: HoldRow| GateHold { gate_id: h.gate_id, zone_id: h.zone_id, began_at: h.began_at, ended_at: h.ended_at, ..GateHold::default() };
             let clearing = |c: ClearingRow| Clearing { zone_id: c.zone_id, clears_at: c.clears_at, readmits_until: c.readmits_until, ..Clearing::default() };
@@ -486,9 +522,9 @@ mod tests {
                 again: Again::of(r.reentry, r.entries_a_day),
                 instruction: r.instruction,
             });
-            let PresentedRow { kind, generation, gate_id, zone_id, checked, at, places, company } = presented;
+            let PresentedRow { kind, generation, gate_id, zone_id, checked, at, places, company, because } = presented;
             let gate_id = gate_id.unwrap_or(GateId(uuid::Uuid::from_u128(1)));
-            let presented = Presented { kind, generation, gate_id, zone_id, device_id: OWN, checked, at, places, company };
+            let presented = Presented { kind, generation, gate_id, zone_id, device_id: OWN, checked, at, places, company, because };
             ground.clear(&mut known.entries, at);
             let decision = decide(&known, rules.as_ref(), &ground, &presented);
             let told = |effect: &Effect| match effect {
@@ -497,9 +533,9 @@ mod tests {
                 Effect::Undo(day, no) => format!("undo {day} {no}"),
             };
             let effects = decision.effects.iter().map(told).collect::<Vec<_>>().join(", ");
-            let Decision { verdict, reason, instruction, day_index, first, .. } = decision;
+            let Decision { verdict, reason, instruction, day_index, first, overridden, .. } = decision;
             let first_entry_no = first.and_then(|scan| known.entries.iter().find(|e| e.scan_id == scan)).map(|e| e.entry_no);
-            assert_eq!(Expected { verdict, reason, instruction, day_index, effects, first_entry_no }, expected, "{name}");
+            assert_eq!(Expected { verdict, reason, instruction, day_index, effects, first_entry_no, overridden }, expected, "{name}");
         }
     }
 }

@@ -12,8 +12,9 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{
     Asked, Reason, ScanKind, Verdict,
-    decide::{Again, Decision, Entered, Known, Presented, decide, next_no},
+    decide::{Again, Decision, Entered, Known, Presented, decide, nearest_day, next_no},
     ledger::{self, DiscrepancyKind, First, Found},
+    overrides::{self, Overridden, Override, Overriding, Past},
     presence::Presence,
     replay::{Fact, replay},
     scan::{Catalog, ScanError, catalog},
@@ -24,7 +25,7 @@ use crate::{
     app::App,
     batcher::{Busy, Kind, Trouble, patiently},
     festivals,
-    id::{FestivalId, GateId, ScanId, TicketId},
+    id::{DeviceId, FestivalId, GateId, ScanId, TicketId},
     keys::{self, KeyState},
     sabotage,
     tickets::{
@@ -84,9 +85,10 @@ pub async fn merge(app: &App, device: &Device, sent_at: DateTime<Utc>, reported:
         let clock = Clock { drift: received_at - sent_at, received_at, paired_at: device.paired_at };
         // Five hundred signatures take as long as a hundred scans: not on a thread that scans are answered on.
         let device = device.clone();
-        let reading = tokio::task::spawn_blocking(move || reported.into_iter().map(|reported| Item::read(reported, &device, &ring, clock)).collect());
+        let keys = Arc::clone(&ring);
+        let reading = tokio::task::spawn_blocking(move || reported.into_iter().map(|reported| Item::read(reported, &device, &keys, clock)).collect());
         let items = reading.await.map_err(|_| Busy::jittered())?;
-        Ok(app.pass::<Merging>(festival, Upload { items, catalog, received_at }).await?)
+        Ok(app.pass::<Merging>(festival, Upload { items, catalog, ring, received_at }).await?)
     })
     .await
 }
@@ -136,12 +138,18 @@ impl Item {
     fn number(&self) -> Option<i64> {
         self.code.as_ref().ok().map(|(code, _)| code.number)
     }
+
+    /// The supervisor's word that it was decided by.
+    fn wish(&self) -> Option<&Override> {
+        self.reported.asked.override_.as_ref().filter(|_| self.reported.asked.kind == ScanKind::Entry)
+    }
 }
 
 /// What one device sends at once.
 pub struct Upload {
     items: Vec<Item>,
     catalog: Arc<Catalog>,
+    ring: Arc<keys::Ring>,
     received_at: DateTime<Utc>,
 }
 
@@ -220,18 +228,20 @@ async fn one(conn: &mut PgConnection, festival: FestivalId, upload: &Upload) -> 
     let mut scans = store::by_ids(conn, festival, &ids).await?;
     let mut reports: HashMap<ScanId, Report> = store::reports(conn, festival, &ids).await?.into_iter().map(|r| (r.scan_id, r)).collect();
     sabotage::pause().await;
-    let (mut new_scans, mut new_reports) = (Vec::new(), Vec::new());
+    let past = past(conn, upload, &reports).await?;
+    let (mut new_scans, mut new_reports, mut overridden) = (Vec::new(), Vec::new(), Vec::new());
     for item in &upload.items {
         let asked = &item.reported.asked;
         if reports.contains_key(&asked.scan_id) {
             continue;
         }
         let story = item.number().and_then(|number| stories.get_mut(&number));
-        let ruled = ruled(upload, item, story.as_deref());
+        let overriding = item.wish().and_then(|wish| past.allowed(wish, festival, &upload.ring, &upload.catalog.days, item.happened_at));
+        let ruled = ruled(upload, item, story.as_deref(), overriding.as_ref());
         // What the server decided itself happened when it did; what only the device knows, by the device's clock.
         let online_at = scans.get(&asked.scan_id).map(|scan| scan.decided_at);
         if online_at.is_none() {
-            let scan = own(upload, item, story.as_deref(), &ruled);
+            let scan = own(upload, item, story.as_deref(), &ruled, overriding.as_ref());
             scans.insert(scan.scan_id, scan.clone());
             new_scans.push(scan);
         }
@@ -253,7 +263,10 @@ async fn one(conn: &mut PgConnection, festival: FestivalId, upload: &Upload) -> 
             received_at: upload.received_at,
         };
         if let Some(story) = story {
-            note(story, upload, &report);
+            if let Some(overriding) = overriding.as_ref().filter(|_| report.verdict == Verdict::Admitted) {
+                overridden.push(past_override(story, upload, item, overriding));
+            }
+            note(story, upload, &report, overriding.as_ref());
         }
         reports.insert(report.scan_id, report.clone());
         new_reports.push(report);
@@ -263,6 +276,7 @@ async fn one(conn: &mut PgConnection, festival: FestivalId, upload: &Upload) -> 
     {
         return Err(Trouble::Again);
     }
+    overrides::record(conn, festival, &overridden, upload.received_at).await?;
     let found = settle(conn, festival, upload, &stories, &reports, !new_reports.is_empty()).await?;
     let answer = |item: &Item| {
         let scan_id = item.reported.asked.scan_id;
@@ -270,6 +284,32 @@ async fn one(conn: &mut PgConnection, festival: FestivalId, upload: &Upload) -> 
         Some(Merged { scan_id, verdict: scan.verdict, reason: scan.reason, discrepancies: found.get(&scan_id).cloned().unwrap_or_default() })
     };
     Ok(upload.items.iter().filter_map(answer).collect())
+}
+
+/// Who could override on the device when it scanned: read for what is new.
+async fn past(conn: &mut PgConnection, upload: &Upload, reports: &HashMap<ScanId, Report>) -> Result<Past, sqlx::Error> {
+    let is_new = |item: &&Item| !reports.contains_key(&item.reported.asked.scan_id);
+    let wishes: Vec<&Override> = upload.items.iter().filter(is_new).filter_map(Item::wish).collect();
+    let first = upload.items.iter().map(|item| item.happened_at).min().unwrap_or(upload.received_at);
+    match upload.items.first() {
+        Some(item) => Past::of(conn, item.device.device_id, &wishes, first).await,
+        None => Past::of(conn, DeviceId::default(), &[], first).await,
+    }
+}
+
+/// An override that a device made by itself, with the rule that refused by what is known of its moment.
+fn past_override(story: &Story, upload: &Upload, item: &Item, overriding: &Overriding) -> Overridden {
+    let known = Known { entries: story.entries(), ..story.known(item.happened_at) };
+    let reason = item.code.as_ref().ok().and_then(|(code, _)| decided(upload, item, code, &known, story, Some(overriding)).overridden);
+    Overridden {
+        scan_id: item.reported.asked.scan_id,
+        ticket_id: story.ticket.ticket_id,
+        gate_id: item.device.gate_id,
+        device_id: item.device.device_id,
+        reason,
+        overriding: overriding.clone(),
+        made_at: item.happened_at,
+    }
 }
 
 /// Locks tickets and reads all that is known of them.
@@ -303,18 +343,18 @@ fn by_ticket<T>(rows: Vec<T>, ticket: impl Fn(&T) -> Option<TicketId>) -> HashMa
 }
 
 /// What the rules say of a presentation at its moment, apart from who was in then.
-fn ruled(upload: &Upload, item: &Item, story: Option<&Story>) -> Decision {
+fn ruled(upload: &Upload, item: &Item, story: Option<&Story>, overriding: Option<&Overriding>) -> Decision {
     let (Ok((code, retired)), Some(story)) = (&item.code, story) else {
         return Decision::refused(item.code.as_ref().err().copied().unwrap_or(Reason::Unknown));
     };
-    let decision = decided(upload, item, code, &story.known(item.happened_at), story);
+    let decision = decided(upload, item, code, &story.known(item.happened_at), story, overriding);
     match retired {
         Some(reason) if item.reported.asked.kind == ScanKind::Entry => Decision { day_index: decision.day_index, ..Decision::refused(*reason) },
         _ => decision,
     }
 }
 
-fn decided(upload: &Upload, item: &Item, code: &TicketCode, known: &Known, story: &Story) -> Decision {
+fn decided(upload: &Upload, item: &Item, code: &TicketCode, known: &Known, story: &Story, overriding: Option<&Overriding>) -> Decision {
     let asked = &item.reported.asked;
     let gate_id = item.device.gate_id;
     let presented = Presented {
@@ -327,12 +367,13 @@ fn decided(upload: &Upload, item: &Item, code: &TicketCode, known: &Known, story
         at: item.happened_at,
         places: None,
         company: None,
+        because: overriding.map(|o| o.because),
     };
     decide(known, upload.catalog.rules(story.ticket.pass_number, gate_id).as_ref(), &upload.catalog.ground(), &presented)
 }
 
 /// The server's own verdict, by all that it knows when it hears of the scan.
-fn own(upload: &Upload, item: &Item, story: Option<&Story>, ruled: &Decision) -> store::Recorded {
+fn own(upload: &Upload, item: &Item, story: Option<&Story>, ruled: &Decision, overriding: Option<&Overriding>) -> store::Recorded {
     let (Ok((code, None)), Some(story)) = (&item.code, story) else {
         let reason = ruled.reason.unwrap_or(Reason::Unknown);
         return store::Recorded {
@@ -342,12 +383,12 @@ fn own(upload: &Upload, item: &Item, story: Option<&Story>, ruled: &Decision) ->
     };
     let mut known = Known { entries: story.entries(), ..story.known(item.happened_at) };
     upload.catalog.ground().clear(&mut known.entries, item.happened_at);
-    let decision = decided(upload, item, code, &known, story);
+    let decision = decided(upload, item, code, &known, story, overriding);
     store::Recorded::decided(&item.device, &item.reported.asked, story.ticket.ticket_id, &decision, upload.received_at)
 }
 
 /// Notes what a report adds to the story of its ticket.
-fn note(story: &mut Story, upload: &Upload, report: &Report) {
+fn note(story: &mut Story, upload: &Upload, report: &Report, overriding: Option<&Overriding>) {
     if report.verdict == Verdict::Admitted {
         match report.kind {
             ScanKind::Entry if !story.rows.iter().chain(&story.added).any(|e| e.scan_id == report.scan_id) => {
@@ -356,7 +397,8 @@ fn note(story: &mut Story, upload: &Upload, report: &Report) {
                 let (scan_id, device_id, gate_id) = (report.scan_id, Some(report.device_id), report.gate_id);
                 let zone_id = upload.catalog.zone(gate_id);
                 let entered_at = report.happened_at;
-                story.added.push(Entered { day_index, entry_no, scan_id, device_id, gate_id, zone_id, entered_at, left_at: None, undone_at: None });
+                let because = overriding.map(|o| o.because);
+                story.added.push(Entered { day_index, entry_no, scan_id, device_id, gate_id, zone_id, entered_at, left_at: None, undone_at: None, because });
             }
             ScanKind::Exit | ScanKind::Undo if !story.moves.iter().any(|m| m.scan_id == report.scan_id) => {
                 let (ticket_id, scan_id, device_id) = (story.ticket.ticket_id, report.scan_id, report.device_id);
@@ -369,13 +411,9 @@ fn note(story: &mut Story, upload: &Upload, report: &Report) {
     story.reports.push(report.clone());
 }
 
-/// The day that an admission outside of all days is counted for: the last that had begun.
+/// The day that an admission outside of all days is counted for.
 fn nearest(catalog: &Catalog, story: &Story, at: DateTime<Utc>) -> i16 {
-    if story.ticket.kind == tickets::TicketKind::AddOn {
-        return 0;
-    }
-    let begun = catalog.days.iter().filter(|d| d.opens_at <= at).max_by_key(|d| d.opens_at);
-    begun.or(catalog.days.first()).map_or(0, |d| d.day_index)
+    if story.ticket.kind == tickets::TicketKind::AddOn { 0 } else { nearest_day(&catalog.days, at).unwrap_or(0) }
 }
 
 /// Plays every story again, writes what differs from its rows, and says what the ledger has of each scan now.

@@ -12,6 +12,7 @@ mod presence;
 pub mod ledger;
 pub mod lookup;
 pub mod merge;
+pub mod overrides;
 pub mod pack;
 mod replay;
 mod scan;
@@ -23,10 +24,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{GateId, ScanId, TicketId},
-    offers::Instruction,
+    offers::{Instruction, Pass},
     words::Text,
 };
 
+use overrides::Because;
 pub use scan::{Asked, Catalog, Catalogs, Forgeries, ScanError, Scanning, record_forgeries, scan};
 pub use store::{arrivals, inside, latest, of_festival};
 
@@ -160,6 +162,12 @@ pub struct PassShown {
     pub color_name: Text,
 }
 
+impl PassShown {
+    fn of(pass: &Pass) -> Self {
+        Self { name: pass.terms.name.clone(), color: pass.terms.color.clone(), color_name: pass.terms.color_name.clone() }
+    }
+}
+
 /// The first entry of a ticket on this day: what a duplicate is told.
 #[derive(Clone, Debug, Object, Serialize, Deserialize)]
 pub struct FirstEntry {
@@ -193,6 +201,8 @@ pub struct ScanAnswer {
     pub first_entry: Option<FirstEntry>,
     /// How many other passes of the same order may come in today and did not yet.
     pub others_not_in: Option<u32>,
+    /// Why a supervisor let them in although the rules refused.
+    pub because: Option<Because>,
     /// When it was decided.
     pub decided_at: DateTime<Utc>,
 }

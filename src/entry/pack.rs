@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::{incident, store};
+use super::{incident, overrides, store};
 use crate::{
     app::App,
     festivals,
@@ -153,6 +153,8 @@ async fn rules(app: &App, festival: FestivalId) -> Result<Rules, sqlx::Error> {
         "zones": festivals::zones(pool, festival).await?.to_json(),
         // What lasts: what is over bars nobody any more.
         "holds": incident::store::holds(pool, festival).await?.into_iter().filter(|hold| hold.ended_at.is_none()).collect::<Vec<_>>().to_json(),
+        // Sixteen hexadecimal digits each.
+        "revoked_cards": overrides::revoked_cards(pool, festival, app.clock.now()).await?,
         "clearings": incident::store::clearings(pool, festival).await?.to_json(),
     });
     let tag = HEXLOWER.encode(&secrets::sha256(rules.to_string().as_bytes())[..8]);
@@ -235,7 +237,7 @@ impl Reading {
     }
 }
 
-fn ticket_record(app: &App, tickets::Listed { ticket, order_id, .. }: &tickets::Listed) -> [u8; TICKET] {
+fn ticket_record(app: &App, tickets::Listed { ticket, .. }: &tickets::Listed) -> [u8; TICKET] {
     let status = match ticket.status {
         TicketStatus::Valid => 0,
         TicketStatus::Suspended => 1,
@@ -250,7 +252,7 @@ fn ticket_record(app: &App, tickets::Listed { ticket, order_id, .. }: &tickets::
     record[10..12].copy_from_slice(&u16::try_from(ticket.day_mask).unwrap_or(0).to_be_bytes());
     record[12] = u8::try_from(ticket.generation).unwrap_or(0);
     record[13] = status | kind;
-    record[14..].copy_from_slice(&order_group(app, *order_id));
+    record[14..].copy_from_slice(&order_group(app, ticket.order_id));
     record
 }
 

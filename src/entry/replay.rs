@@ -85,10 +85,12 @@ pub(super) fn replay(kind: TicketKind, again: Again, ground: &Ground<'_>, mut fa
                 for before in entries.iter_mut().filter(was_replaced) {
                     before.left_at = Some(entered.entered_at);
                 }
-                if let Some((reason, first)) = barred(entries, entered.day_index, entered.zone_id, entered.entered_at) {
+                // Whom a supervisor let in is accounted for by name.
+                let bar = barred(entries, entered.day_index, entered.zone_id, entered.entered_at).filter(|_| entered.because.is_none());
+                if let Some((reason, first)) = bar {
                     surplus.push(Surplus { scan_id: entered.scan_id, reason, first });
                 }
-                if let Some(before) = decide::replaced(entries, again(entered.zone_id), entered.day_index, ground, entered.zone_id) {
+                if let Some(before) = decide::replaced(entries, again(entered.zone_id), entered.because, entered.day_index, ground, entered.zone_id) {
                     entries[before].left_at = Some(entered.entered_at);
                 }
                 entries.push(Entered { left_at: None, undone_at: None, ..entered });
@@ -146,6 +148,7 @@ mod tests {
             entered_at: at(minute),
             left_at: None,
             undone_at: None,
+            because: None,
         })
     }
 

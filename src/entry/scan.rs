@@ -14,6 +14,7 @@ use super::{
     Checked, FirstEntry, PassShown, Reason, ScanAnswer, ScanKind, Verdict,
     decide::{Again, Effect, Entered, Ground, Known, Presented, Rules, day_of, decide},
     incident::{self, Clearing, GateHold},
+    overrides::{self, AskError, By, NotAllowed, Override, Overridden, Overriding},
     presence::{Mates, Presence},
     store,
 };
@@ -28,7 +29,7 @@ use crate::{
     offers::{self, Pass},
     sabotage,
     tickets::{
-        self, TicketKind,
+        self, Scanned, TicketKind,
         code::{CodeError, TicketCode},
     },
 };
@@ -51,6 +52,8 @@ pub struct Asked {
     pub after: Option<ScanId>,
     /// The answer to that check.
     pub checked: Option<Checked>,
+    /// A supervisor's word where the rules refuse.
+    pub override_: Option<Override>,
 }
 
 /// What gates need to know of a festival. At most a second old.
@@ -188,7 +191,12 @@ async fn decided(app: &App, device: &Device, asked: Asked) -> Result<ScanAnswer,
         }
     };
     let catalog = catalog(app, festival).await?;
-    Ok(app.pass::<Scanning>(festival, Request { asked, code, device: device.clone(), catalog, arrived_at: app.clock.now() }).await?)
+    let overriding = match &asked.override_ {
+        None => None,
+        // Apart, because it is rare, and what it needs takes no room in the futures of all.
+        Some(wish) => Some(Box::pin(overrides::allowed(app, device, wish, &ring, &catalog.days, now)).await?),
+    };
+    Ok(app.pass::<Scanning>(festival, Request { asked, code, device: device.clone(), overriding, catalog, arrived_at: app.clock.now() }).await?)
 }
 
 /// Why a scan got no answer: the device decides by itself.
@@ -197,9 +205,21 @@ pub enum ScanError {
     /// Too busy.
     #[error(transparent)]
     Busy(#[from] Busy),
+    /// A supervisor's word that does not count.
+    #[error(transparent)]
+    NotAllowed(#[from] NotAllowed),
     /// What the database said.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
+}
+
+impl From<AskError> for ScanError {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::NotAllowed(error) => error.into(),
+            AskError::Database(error) => error.into(),
+        }
+    }
 }
 
 fn forged(app: &App, device: &Device, asked: &Asked, reason: Reason) -> ScanAnswer {
@@ -221,6 +241,7 @@ fn forged(app: &App, device: &Device, asked: &Asked, reason: Reason) -> ScanAnsw
         day: None,
         first_entry: None,
         others_not_in: None,
+        because: None,
         decided_at: now,
     }
 }
@@ -230,11 +251,24 @@ pub struct Request {
     asked: Asked,
     code: TicketCode,
     device: Device,
+    overriding: Option<Overriding>,
     catalog: Arc<Catalog>,
     arrived_at: DateTime<Utc>,
 }
 
 impl Request {
+    fn overridden(&self, ticket_id: TicketId, reason: Reason, overriding: &Overriding) -> Overridden {
+        Overridden {
+            scan_id: self.asked.scan_id,
+            ticket_id,
+            gate_id: self.device.gate_id,
+            device_id: self.device.device_id,
+            reason: Some(reason),
+            overriding: overriding.clone(),
+            made_at: self.arrived_at,
+        }
+    }
+
     fn pass(&self) -> Option<&Pass> {
         self.catalog.pass(i32::from(self.code.pass_number))
     }
@@ -255,6 +289,7 @@ impl Request {
             at: self.arrived_at,
             places,
             company,
+            because: self.overriding.as_ref().map(|o| o.because),
         }
     }
 }
@@ -278,29 +313,30 @@ impl Kind for Scanning {
         numbers.sort_unstable();
         numbers.dedup();
         let tickets = if sabotage::no_lock() { tickets::by_numbers(conn, festival, &numbers).await? } else { tickets::lock(conn, festival, &numbers).await? };
-        let ids: Vec<TicketId> = tickets.iter().map(|t| t.ticket_id).collect();
-        let mut entries = store::entries(conn, festival, &ids).await?;
-        let mut known: BTreeMap<i64, (TicketId, Known)> = tickets
-            .into_iter()
-            .map(|t| {
-                let entries = entries.remove(&t.ticket_id).unwrap_or_default();
-                (t.ticket_number, (t.ticket_id, Known { kind: t.kind, status: t.status, generation: t.generation, day_mask: t.day_mask, entries }))
-            })
-            .collect();
-        let mut recorded: HashMap<ScanId, store::Recorded> = store::by_ids(conn, festival, &batch.iter().map(|r| r.asked.scan_id).collect::<Vec<_>>()).await?;
         // All of a batch decide by what its first one read: at most a second older than their own.
         let catalog = Arc::clone(&batch.first().ok_or(Trouble::Again)?.catalog);
         let now = batch.iter().map(|r| r.arrived_at).max().unwrap_or_default();
+        let (mut mates, mut entries) = Mates::read(conn, festival, &catalog.ground(), &tickets, now).await?;
+        let mut known: BTreeMap<i64, (Scanned, Known)> = tickets
+            .into_iter()
+            .map(|t| {
+                let entries = entries.remove(&t.ticket_id).unwrap_or_default();
+                let known = Known { kind: t.kind, status: t.status, generation: t.generation, day_mask: t.day_mask, entries };
+                (t.ticket_number, (t, known))
+            })
+            .collect();
+        let mut recorded: HashMap<ScanId, store::Recorded> = store::by_ids(conn, festival, &batch.iter().map(|r| r.asked.scan_id).collect::<Vec<_>>()).await?;
+        let mut cards = Cards::lock(conn, festival, batch).await?;
         let mut zones: BTreeSet<ZoneId> = batch.iter().filter_map(|r| catalog.zone(r.device.gate_id)).collect();
         zones.extend(known.values().flat_map(|(_, known)| &known.entries).filter(|e| e.is_open()).filter_map(|e| e.zone_id));
         let mut presence = Presence::lock(conn, festival, &catalog, &zones, now).await?;
-        let mut mates = Mates::of(conn, festival, &catalog, &ids, now).await?;
         sabotage::pause().await;
         let (mut scans, mut changes, mut answers) = (Vec::new(), Changes::default(), Vec::with_capacity(batch.len()));
+        let mut overridden = Vec::new();
         // Entries of a ticket that a clearing ended and that no row says of yet.
         let mut ended: HashMap<TicketId, Vec<usize>> = HashMap::new();
         for request in batch {
-            let Some((ticket_id, known)) = known.get_mut(&request.code.number) else {
+            let Some((ticket, known)) = known.get_mut(&request.code.number) else {
                 let scan = recorded
                     .entry(request.asked.scan_id)
                     .or_insert_with(|| {
@@ -313,37 +349,47 @@ impl Kind for Scanning {
                 continue;
             };
             if let Some(first) = recorded.get(&request.asked.scan_id) {
-                answers.push(answer(request, first, Some(&*known), mates.not_in(*ticket_id, first.day_index)));
+                answers.push(answer(request, first, Some(&*known), mates.not_in(ticket, first.day_index)));
                 continue;
             }
+            let ticket_id = ticket.ticket_id;
             let rules = request.rules();
-            ended.entry(*ticket_id).or_default().extend(catalog.ground().clear(&mut known.entries, request.arrived_at));
+            ended.entry(ticket_id).or_default().extend(catalog.ground().clear(&mut known.entries, request.arrived_at));
             let day = day_of(known.day_mask, rules.as_ref(), &catalog.days, request.arrived_at).map(|d| d.day_index);
             let places = day.and_then(|day| presence.left(catalog.zone(request.device.gate_id), day));
-            let company = day.and_then(|day| mates.company(&catalog, *ticket_id, i32::from(request.code.pass_number), day));
-            let decision = decide(known, rules.as_ref(), &catalog.ground(), &request.presented(places, company));
+            let company = day.and_then(|day| mates.company(&catalog, ticket, i32::from(request.code.pass_number), day));
+            let presented = request.presented(places, company);
+            let mut decision = decide(known, rules.as_ref(), &catalog.ground(), &presented);
+            if let (Some(reason), Some(overriding)) = (decision.overridden, &request.overriding) {
+                if cards.take(overriding.by) {
+                    overridden.push(request.overridden(ticket_id, reason, overriding));
+                } else {
+                    decision = decide(known, rules.as_ref(), &catalog.ground(), &Presented { because: None, ..presented });
+                }
+            }
             if !decision.effects.is_empty() {
-                for cleared in ended.remove(ticket_id).unwrap_or_default() {
-                    changes.stands(*ticket_id, &known.entries[cleared]);
+                for cleared in ended.remove(&ticket_id).unwrap_or_default() {
+                    changes.stands(ticket_id, &known.entries[cleared]);
                     // On a day that is over nobody counts anew: what ends there is counted down.
                     presence.count(&known.entries[cleared]);
                 }
             }
             for effect in &decision.effects {
-                let entry = apply(known, *ticket_id, request, *effect, &mut changes);
+                let entry = apply(known, ticket_id, request, *effect, decision.overridden.is_some(), &mut changes);
                 if known.kind == TicketKind::Pass {
                     presence.count(&entry);
-                    mates.moved(*ticket_id, &entry, catalog.ground().place(entry.zone_id).is_none());
+                    mates.moved(ticket, &entry, catalog.ground().place(entry.zone_id).is_none());
                 }
             }
-            let scan = store::Recorded::decided(&request.device, &request.asked, *ticket_id, &decision, request.arrived_at);
-            answers.push(answer(request, &scan, Some(&*known), mates.not_in(*ticket_id, scan.day_index)));
+            let scan = store::Recorded::decided(&request.device, &request.asked, ticket_id, &decision, request.arrived_at);
+            answers.push(answer(request, &scan, Some(&*known), mates.not_in(ticket, scan.day_index)));
             recorded.insert(request.asked.scan_id, scan.clone());
             scans.push(scan);
         }
         if store::insert(conn, festival, &scans).await? != scans.len() as u64 {
             return Err(Trouble::Again);
         }
+        overrides::record(conn, festival, &overridden, now).await?;
         presence.write(conn, festival).await?;
         if changes.count() > 0 {
             // The rows below are under the locks of their tickets already.
@@ -356,6 +402,26 @@ impl Kind for Scanning {
             }
         }
         Ok(answers)
+    }
+}
+
+/// How often the supervisors' cards of a batch may be used yet, under the locks of their rows.
+struct Cards(HashMap<i64, i32>);
+
+impl Cards {
+    async fn lock(conn: &mut PgConnection, festival: FestivalId, batch: &[Request]) -> Result<Self, sqlx::Error> {
+        let number = |r: &Request| r.overriding.as_ref().and_then(|o| if let By::Card(number) = o.by { Some(number) } else { None });
+        let numbers: BTreeSet<i64> = batch.iter().filter_map(number).collect();
+        let numbers: Vec<i64> = numbers.into_iter().collect();
+        Ok(Self(overrides::store::lock_cards(conn, festival, &numbers).await?.into_iter().collect()))
+    }
+
+    /// Takes a use; a member needs none.
+    fn take(&mut self, by: By) -> bool {
+        match by {
+            By::Member(_) => true,
+            By::Card(number) => self.0.get_mut(&number).filter(|left| **left > 0).map(|left| *left -= 1).is_some(),
+        }
     }
 }
 
@@ -390,7 +456,7 @@ impl Changes {
 }
 
 /// Notes an effect of a decision, for the rows and for the next decision of the batch; how the entry stands then.
-fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, effect: Effect, changes: &mut Changes) -> Entered {
+fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, effect: Effect, is_overridden: bool, changes: &mut Changes) -> Entered {
     let at = request.arrived_at;
     let (day_index, entry_no) = match effect {
         Effect::Enter(day, no) | Effect::Leave(day, no) | Effect::Undo(day, no) => (day, no),
@@ -413,6 +479,7 @@ fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, effect: Effe
         entered_at: at,
         left_at: None,
         undone_at: None,
+        because: request.overriding.as_ref().filter(|_| is_overridden).map(|o| o.because),
     };
     known.entries.push(entered.clone());
     changes.begins(ticket_id, entered.clone());
@@ -429,10 +496,11 @@ fn answer(request: &Request, scan: &store::Recorded, known: Option<&Known>, othe
         verdict: scan.verdict,
         reason: scan.reason,
         instruction: scan.instruction,
-        pass: request.pass().map(|p| PassShown { name: p.terms.name.clone(), color: p.terms.color.clone(), color_name: p.terms.color_name.clone() }),
+        pass: request.pass().map(PassShown::of),
         ticket_end: scan.ticket_id.map(|_| number[12..].to_owned()),
         day: scan.day_index.and_then(|i| request.catalog.days.iter().find(|d| d.day_index == i)).map(|d| d.name.clone()),
         first_entry: first.map(|e| FirstEntry { entered_at: e.entered_at, gate_id: e.gate_id, gate: gate(e) }),
+        because: known.and_then(|k| k.entries.iter().find(|e| e.scan_id == scan.scan_id)).and_then(|e| e.because),
         others_not_in: others_not_in.filter(|_| scan.kind == ScanKind::Entry && scan.verdict == Verdict::Admitted),
         decided_at: scan.decided_at,
     }

@@ -29,7 +29,9 @@ use crate::{
 use code::TicketCode;
 
 pub use reissue::{ReissueError, reissue, void};
-pub use store::{Before, Listed, Scanned, by_numbers, changes, feed, lock, lock_one, mark_claimed, name_holders, of_festival, of_order, renew_link, ticket};
+pub use store::{
+    Before, Listed, Named, Scanned, by_numbers, changes, feed, lock, lock_one, mark_claimed, name_holders, named, named_of, of_festival, of_order, renew_link, ticket,
+};
 
 /// The state of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]

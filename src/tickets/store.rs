@@ -48,6 +48,8 @@ pub(super) async fn insert(
 pub struct Scanned {
     /// Its id.
     pub ticket_id: TicketId,
+    /// Its order.
+    pub order_id: OrderId,
     /// Its number.
     pub ticket_number: i64,
     /// What it is for.
@@ -68,8 +70,6 @@ pub struct Listed {
     /// What a scan sees of it.
     #[sqlx(flatten)]
     pub ticket: Scanned,
-    /// Its order.
-    pub order_id: OrderId,
     /// Where it stands in the feed.
     pub position: i64,
 }
@@ -115,13 +115,63 @@ pub async fn feed(conn: &mut PgConnection, festival: FestivalId, after: i64, mos
     .await
 }
 
+/// A ticket with the name of its holder.
+#[derive(Clone, Debug, FromRow)]
+pub struct Named {
+    /// Its id.
+    pub ticket_id: TicketId,
+    /// Its number.
+    pub ticket_number: i64,
+    /// Its state.
+    pub status: TicketStatus,
+    /// The number of its pass.
+    pub pass_number: i32,
+    /// Its order.
+    pub order_id: OrderId,
+    /// Whom it is for.
+    pub holder_name: String,
+    /// Where it stands in the feed.
+    pub position: i64,
+}
+
+/// Tickets with their holders behind a position of their feed, oldest first.
+///
+/// # Errors
+/// What the database said.
+pub async fn named(conn: &mut PgConnection, festival: FestivalId, after: i64, most: i64) -> Result<Vec<Named>, sqlx::Error> {
+    sqlx::query_as(
+        "select ticket_id, ticket_number, status, pass_number, order_id, holder_name, position from tickets \
+         where festival_id::bigint = $1 and position > $2 order by position limit $3",
+    )
+    .bind(festival)
+    .bind(after)
+    .bind(most)
+    .fetch_all(conn)
+    .await
+}
+
+/// The tickets of orders with their holders.
+///
+/// # Errors
+/// What the database said.
+pub async fn named_of(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<Vec<Named>, sqlx::Error> {
+    sqlx::query_as(
+        "select ticket_id, ticket_number, status, pass_number, order_id, holder_name, position from tickets \
+         where festival_id = $1 and order_id = any($2) order by order_id, ticket_id",
+    )
+    .bind(festival)
+    .bind(orders)
+    .fetch_all(conn)
+    .await
+}
+
 /// Locks tickets by their numbers, in the order of their ids.
 ///
 /// # Errors
 /// What the database said.
 pub async fn lock(conn: &mut PgConnection, festival: FestivalId, numbers: &[i64]) -> Result<Vec<Scanned>, sqlx::Error> {
     sqlx::query_as(
-        "select ticket_id, ticket_number, kind, status, generation, pass_number, day_mask from tickets \
+        "select ticket_id, order_id, ticket_number, kind, status, generation, pass_number, day_mask from tickets \
          where festival_id = $1 and ticket_number = any($2) order by ticket_id for no key update",
     )
     .bind(festival)
@@ -136,7 +186,7 @@ pub async fn lock(conn: &mut PgConnection, festival: FestivalId, numbers: &[i64]
 /// What the database said.
 pub async fn by_numbers(conn: &mut PgConnection, festival: FestivalId, numbers: &[i64]) -> Result<Vec<Scanned>, sqlx::Error> {
     sqlx::query_as(
-        "select ticket_id, ticket_number, kind, status, generation, pass_number, day_mask from tickets where festival_id = $1 and ticket_number = any($2)",
+        "select ticket_id, order_id, ticket_number, kind, status, generation, pass_number, day_mask from tickets where festival_id = $1 and ticket_number = any($2)",
     )
     .bind(festival)
     .bind(numbers)

@@ -26,6 +26,7 @@ use crate::{
     entry::{
         incident::{self, Clearing, GateHold},
         ledger::{self, Discrepancy, DiscrepancyDecision, Which},
+        overrides::{self, store::Made},
     },
     festivals::{self, Festival, Gate, Zone},
     http::{
@@ -47,6 +48,8 @@ const TIMES: u32 = 10;
 const SILENT: TimeDelta = TimeDelta::seconds(90);
 /// How many forged codes in five minutes are an alarm.
 const FORGED: i64 = 10;
+/// How many overrides are shown.
+const OVERRIDES: i64 = 12;
 /// How many entries of the ledger are shown.
 const LEDGER: u32 = 30;
 
@@ -62,6 +65,7 @@ pub(super) struct Room {
     devices: Vec<Device>,
     open: Vec<Discrepancy>,
     decided: Vec<Discrepancy>,
+    overrides: Vec<Made>,
     pub(super) may_decide: bool,
 }
 
@@ -86,6 +90,7 @@ async fn room(app: &App, who: &Member, festival: &Festival) -> Result<Room, Prob
     let mut tx = app.for_promoter(who.staff.promoter).await?;
     let open = ledger::store::page(&mut tx, id, Which { open: true, ..Which::default() }, None, LEDGER).await?;
     let latest = ledger::store::page(&mut tx, id, Which::default(), None, LEDGER).await?;
+    let overrides = overrides::store::made(&mut *tx, id, None, OVERRIDES).await?;
     let (holds, clearings) = (incident::store::holds(&mut *tx, id).await?, incident::store::clearings(&mut *tx, id).await?);
     drop(tx);
     let may_decide = who.staff.may(Scope::GatesWrite).is_ok();
@@ -98,6 +103,7 @@ async fn room(app: &App, who: &Member, festival: &Festival) -> Result<Room, Prob
         at_gates,
         devices: devices.into_iter().filter(|d| d.revoked_at.is_none()).collect(),
         open,
+        overrides,
         holds,
         clearings,
         decided: latest.into_iter().filter(|d| d.decision != DiscrepancyDecision::Open || d.withdrawn_at.is_some()).collect(),
@@ -106,7 +112,7 @@ async fn room(app: &App, who: &Member, festival: &Festival) -> Result<Room, Prob
 }
 
 /// The parts that follow the server, each under its name.
-fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 7] {
+fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 8] {
     [
         ("alarm", html! { (super::incident::alarm(reader, room)) (alarm(reader, room)) }),
         ("inside", inside(reader, room)),
@@ -115,6 +121,7 @@ fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 7] {
         ("devices", devices(reader, room)),
         ("ledger", discrepancies(reader, room)),
         ("incident", super::incident::state(reader, room)),
+        ("overrides", overridden(reader, room)),
     ]
 }
 
@@ -123,7 +130,7 @@ fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 7] {
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
     let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
     let room = room(&app, &who, &festival).await?;
-    let [alarm, inside, arrivals, reasons, devices, ledger, incident] = parts(&reader, &room);
+    let [alarm, inside, arrivals, reasons, devices, ledger, incident, overrides] = parts(&reader, &room);
     let shell = Shell {
         reader: &reader,
         title: format!("{}: {}", reader.t("control-room"), festival.terms.name.read(reader.language)),
@@ -137,7 +144,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
     Ok(shell.page(&html! {
         main id="content" data-live=(format!("{base}/gates/live")) {
             div class="panel cover flood" {
-                nav class="index" aria-label=(reader.t("desk")) { a href=(base) { (reader.t("desk")) } a href=(format!("{base}/gates")) aria-current="page" { (reader.t("control-room")) } a href="/gate" { (reader.t("gate")) } }
+                nav class="index" aria-label=(reader.t("desk")) { a href=(base) { (reader.t("desk")) } a href=(format!("{base}/gates")) aria-current="page" { (reader.t("control-room")) } @if room.may_decide { a href=(format!("{base}/devices")) { (reader.t("devices")) } } a href="/gate" { (reader.t("gate")) } }
                 h1 { (reader.t("control-room")) }
                 div aria-live="assertive" { (part(&alarm)) }
                 p class="notice bad" data-state="" hidden { (reader.t("not-live")) }
@@ -155,6 +162,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                         (part(&incident))
                         (super::incident::forms(&reader, &room))
                     }
+                    section aria-labelledby="overrides-title" { header class="head" { h2 id="overrides-title" { (reader.t("overrides")) } p { (reader.t("overrides-lead")) } } (part(&overrides)) }
                     section id="ledger" aria-labelledby="ledger-title" {
                         header class="head" { h2 id="ledger-title" { (reader.t("ledger")) } p { (reader.t("ledger-lead")) } }
                         (part(&ledger))
@@ -334,6 +342,22 @@ fn devices(reader: &Reader, room: &Room) -> Markup {
                     td class="n" { @match d.waiting { Some(n) => (group(n.into())), None => "–" } }
                     td class="n" { @match d.battery { Some(n) => { span class=[(n < 20).then_some("nay")] { (n) " %" } @if d.is_charging == Some(true) { " ⚡" } } None => "–" } }
                 }
+            } }
+        } }
+    }
+}
+
+/// Whom supervisors let in, the latest first.
+fn overridden(reader: &Reader, room: &Room) -> Markup {
+    if room.overrides.is_empty() {
+        return html! { p class="faded" { (reader.t("no-overrides")) } };
+    }
+    let zone = &room.festival.terms.time_zone;
+    html! {
+        ol class="ledger" { @for o in &room.overrides {
+            li { p {
+                b { @if let Some(name) = &o.name { (name) } @else { "–" } } " · " (reader.t(&format!("because-{}", o.because.name()))) @if !o.note.is_empty() { ": " (o.note) }
+                br; (reader.language.at(o.made_at, zone).second()) " · " (gate_name(reader, room, o.gate_id)) @if let Some(reason) = o.reason { " · " (reader.t(&format!("reason-{}", reason.name()))) }
             } }
         } }
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     accounts::{self, Device, PairError, guard::DEVICE_COOKIE},
     app::App,
-    entry::{Reason, Verdict},
+    entry::{Reason, Verdict, overrides::Because},
     festivals,
     http::{
         cookies::{same_origin, secret, secret_cookie},
@@ -66,18 +66,19 @@ fn document(reader: &Reader, title: &str, sleeve: Option<&str>, body: &Markup) -
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>) -> PageResult {
     match device(request, &app).await? {
         Some(device) => scanning(&reader, &app, &device).await,
-        None => Ok(pairing(&reader, None)),
+        None => Ok(pairing(&reader, &app, None)),
     }
 }
 
-fn pairing(reader: &Reader, hurt: Option<&str>) -> Response {
+fn pairing(reader: &Reader, app: &App, hurt: Option<&str>) -> Response {
+    let has_library = app.the::<scanner::Found>().look(&app.settings.files).is_some();
     document(
         reader,
         &reader.t("gate-pair"),
         None,
         &html! {
             p class="bar" { span { (mark()) } span { "Gatefold" } }
-            main class="panel" id="content" { form class="stack" method="post" action="/gate/pair" {
+            main class="panel" id="content" { form class="stack" method="post" action="/gate/pair" data-pairing="" data-scanner=[has_library.then_some("")] {
                 h1 { (reader.t("gate-pair")) }
                 p { (reader.t("gate-pair-lead")) }
                 div class="field" {
@@ -85,6 +86,8 @@ fn pairing(reader: &Reader, hurt: Option<&str>) -> Response {
                     input id="code" name="code" required autofocus autocomplete="off" autocapitalize="characters" spellcheck="false" aria-invalid=[hurt.map(|_| "true")] aria-describedby=[hurt.map(|_| "code-hurt")];
                     @if let Some(hurt) = hurt { p class="notice bad" id="code-hurt" role="alert" { (hurt) } }
                 }
+                div { button class="button plain" type="button" hidden data-read="" { (reader.t("read-the-code")) } p class="notice bad" role="status" hidden data-blind="" { (reader.t("camera-off")) } }
+                div class="finder small" data-finder="" hidden { video playsinline muted {} }
                 div class="field" { label for="name" { (reader.t("device-name")) } input id="name" name="name" required maxlength="80" placeholder=(reader.t("device-name-example")); }
                 div { button class="button broad" { (reader.t("pair")) } }
             } }
@@ -107,7 +110,7 @@ pub async fn pair(request: &Request, body: poem::Body, reader: Reader, app: Data
             response.headers_mut().append("set-cookie", cookie.parse().map_err(|_| Problem::internal("cookie"))?);
             Ok(response)
         }
-        Err(PairError::Over) => Ok(pairing(&reader, Some(&reader.t("pair-wrong")))),
+        Err(PairError::Over) => Ok(pairing(&reader, &app, Some(&reader.t("pair-wrong")))),
         Err(PairError::Database(error)) => Err(Problem::from(error).into()),
     }
 }
@@ -124,6 +127,7 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
     let gate = json!({
         "festival_id": device.festival_id, "gate_id": device.gate_id, "zone": zone, "is_supervisor": device.is_supervisor(),
         "gates": allowed.iter().map(|g| json!({ "gate_id": g.gate_id, "zone_id": g.zone_id })).collect::<Vec<_>>(),
+        "supervisor": device.supervising().map(|s| json!({ "name": s.name, "until": s.until })),
         "language": if reader.language == Language::Zh { "zh" } else { "en" }, "words": words(reader),
     })
     .to_string();
@@ -139,7 +143,7 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
         Some(&festival.terms.slug),
         &html! {
             p class="bar offline" role="status" hidden data-offline="" {}
-            p class="bar" { (choice) span { (device.name) } span data-clock="" data-zone=(zone) { (reader.language.at(now, zone).time()) } }
+            p class="bar" { (choice) button type="button" data-open-phone="" { (device.name) } span data-clock="" data-zone=(zone) { (reader.language.at(now, zone).time()) } }
             main id="content" data-stage="" data-scanner=[app.the::<scanner::Found>().look(&app.settings.files).map(|_| "")] {
                 section class="finder" data-finder="" { video playsinline muted data-video="" {} h1 class="unseen" { (reader.t("gate")) } p class="unseen" { (reader.t("gate-hold")) }
                     div class="tools" {
@@ -165,7 +169,10 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
                 label class="unseen" for="typed" { (reader.t("type-a-code")) }
                 input id="typed" name="code" autocomplete="off" autocapitalize="characters" spellcheck="false" placeholder=(reader.t("type-a-code"));
                 button class="button" { (reader.t("scan")) }
+                button class="button" type="button" data-open-supervisor="" aria-pressed="false" aria-label=(reader.t("supervisor")) { (badge()) }
             }
+            (supervisor(reader, device))
+            (phone(reader))
             @for verdict in [Verdict::Admitted, Verdict::Check, Verdict::Refused] { template data-sign=(verdict.name()) { (sign(verdict)) } }
             template data-swatch="" { svg viewBox="0 0 56 48" aria-hidden="true" { rect width="56" height="48" stroke="#fff" stroke-width="4" {} } }
             template data-gate=(gate) {}
@@ -176,8 +183,55 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
     Ok(printed)
 }
 
+/// Who is signed in on this device, with their way in and out; on a supervisor's device the search.
+fn supervisor(reader: &Reader, device: &Device) -> Markup {
+    html! {
+        dialog data-supervisor="" aria-labelledby="supervisor-title" {
+            header class="head" { h2 id="supervisor-title" { (reader.t("supervisor")) } form method="dialog" { button class="button plain" { (reader.t("close")) } } }
+            p data-who="" {}
+            p class="notice bad trouble" role="alert" hidden {}
+            form class="take" data-shift="" data-when="out" {
+                div class="field" {
+                    label for="digits" { (reader.t("shift-code")) }
+                    input id="digits" name="digits" required inputmode="numeric" pattern="[0-9 ]{6,8}" maxlength="8" autocomplete="off" aria-describedby="digits-about";
+                    p id="digits-about" { (reader.t("shift-code-about")) }
+                }
+                button class="button" { (reader.t("sign-in")) }
+            }
+            @if device.is_supervisor() {
+                form class="take" data-search="" data-when="in" {
+                    div class="field" { label for="sought" { (reader.t("search-tickets")) } input id="sought" name="text" type="search" required minlength="2" maxlength="254" autocomplete="off"; }
+                    button class="button" { (reader.t("search")) }
+                }
+                ul class="found" data-found="" data-when="in" aria-live="polite" {}
+            }
+            button class="button plain" type="button" data-sign-out="" data-when="in" { (reader.t("sign-out")) }
+        }
+    }
+}
+
+/// What this phone can do, and practice: looked at when a shift starts.
+fn phone(reader: &Reader) -> Markup {
+    html! {
+        dialog data-phone="" aria-labelledby="phone-title" {
+            header class="head" { h2 id="phone-title" { (reader.t("this-phone")) } form method="dialog" { button class="button plain" { (reader.t("close")) } } }
+            ul class="abilities" data-abilities="" {}
+            p { (reader.t("practice-lead")) }
+            div class="reasons" { @for verdict in [Verdict::Admitted, Verdict::Check, Verdict::Refused] { button class="button" type="button" data-practice=(verdict.name()) { (reader.t(&format!("verdict-{}", verdict.name()))) } } }
+        }
+    }
+}
+
+/// A person with a badge.
+fn badge() -> Markup {
+    html! { svg viewBox="0 0 24 24" aria-hidden="true" { path d="M12 2a5 5 0 1 1-.1 0zM3 22c0-6 4-9 9-9s9 3 9 9z" {} } }
+}
+
+/// What a phone can do or cannot (`assets/gate-phone.js`).
+const ABILITIES: [&str; 9] = ["list", "camera", "reads", "verifies", "keeps", "installed", "clock", "awake", "shakes"];
+
 /// The words that the script of the gate says.
-const WORDS: [&str; 30] = [
+const WORDS: [&str; 53] = [
     "camera-on",
     "camera-server",
     "camera-off",
@@ -208,12 +262,40 @@ const WORDS: [&str; 30] = [
     "help-desk",
     "first-entry",
     "others-not-in",
+    "practice",
+    "phone-wait",
+    "supervisor",
+    "let-in-by-supervisor",
+    "by-card",
+    "override-lead",
+    "override-card",
+    "shift-code",
+    "note",
+    "signed-in-as",
+    "nobody-signed-in",
+    "no-ticket-found",
+    "sign-in",
+    "ticket-suspended",
+    "ticket-exchanged",
+    "ticket-void",
+    "unable-override",
+    "unable-note",
+    "unable-card",
+    "unable-shift",
+    "unable-often",
+    "unable-network",
+    "unable-letters",
 ];
 
 fn words(reader: &Reader) -> serde_json::Map<String, serde_json::Value> {
-    let of_lists = Reason::ALL.iter().map(|r| format!("reason-{}", r.name())).chain(Instruction::ALL.iter().map(|i| format!("instruction-{}", i.name())));
+    let of_lists = Reason::ALL
+        .iter()
+        .map(|r| format!("reason-{}", r.name()))
+        .chain(Instruction::ALL.iter().map(|i| format!("instruction-{}", i.name())))
+        .chain(ABILITIES.iter().flat_map(|name| ["yes", "no"].map(|can| format!("phone-{name}-{can}"))))
+        .chain(Because::ALL.iter().map(|b| format!("because-{}", b.name())));
     // A script fills these in.
-    let said = |key: String| (reader.f(&key, [("n", "{n}".to_owned()), ("time", "{time}".to_owned())]).into_owned().into(), key);
+    let said = |key: String| (reader.f(&key, [("n", "{n}".to_owned()), ("time", "{time}".to_owned()), ("name", "{name}".to_owned())]).into_owned().into(), key);
     WORDS.iter().map(|key| (*key).to_owned()).chain(of_lists).map(said).map(|(word, key)| (key, word)).collect()
 }
 

@@ -3,6 +3,7 @@
 pub mod art;
 pub mod assets;
 pub mod control;
+pub mod devices;
 pub mod docs;
 pub mod gate;
 pub mod health;
@@ -59,6 +60,17 @@ pub fn routes() -> Route {
         .at("/desk/:slug/gates/clearings", post(incident::clear))
         .at("/desk/:slug/gates/clearings/:id/call-off", post(incident::call_off))
         .at("/desk/:slug/gates/discrepancies.csv", get(control::export))
+        .at("/desk/:slug/devices", get(devices::page))
+        .at("/desk/:slug/devices/shift", post(devices::begin))
+        .at("/desk/:slug/devices/shift/end", post(devices::end))
+        .at("/desk/:slug/devices/phone", post(devices::phone))
+        .at("/desk/:slug/devices/pairings", post(devices::offer))
+        .at("/desk/:slug/devices/pairings/:no", get(devices::show_pairing))
+        .at("/desk/:slug/devices/pairings/:no/revoke", post(devices::revoke_sheet))
+        .at("/desk/:slug/devices/cards", post(devices::issue))
+        .at("/desk/:slug/devices/cards/:number", get(devices::show_card))
+        .at("/desk/:slug/devices/cards/:number/revoke", post(devices::revoke_card))
+        .at("/desk/:slug/devices/:id/revoke", post(devices::revoke))
         .at("/mailbox", get(mailbox::list))
         .at("/mailbox/:number", get(mailbox::email))
         .at("/problems/:slug", get(problems::about))

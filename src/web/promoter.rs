@@ -245,7 +245,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
     Ok(shell.page(&html! {
         main id="content" {
             div class="panel cover flood" {
-                nav class="index" aria-label=(reader.t("desk")) { a href="/desk" aria-current="page" { (reader.t("desk")) } a href=(format!("/f/{}", f.terms.slug)) { (reader.t("storefront")) } @if sees_scans { a href=(format!("/desk/{}/gates", f.terms.slug)) { (reader.t("control-room")) } } a href="/gate" { (reader.t("gate")) } a href="/docs" { (reader.t("api-docs")) } }
+                nav class="index" aria-label=(reader.t("desk")) { a href="/desk" aria-current="page" { (reader.t("desk")) } a href=(format!("/f/{}", f.terms.slug)) { (reader.t("storefront")) } @if sees_scans { a href=(format!("/desk/{}/gates", f.terms.slug)) { (reader.t("control-room")) } } @if who.staff.may(Scope::GatesWrite).is_ok() { a href=(format!("/desk/{}/devices", f.terms.slug)) { (reader.t("devices")) } } a href="/gate" { (reader.t("gate")) } a href="/docs" { (reader.t("api-docs")) } }
                 h1 { (reader.f("day-and-time", [("day", reader.language.at(now, zone).weekday()), ("time", reader.language.at(now, zone).time())])) }
                 dl class="figures" {
                     div { dt { (reader.t("inside-now")) } dd { (group(total_inside)) small { @if let Some(day) = day { (text(&day.name, reader.language)) } @else { (reader.t("no-day-now")) } } } }

@@ -62,6 +62,14 @@ impl Anybody {
         Fan { http: self.clone(), order: placed["order_id"].as_str().unwrap().to_owned(), secret: placed["secret"].as_str().unwrap().to_owned() }
     }
 
+    /// The same by somebody who says their name.
+    pub async fn order_for(&self, name: &str, email: &str, lines: &[(&str, i64)]) -> Fan {
+        let lines: Vec<Value> = lines.iter().map(|(offer, quantity)| json!({ "offer_id": offer, "quantity": quantity })).collect();
+        let order = json!({ "name": name, "email": email, "lines": lines });
+        let placed = answer(self.request("POST", "/v1/orders").header("idempotency-key", key()).json(&order)).await.expect(201);
+        Fan { http: self.clone(), order: placed["order_id"].as_str().unwrap().to_owned(), secret: placed["secret"].as_str().unwrap().to_owned() }
+    }
+
     /// Pairs a device by a code.
     pub async fn pair(&self, code: &str) -> Device {
         let paired = self.post("/v1/devices", &json!({ "pairing_code": code, "name": "lane 1" })).await.expect(201);

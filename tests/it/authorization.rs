@@ -11,6 +11,7 @@ use gatefold::{
 use serde_json::{Value, json};
 
 use crate::{
+    supervisors,
     actors::{Answer, Fan, Festival, Promoter, answer, key},
     house::House,
 };
@@ -93,8 +94,10 @@ const TABLE: &[(&str, May)] = &[
     ("go_by_list", Of(FestivalsWrite)),
     ("go_by_signature", Of(FestivalsWrite)),
     ("import_lineup", Of(LineupWrite)),
+    ("issue_supervisor_card", Of(GatesWrite)),
     ("list_acts", Public),
     ("list_add_ons", Public),
+    ("list_enrolments", Of(GatesWrite)),
     ("list_albums", May::Fan),
     ("list_clearings", Of(ScansRead)),
     ("list_days", Public),
@@ -118,6 +121,8 @@ const TABLE: &[(&str, May)] = &[
     ("list_stocks", Of(OrdersRead)),
     ("list_tickets", Of(OrdersRead)),
     ("list_vouchers", Of(OffersWrite)),
+    ("list_overrides", Of(ScansRead)),
+    ("list_supervisor_cards", Of(GatesWrite)),
     ("list_zones", Public),
     ("look_up_code", May::Supervisor),
     ("notify_payment", Anyone),
@@ -132,8 +137,11 @@ const TABLE: &[(&str, May)] = &[
     ("resize_stock", Of(OffersWrite)),
     ("revoke_device", Of(GatesWrite)),
     ("revoke_signing_key", Of(FestivalsWrite)),
+    ("revoke_pairing", Of(GatesWrite)),
+    ("revoke_supervisor_card", Of(GatesWrite)),
     ("rotate_signing_key", Of(FestivalsWrite)),
     ("say_alive", Device),
+    ("search_tickets", May::Supervisor),
     ("set_cover", Music(ReleasesWrite)),
     ("set_day", Of(FestivalsWrite)),
     ("set_poster", Of(FestivalsWrite)),
@@ -146,6 +154,8 @@ const TABLE: &[(&str, May)] = &[
     ("show_ticket", FanOrPromoter(OrdersRead)),
     ("show_ticket_png", May::Fan),
     ("show_ticket_svg", May::Fan),
+    ("sign_in_on_device", Device),
+    ("sign_out_on_device", Device),
     ("void_ticket", Of(TicketsWrite)),
 ];
 
@@ -236,6 +246,9 @@ struct World {
     device: String,
     spare_device: String,
     discrepancy: String,
+    card: String,
+    shift: String,
+    other_shift: String,
     other_device: String,
     other: Promoter,
     revoked: String,
@@ -298,6 +311,8 @@ impl World {
 
         let voucher = promoter.make(&festival.path("/vouchers"), json!({ "code": "FERRY20", "terms": {}, "percent_off": 20 })).await;
         let voucher = text(&voucher, "voucher_id");
+        let card = text(&promoter.make(&festival.path("/supervisor-cards"), json!({ "name": "Jo", "day_index": 2 })).await, "card_number");
+        let (shift, other_shift) = (supervisors::shift(&house, &festival).await, supervisors::shift(&house, &elsewhere).await);
 
         // A device without network let somebody in by a code of nobody.
         let spare = festival.device().await;
@@ -337,6 +352,9 @@ impl World {
             other_device: elsewhere.device().await.token,
             ticket: text(&ticket, "ticket_id"),
             code: text(&ticket, "ticket_code"),
+            card,
+            shift,
+            other_shift,
             zone,
             hold,
             clearing,
@@ -408,6 +426,8 @@ impl World {
             ("{tier_no}", "1".to_owned()),
             ("{part_no}", "1".to_owned()),
             ("{key_id}", "1".to_owned()),
+            ("{pairing_no}", "1".to_owned()),
+            ("{card_number}", if missing { "0".repeat(16) } else { self.card.clone() }),
         ];
         let path = filled.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id));
         assert!(!path.contains('{'), "a new parameter in {path}");
@@ -436,7 +456,10 @@ impl World {
             "open_waiting_room" => Some(json!({ "gathers_at": self.house.app.clock.now() })),
             "cancel_order" | "recall_ticket" | "publish_festival" | "revoke_device" | "complete_upload" | "end_waiting_room" | "take_place" | "extend_turn"
             | "resume_festival" | "thaw_festival" | "end_gate_hold" | "call_clearing_off" | "go_by_list" | "go_by_signature" | "rotate_signing_key"
-            | "revoke_signing_key" => None,
+            | "revoke_signing_key" | "sign_out_on_device" | "revoke_pairing" | "revoke_supervisor_card" => None,
+            "issue_supervisor_card" => Some(json!({ "name": "Jo", "day_index": 0 })),
+            "search_tickets" => Some(json!({ "text": "mara" })),
+            "sign_in_on_device" => Some(json!({ "shift_code": if token == Some(&self.other_device) { &self.other_shift } else { &self.shift } })),
             "delay_opening" => Some(json!({ "opens_at": self.house.app.clock.now(), "minutes": 5 })),
             "extend_holds" => Some(json!({ "minutes": 5 })),
             "freeze_festival" => Some(json!({ "until": self.house.app.clock.now() + chrono::TimeDelta::hours(1) })),

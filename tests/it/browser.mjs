@@ -301,6 +301,127 @@ const scenes = {
   },
 
   /** How long a phone takes to decide with a list of so many tickets, half of them in, and what the list weighs. */
+  async supervisor() {
+    const browser = await chromium.launch({ executablePath, args: [...quiet, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"] });
+    const context = await browser.newContext({ viewport: { width: 390, height: 844 }, locale: input.locale ?? "en-GB", permissions: ["camera"] });
+    const page = await context.newPage();
+    watch(page);
+    const shown = () => page.locator("[data-stage] section").evaluate((section) => ({
+      word: section.querySelector("h1").textContent,
+      reason: section.querySelector(".reason")?.textContent ?? null,
+      because: section.querySelector("[data-because]")?.dataset.because ?? null,
+      practice: Boolean(section.querySelector("[data-practice]")),
+      offline: "offlineVerdict" in section.dataset,
+    }));
+    const scan = async (code) => {
+      await page.fill("#typed", code);
+      await page.press("#typed", "Enter");
+      await page.waitForSelector("[data-verdict], [data-unable]");
+      return shown();
+    };
+    const next = () => page.click("[data-next]");
+    const asks = (what) => page.waitForSelector(`[data-asked=${what}]`);
+    const overridden = async (why) => {
+      await page.click(`[data-because=${why}]`);
+      await page.waitForSelector("[data-verdict=admitted]");
+      return shown();
+    };
+    const seen = {};
+    // The address of a sheet carries the code; it is gone from the address bar.
+    await page.goto(`${input.url}/gate#${input.pairing_code}`);
+    seen.code = await page.inputValue("#code");
+    seen.address = page.url();
+    await look(page, "gate-pair-390");
+    await page.fill("#name", "lane 1");
+    await page.click("button.broad");
+    await page.waitForFunction((n) => Number(document.querySelector("[data-list]")?.dataset.tickets) >= n, input.codes.length, { timeout: 30_000 });
+    await page.waitForSelector("[data-stage][data-reader]", { timeout: 20_000 });
+
+    await page.click("[data-open-phone]");
+    await page.waitForSelector("[data-ability=shakes]");
+    seen.abilities = await page.locator("[data-ability]").evaluateAll((lines) => Object.fromEntries(lines.map((line) => [line.dataset.ability, [line.dataset.can, line.textContent]])));
+    await look(page, "gate-phone-390");
+    await page.click("[data-practice=refused]");
+    await page.waitForSelector("[data-verdict=refused]");
+    seen.practice = await shown();
+    await look(page, "gate-practice-390");
+    await next();
+
+    seen.first = await scan(input.codes[0]);
+    await next();
+    seen.card = await scan(input.card);
+    await next();
+    await scan(input.codes[0]);
+    await page.click("[data-override]");
+    await asks("who");
+    await look(page, "gate-override-who-390");
+    await page.click("[data-sign-in]");
+    await page.fill("#digits", input.digits === "111111" ? "222222" : "111111");
+    await page.press("#digits", "Enter");
+    await page.waitForSelector("[data-supervisor] .trouble:not([hidden])");
+    seen.wrong = await page.textContent("[data-supervisor] .trouble");
+    await look(page, "gate-sign-in-390");
+    await page.fill("#digits", input.digits);
+    await page.press("#digits", "Enter");
+    await asks("why");
+    await look(page, "gate-override-why-390");
+    await page.click("[data-because=other]");
+    seen.note = await page.textContent("[data-stage] .trouble");
+    seen.signedIn = await overridden("left_unscanned");
+    await look(page, "gate-overridden-390");
+    await next();
+
+    await page.click("[data-open-supervisor]");
+    seen.who = await page.textContent("[data-who]");
+    await page.fill("#sought", input.name);
+    await page.press("#sought", "Enter");
+    await page.waitForSelector("[data-found] [data-ticket]");
+    seen.found = await page.locator("[data-found] li").allTextContents();
+    await look(page, "gate-search-390");
+    await page.click("[data-found] [data-ticket]");
+    await page.waitForSelector("[data-verdict]");
+    seen.searched = await shown();
+    await next();
+    await page.click("[data-open-supervisor]");
+    await page.click("[data-sign-out]");
+    await page.waitForSelector("[data-open-supervisor][aria-pressed=false]");
+    await page.click("[data-supervisor] header button");
+
+    // Without network a card is checked by the phone.
+    await context.setOffline(true);
+    await page.waitForSelector("[data-stage][data-link=offline]");
+    await scan(input.codes[1]);
+    await next();
+    await scan(input.codes[1]);
+    await page.click("[data-override]");
+    await asks("who");
+    for (const bad of [input.tomorrow, input.forged]) {
+      await page.fill("#typed", bad);
+      await page.press("#typed", "Enter");
+      await page.waitForSelector("[data-stage] .trouble:not([hidden])");
+    }
+    seen.bad = await page.textContent("[data-stage] .trouble");
+    await page.fill("#typed", input.card);
+    await page.press("#typed", "Enter");
+    await asks("why");
+    seen.byCard = await overridden("hardship");
+    await next();
+    // The card is good for one.
+    await scan(input.codes[1]);
+    await page.click("[data-override]");
+    await asks("who");
+    await page.fill("#typed", input.card);
+    await page.press("#typed", "Enter");
+    await page.waitForSelector("[data-stage] .trouble:not([hidden])");
+    seen.usedUp = await page.textContent("[data-stage] .trouble");
+    await next();
+    await context.setOffline(false);
+    await page.waitForSelector("[data-stage][data-link=online]", { timeout: 30_000 });
+    await page.waitForFunction(() => document.querySelector("[data-offline]").dataset.waiting === "0", null, { timeout: 30_000 });
+    await browser.close();
+    // What the server refuses the browser notes as an error of its own.
+    return { ...seen, sideways, errors: errors.filter((error) => !error.startsWith("Failed to load resource")) };
+  },
   async carry() {
     const browser = await chromium.launch({ executablePath, args: [...quiet, "--enable-precise-memory-info", "--js-flags=--expose-gc"] });
     const page = await browser.newPage();

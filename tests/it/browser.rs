@@ -170,6 +170,59 @@ async fn a_gate_without_network_keeps_the_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_supervisor_lets_in_at_a_phone_by_name_and_by_card_without_network() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let offer = festival.offer(&festival.pass("Weekend pass", 0b111).await, 100, 13900).await;
+    let fan = house.anybody().order_for("Mara Lindqvist", "mara@x.example", &[(&offer, 2)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    let codes: Vec<Value> = fan.tickets().await.iter().map(|t| t["ticket_code"].clone()).collect();
+    house.run_workers().await;
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    house.run_workers().await;
+    let wanted = json!({ "gate_id": festival.gate, "profile": "supervisor", "devices": 5 });
+    let sheet = festival.promoter.make(&festival.path("/pairings"), wanted).await;
+    let card = async |day: i64, n: i64| {
+        let card = json!({ "name": "Jo", "day_index": day, "overrides": n });
+        festival.promoter.make(&festival.path("/supervisor-cards"), card).await["card_code"].as_str().unwrap().to_owned()
+    };
+    let (today, tomorrow) = (card(0, 1).await, card(1, 5).await);
+    let mut forged = today.clone();
+    forged.replace_range(20..21, if &today[20..21] == "A" { "B" } else { "A" });
+    let input = json!({
+        "url": house.url, "pairing_code": sheet["pairing_code"], "codes": codes, "digits": crate::supervisors::shift(&house, &festival).await,
+        "card": today, "tomorrow": tomorrow, "forged": forged, "name": "lindq"
+    });
+    let seen = scene("supervisor", &input).await;
+    println!("{seen}");
+    assert_eq!((&seen["code"], &seen["address"]), (&sheet["pairing_code"], &json!(format!("{}/gate", house.url))));
+    assert_eq!(seen["practice"], json!({ "word": "Refused", "reason": "Already inside", "because": null, "practice": true, "offline": false }));
+    for (name, can) in [("list", "true"), ("camera", "true"), ("verifies", "true"), ("clock", "false"), ("installed", "false")] {
+        assert_eq!(seen["abilities"][name][0], can, "{name}: {seen}");
+    }
+    assert_eq!(seen["first"]["word"], "Admitted");
+    assert!(seen["card"]["reason"].as_str().unwrap().starts_with("A supervisor's card."), "{seen}");
+    assert!(seen["wrong"].as_str().unwrap().starts_with("No shift that runs"), "{seen}");
+    assert_eq!(seen["note"], "Write a note, please.");
+    assert_eq!((&seen["signedIn"]["because"], &seen["signedIn"]["offline"]), (&json!("left_unscanned"), &json!(false)));
+    assert!(seen["who"].as_str().unwrap().starts_with("Night Ferry Foundation, signed in until"), "{seen}");
+    assert_eq!(seen["found"].as_array().unwrap().len(), 2);
+    assert!(seen["found"][0].as_str().unwrap().starts_with("Mara Lindqvist Weekend pass · "), "{seen}");
+    assert_eq!((&seen["byCard"]["because"], &seen["byCard"]["offline"]), (&json!("hardship"), &json!(true)));
+    assert!(seen["bad"] == seen["usedUp"] && seen["bad"].as_str().unwrap().starts_with("This counts for nothing here"), "{seen}");
+    assert!(seen["sideways"].as_array().unwrap().is_empty() && seen["errors"].as_array().unwrap().is_empty(), "{seen}");
+    // Each has its name at the server, and nothing is a discrepancy but the clock of a browser that lives in another year.
+    let made = festival.promoter.get(&festival.path("/overrides")).await.expect(200);
+    let told: Vec<(&str, &str)> = made["items"].as_array().unwrap().iter().map(|o| (o["name"].as_str().unwrap(), o["because"].as_str().unwrap())).collect();
+    assert_eq!(told.iter().filter(|t| **t == ("Night Ferry Foundation", "left_unscanned")).count(), 1, "{made}");
+    assert_eq!(told.iter().filter(|t| **t == ("Jo", "hardship")).count(), 1, "{made}");
+    let ledger = festival.promoter.get(&festival.path("/discrepancies")).await.expect(200);
+    assert_eq!(ledger["items"], json!([]), "what a supervisor did is no discrepancy");
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_phone_decides_with_150_000_tickets_on_it() {
     let house = House::open().await;
     let seen = scene("carry", &json!({ "url": house.url, "tickets": 150_000 })).await;

@@ -104,6 +104,7 @@ const BREAKS: &[(&str, &[&str])] = &[
         "surplus-is-in-the-ledger",
         &["delete from discrepancies where kind = 'surplus_admission'", "update admissions set left_at = entered_at + interval '1 hour'"],
     ),
+    ("overrides-have-names", &["update admissions set because = 'hardship'"]),
     ("zones-add-up", &["update zone_counts set inside = inside + 1"]),
     ("zones-add-up", &["update admissions set left_at = entered_at where gate_id in (select gate_id from gates where zone_id is not null)"]),
     ("reports-are-merged", &["delete from admissions a where exists (select from scan_reports r where r.scan_id = a.scan_id)"]),

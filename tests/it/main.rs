@@ -38,6 +38,7 @@ mod servers;
 mod settings;
 mod shelf;
 mod statements;
+mod supervisors;
 mod upgrades;
 mod vouchers;
 mod waiting;

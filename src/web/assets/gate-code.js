@@ -1,4 +1,5 @@
-// Reads and verifies a ticket code on a device, as src/tickets/code.rs does; held to tests/vectors/ticket-codes.json and presented-codes.json.
+// Reads and verifies a ticket code on a device, as src/tickets/code.rs does, and a supervisor's card, as src/entry/overrides/card.rs does; held to
+// tests/vectors/ticket-codes.json and presented-codes.json.
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const PREFIX = "G1";
@@ -7,7 +8,7 @@ const LENGTH = 143;
 const KINDS = { 0x11: "pass", 0x41: "add_on" };
 const DOMAIN = new TextEncoder().encode("gatefold-ticket-v1\0");
 
-/** The 88 bytes of RFC 4648 base32 in upper case, without padding and with zero trailing bits; null for anything else. */
+/** The bytes of RFC 4648 base32 in upper case, without padding and with zero trailing bits; null for anything else. */
 const base32 = (text) => {
   const bytes = [];
   let [bits, held] = [0, 0];
@@ -76,4 +77,27 @@ export const verify = async (text, festival, keys) => {
   if (key.state === "revoked") return { reason: "key_retired" };
   if (key.state === "pending") return { reason: "forged" };
   return key.imported ? { code } : { code, unverified: true };
+};
+
+const CARD = { prefix: "G3", length: 137, kind: 0x31, body: 20, domain: new TextEncoder().encode("gatefold-card-v1\0"), early: 6 * 3_600_000 };
+
+/** Whether a text looks like a supervisor's card. */
+export const isCard = (text) => text.startsWith(CARD.prefix) && text.length === CARD.length;
+
+/**
+ * Verifies a supervisor's card at a festival and a moment: { number, day_index, overrides }, or null where it opens nothing. `rules` are those of the
+ * pack. A browser without Ed25519 verifies none: there the server has to.
+ */
+export const verifyCard = async (text, festival, keys, rules, at) => {
+  const bytes = isCard(text) ? base32(text.slice(CARD.prefix.length)) : null;
+  if (bytes?.length !== CARD.body + 64 || bytes[0] !== CARD.kind) return null;
+  const body = bytes.slice(0, CARD.body);
+  const view = new DataView(body.buffer);
+  const key = keys.find((k) => k.key_id === body[1]);
+  if (view.getUint32(2) !== festival || !key?.imported || key.state === "revoked" || key.state === "pending") return null;
+  if (!(await crypto.subtle.verify("Ed25519", key.imported, bytes.slice(CARD.body), new Uint8Array([...CARD.domain, ...body])))) return null;
+  const card = { number: view.getBigUint64(6).toString(16).padStart(16, "0"), day_index: body[14], overrides: body[15] };
+  const day = rules.days.find((one) => one.day_index === card.day_index);
+  const isToday = day && Date.parse(day.opens_at) - CARD.early <= at && at < Date.parse(day.closes_at);
+  return isToday && !rules.revoked_cards.includes(card.number) ? card : null;
 };

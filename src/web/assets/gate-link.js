@@ -1,7 +1,7 @@
 // Who decides: the server while it answers within 800 ms, else this device, by its list (5-tickets-and-gates). After two misses in a row the device decides
 // at once and looks for the server in the background; three good answers in a row, and the server decides again. What the device decided is reported.
 
-import { importKey, verify } from "/assets/gate-code.js";
+import { importKey, verify, verifyCard } from "/assets/gate-code.js";
 import { cleared, dayOf, decide } from "/assets/gate-decide.js";
 import { Pack, read } from "/assets/gate-pack.js";
 import * as store from "/assets/gate-store.js";
@@ -58,6 +58,22 @@ export class Link {
   constructor(gate, changed) {
     this.gate = gate;
     this.changed = changed;
+    this.supervisor = gate.supervisor ?? this.#kept("supervisor");
+  }
+
+  /** What this browser keeps of a festival beside its list and its queue. */
+  #kept = (name) => JSON.parse(localStorage.getItem(`gatefold-${name}-${this.gate.festival_id}`) ?? "null");
+  #keep = (name, value) => localStorage.setItem(`gatefold-${name}-${this.gate.festival_id}`, JSON.stringify(value ?? null));
+
+  /** Who is signed in on this device for a shift: { name, until }; null where nobody is. */
+  get supervising() {
+    return this.supervisor && Date.now() + this.offset < Date.parse(this.supervisor.until) ? this.supervisor : null;
+  }
+
+  #supervised(supervisor) {
+    this.supervisor = supervisor ?? null;
+    this.#keep("supervisor", this.supervisor);
+    this.changed();
   }
 
   /** Reads what was kept, and begins to follow the server. */
@@ -130,9 +146,9 @@ export class Link {
 
   #json = (path, body, options) => this.#ask(path, { ...options, method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 
-  /** Decides a scan: { kind, code, after, checked }. What comes back has the shape of the server's answer, and `is_offline`. */
-  async scan({ kind = "entry", code, after, checked }) {
-    const scan = { scan_id: uuid7(), kind, ticket_code: code, scanned_at: new Date().toISOString(), gate_id: this.gate.gate_id, after, checked };
+  /** Decides a scan: { kind, code, after, checked, override }. What comes back has the shape of the server's answer, and `is_offline`. */
+  async scan({ kind = "entry", code, after, checked, override }) {
+    const scan = { scan_id: uuid7(), kind, ticket_code: code, scanned_at: new Date().toISOString(), gate_id: this.gate.gate_id, after, checked, override };
     // What this phone decided of the same code is not with the server yet: asked now, it would say otherwise.
     const isBehind = this.isReady && [...this.waiting.values()].some((one) => one.ticket_code === code);
     if (this.isOnline && !isBehind) {
@@ -144,10 +160,13 @@ export class Link {
         await this.#note(scan, verdict, []).catch((error) => (this.trouble = String(error)));
         return { ...verdict, kind };
       }
+      if (answer?.status === 403) throw new Unable("override");
       this.#missed();
     }
     if (!this.isReady) throw new Unable(this.pack.rules ? "old" : "empty");
+    if (override && !(await this.mayOverride(override.card_code))) throw new Unable("override");
     const verdict = await this.#decide(scan);
+    if (verdict.because && override.card_code) await this.#used(override.card_code);
     const { festival_id } = this.gate;
     const report = { ...scan, offset_ms: this.offset, verdict: verdict.verdict, reason: verdict.reason ?? undefined, festival_id, number: verdict.number };
     // On the disk before the sound.
@@ -156,15 +175,52 @@ export class Link {
     return { ...verdict, kind, is_offline: true };
   }
 
-  /** The code that the ten letters beside a picture stand for; the server alone knows, and tells supervisors. */
-  async lookUp(short_code) {
-    const answer = this.gate.is_supervisor ? await this.#json("/v1/code-lookups", { short_code }, { patience: 10_000 }) : null;
+  /** Whether somebody may override here: whoever is signed in, or whoever carries this card, as far as this device knows. */
+  async mayOverride(card_code) {
+    if (!card_code) return Boolean(this.supervising);
+    const card = this.pack.rules && (await verifyCard(card_code, this.pack.head.festival_id, this.keys, this.pack.rules, Date.now() + this.offset));
+    // Where this browser cannot verify it, the server does.
+    if (!card) return this.isOnline && !this.canVerify;
+    return (this.#kept("cards")?.[card.number] ?? 0) < card.overrides;
+  }
+
+  /** Counts a use of a card that the server does not know of. */
+  async #used(card_code) {
+    const { number } = await verifyCard(card_code, this.pack.head.festival_id, this.keys, this.pack.rules, Date.now() + this.offset);
+    const uses = this.#kept("cards") ?? {};
+    this.#keep("cards", { ...uses, [number]: (uses[number] ?? 0) + 1 });
+  }
+
+  /** Signs a supervisor in by the six digits of their shift. */
+  async signIn(shift_code) {
+    const answer = await this.#json("/v1/device-shifts", { shift_code }, { patience: 10_000 });
+    if (!answer?.ok) throw new Unable({ 403: "shift", 400: "shift", 429: "often" }[answer?.status] ?? "network");
+    this.#supervised(await answer.json());
+  }
+
+  /** Signs them out: here at once, at the server where it answers. */
+  async signOut() {
+    this.#supervised(null);
+    await this.#ask("/v1/device-shifts/ends", { patience: 10_000, method: "POST" });
+  }
+
+  /** Tickets by words of a name, an order's number or an address; the server alone knows, and tells supervisors. */
+  async search(text) {
+    const answer = await this.#json("/v1/ticket-searches", { text }, { patience: 20_000 });
+    if (!answer?.ok) throw new Unable({ 403: "override", 422: "letters", 400: "letters" }[answer?.status] ?? "network");
+    return (await answer.json()).items;
+  }
+
+  /** The code of a ticket: by the ten letters beside its picture, or by its id. */
+  async lookUp(what) {
+    const may = this.gate.is_supervisor || this.supervising;
+    const answer = may ? await this.#json("/v1/code-lookups", what, { patience: 10_000 }) : null;
     if (!answer?.ok) throw new Unable(answer?.status === 404 ? "unlisted" : "short");
     return (await answer.json()).ticket_code;
   }
 
   /** What the list says of a scan. */
-  async #decide({ scan_id, kind, ticket_code, checked }) {
+  async #decide({ scan_id, kind, ticket_code, checked, override }) {
     const at = Date.now() + this.offset;
     const { rules, head } = this.pack;
     const shown = (decision, more) => ({ scan_id, decided_at: new Date(at).toISOString(), ...decision, ...more });
@@ -188,8 +244,8 @@ export class Link {
     const wanted = rules.passes.filter((one) => pass?.companion_pass_ids.includes(one.pass_id)).map((one) => one.pass_number);
     const company = wanted.length ? others.some((other) => wanted.includes(other.pass_number) && other.entries.some(isOnSite)) : null;
     const comes = kind === "entry" || kind === "look";
-    const presented = { kind, generation: code.generation, gate_id, zone_id, checked: checked ?? null, at, company, places: comes ? this.#places(zone_id, day, ground, at, pending) : undefined };
-    const { effects, first, day_index, ...decision } = decide(ticket, entries, mine, ground, presented);
+    const presented = { kind, generation: code.generation, gate_id, zone_id, checked: checked ?? null, because: override?.because ?? null, at, company, places: comes ? this.#places(zone_id, day, ground, at, pending) : undefined };
+    const { effects, first, day_index, overridden, ...decision } = decide(ticket, entries, mine, ground, presented);
     const number = code.number.toString(16).padStart(16, "0").toUpperCase();
     const late = others.filter((other) => (other.day_mask >> day) & 1 && !other.entries.some((entry) => entry.day_index === day && !entry.undone_at)).length;
     return shown(decision, {
@@ -197,6 +253,7 @@ export class Link {
       ticket_end: number.slice(12),
       day: rules.days.find((day) => day.day_index === day_index)?.name,
       first_entry: first?.entered_at > 0 ? { entered_at: new Date(first.entered_at).toISOString(), gate: first.gate, is_own: first.is_own } : undefined,
+      because: overridden ? override.because : undefined,
       others_not_in: (kind === "entry" && decision.verdict === "admitted" && late) || undefined,
       effects,
       number: code.number,
@@ -282,7 +339,9 @@ export class Link {
         const began = performance.now();
         const pulse = await this.#json("/v1/heartbeats", await this.#pulse());
         if (pulse?.ok) {
-          this.#answered((await pulse.json()).server_time, performance.now() - began);
+          const { server_time, supervisor } = await pulse.json();
+          this.#answered(server_time, performance.now() - began);
+          if (supervisor?.until !== this.supervisor?.until) this.#supervised(supervisor);
           await this.#sync();
         } else this.#missed();
       } catch (error) {

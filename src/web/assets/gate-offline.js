@@ -1,17 +1,19 @@
 // Serves the page of the gate without network: what the server answered last, while it does not answer in time. The list and the scans are not here
 // (gate-store.js); a page of a device that is not paired is not kept.
 
-const SHELF = "gatefold-gate-1";
+const SHELF = "gatefold-gate-2";
 const PATIENCE = 2_000;
 const PARTS = [
   "/gate",
   "/assets/gatefold.css",
   "/assets/sleeves.css",
   "/assets/gate.js",
+  "/assets/gate-camera.js",
   "/assets/gate-code.js",
   "/assets/gate-decide.js",
   "/assets/gate-link.js",
   "/assets/gate-pack.js",
+  "/assets/gate-phone.js",
   "/assets/gate-store.js",
   "/assets/mark.svg",
   "/assets/gate-icon.svg",

@@ -1,11 +1,50 @@
 // The gate: camera, a scanner that types, or a hand. Read a code, have it decided (gate-link.js), show the verdict, sound it.
 
+import { Camera } from "/assets/gate-camera.js";
+import { isCard } from "/assets/gate-code.js";
+import { isOverridable } from "/assets/gate-decide.js";
 import { Link, Unable } from "/assets/gate-link.js";
+import { abilities, practised, stayAwake } from "/assets/gate-phone.js";
 
 /** The short code of a ticket, as people type it. */
 const SHORT = /^[A-Z0-9]{5}[ -]?[A-Z0-9]{5}$/;
 /** How long a verdict stays where the next code is looked for without a tap. */
 const AUTO = 1_500;
+
+const pairing = document.querySelector("[data-pairing]");
+if (pairing) {
+  // What a sheet or a supervisor shows is an address with the code behind the number sign: it is sent to no server and stands in no log.
+  const take = (text) => (pairing.code.value = decodeURIComponent(text.slice(text.lastIndexOf("#") + 1)));
+  if (location.hash.length > 1) {
+    take(location.hash);
+    history.replaceState(null, "", location.pathname);
+    pairing.name.focus();
+  }
+  const finder = pairing.querySelector("[data-finder]");
+  const eye = new Camera(finder.querySelector("video"), "scanner" in pairing.dataset);
+  const open = pairing.querySelector("[data-read]");
+  open.hidden = false;
+  open.addEventListener("click", async () => {
+    try {
+      finder.hidden = false;
+      await eye.look();
+      const { rest, read } = await eye.reader();
+      for (let text = ""; !finder.hidden; await new Promise((wait) => setTimeout(wait, rest))) {
+        text = await read().catch(() => null);
+        if (!/^\d+-\d+-[A-Za-z0-9]+$/.test(text?.slice(text.lastIndexOf("#") + 1) ?? "")) continue;
+        take(text);
+        finder.hidden = true;
+        pairing.name.focus();
+      }
+    } catch {
+      finder.hidden = true;
+      open.hidden = true;
+      pairing.querySelector("[data-blind]").hidden = false;
+    } finally {
+      eye.close();
+    }
+  });
+}
 
 const stage = document.querySelector("[data-stage]");
 if (stage) {
@@ -34,6 +73,7 @@ if (stage) {
     list.dataset.tickets = link.pack.size;
     offline.dataset.waiting = waiting;
     stage.dataset.link = link.isOnline ? "online" : "offline";
+    supervise();
   });
 
   let audio;
@@ -88,6 +128,7 @@ if (stage) {
       sign,
       element("h1", {}, word),
       reason && element("p", { class: "reason" }, reason),
+      answer.because && element("p", { class: "more", "data-because": answer.because }, words["let-in-by-supervisor"]),
       first_entry && element("p", { class: "more" }, words["first-entry"].replace("{time}", clock(first_entry.entered_at)), first_entry.gate ? ` ${read(first_entry.gate)}` : null),
       answer.others_not_in && element("p", { class: "more", "data-others": answer.others_not_in }, words["others-not-in"].replace("{n}", answer.others_not_in)),
       pass && element("p", { class: "pass" }, swatch, element("span", {}, read(pass.name), element("small", {}, read(pass.color_name)))),
@@ -95,10 +136,15 @@ if (stage) {
     );
     const button = (attributes, text) => element("button", { class: "button", ...attributes }, text);
     const next = button({ "data-next": true }, words.next);
+    if (answer.is_practice) {
+      section.prepend(element("p", { class: "more", "data-practice": true }, words.practice));
+      stage.replaceChildren(section, element("div", { class: "keys" }, next));
+      return word;
+    }
     const keys = {
       check: () => [button({ "data-checked": "yes" }, words.checked), button({ "data-checked": "help_desk" }, words["help-desk"])],
       admitted: () => (passes ? [next] : [next, button({ "data-undo": true }, words.undo)]),
-      refused: () => [next],
+      refused: () => (kind === "entry" && isOverridable(answer.reason) ? [next, button({ "data-override": true }, words.supervisor)] : [next]),
     };
     stage.replaceChildren(section, element("div", { class: "keys" }, keys[verdict]()));
     return word;
@@ -134,8 +180,19 @@ if (stage) {
   const scan = async (code, more = {}) => {
     if (busy) return;
     busy = true;
+    asked = null;
+    const practice = practised(code);
+    if (practice) {
+      print(practice);
+      shown = { code };
+      sound(practice.verdict);
+      busy = false;
+      stage.querySelector("button")?.focus();
+      return;
+    }
     try {
-      if (SHORT.test(code)) code = await link.lookUp(code);
+      if (SHORT.test(code)) code = await link.lookUp({ short_code: code });
+      if (isCard(code)) throw new Unable("card");
       const answer = await link.scan({ code: code.slice(0, 400), kind: mode(), ...more });
       remember(code, answer, print(answer));
       shown = { code, scan: answer.scan_id };
@@ -174,8 +231,10 @@ if (stage) {
   });
 
   const next = () => {
+    if (video.parentNode !== finder) finder.prepend(video);
     stage.replaceChildren(finder);
     shown = null;
+    asked = null;
     last.at = Date.now();
     video.play?.().catch(() => {});
   };
@@ -183,23 +242,161 @@ if (stage) {
   stage.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button || !shown) return;
-    if ("undo" in button.dataset) scan(shown.code, { kind: "undo" });
+    if ("override" in button.dataset) override(shown);
+    else if ("signIn" in button.dataset) opener?.click();
+    else if (button.dataset.because) overridden(button.dataset.because);
+    else if ("undo" in button.dataset) scan(shown.code, { kind: "undo" });
     else if (button.dataset.checked) scan(shown.code, { after: shown.scan, checked: button.dataset.checked }).then(() => button.dataset.checked === "help_desk" && next());
     else next();
   });
 
+  const entered = (code) => (asked && isCard(code) ? showCard(code) : scan(code));
   typed.addEventListener("submit", (event) => {
     event.preventDefault();
     const code = typed.code.value.trim().toUpperCase();
     typed.code.value = "";
-    if (code) scan(code);
+    if (code) entered(code);
   });
+
+  /** The refusal that a supervisor is asked about: { code, scan, card }; null where none is. */
+  let asked = null;
+  /** Asks a supervisor: by a card before the camera, or whoever is signed in; then why. */
+  const override = async (refusal) => {
+    asked ??= { ...refusal, card: undefined };
+    const who = asked.card ? words["by-card"] : link.supervising?.name;
+    const reasons = ["left_unscanned", "our_mistake", "promoters_word", "hardship", "other"].map((why) => element("button", { class: "button", type: "button", "data-because": why }, words[`because-${why}`]));
+    const body = who
+      ? [element("p", { class: "more" }, who), element("p", {}, words["override-lead"]), element("div", { class: "reasons" }, reasons), element("input", { "data-note": true, maxlength: 200, placeholder: words.note, "aria-label": words.note, autocomplete: "off" })]
+      : [element("p", {}, words["override-card"]), element("div", { class: "finder small" }, video)];
+    const panel = element("section", { class: "verdict override", "data-asked": who ? "why" : "who" }, element("h1", {}, words.supervisor), element("p", { class: "more trouble", role: "alert", hidden: true }), body);
+    stage.replaceChildren(panel, element("div", { class: "keys" }, element("button", { class: "button", "data-next": true }, words.next), who ? null : element("button", { class: "button", type: "button", "data-sign-in": true }, words["shift-code"])));
+    panel.querySelector("button")?.focus();
+    if (!who) video.play?.().catch(() => {});
+  };
+  const trouble = (key) => {
+    const said = stage.querySelector(".trouble");
+    said.textContent = words[`unable-${key}`];
+    said.hidden = false;
+  };
+  const showCard = async (code) => {
+    if (asked.card || busy) return;
+    if (!(await link.mayOverride(code))) return trouble("override");
+    asked.card = code;
+    sound("check");
+    finder.prepend(video);
+    override();
+  };
+  const overridden = async (because) => {
+    const note = stage.querySelector("[data-note]").value.trim();
+    if (because === "other" && !note) return trouble("note");
+    const { code, scan: after, card } = asked;
+    asked = null;
+    await scan(code, { kind: "entry", after, override: { because, note, card_code: card } });
+  };
+
+  // A page that was kept before an upgrade has no dialogs: it scans all the same.
+  const phone = document.querySelector("[data-phone]");
+  if (phone) {
+    /** Says what this phone can do, and what it cannot. */
+    const examine = async () => {
+      const found = await abilities({ link, reader: stage.dataset.reader });
+      const line = ([name, can]) => element("li", { "data-can": String(can), "data-ability": name }, words[`phone-${name}-${can === false ? "no" : can ? "yes" : "wait"}`] ?? words["phone-wait"]);
+      phone.querySelector("[data-abilities]").replaceChildren(...found.map(line));
+    };
+    document.querySelector("[data-open-phone]").addEventListener("click", () => {
+      examine();
+      phone.showModal();
+    });
+    phone.addEventListener("click", ({ target }) => {
+      const { practice } = target.closest("button")?.dataset ?? {};
+      if (!practice) return;
+      phone.close();
+      scan(`G0PRACTICE${practice.toUpperCase()}`);
+    });
+  }
+
+  const dialog = document.querySelector("[data-supervisor]");
+  const opener = document.querySelector("[data-open-supervisor]");
+  /** Says who is signed in. */
+  let supervise = () => {};
+  if (dialog) {
+    const who = dialog.querySelector("[data-who]");
+    supervise = () => {
+      const one = link.supervising;
+      who.textContent = one ? words["signed-in-as"].replace("{name}", one.name).replace("{time}", clock(one.until).slice(0, 5)) : words["nobody-signed-in"];
+      opener.setAttribute("aria-pressed", String(Boolean(one)));
+      for (const part of dialog.querySelectorAll("[data-when]")) part.hidden = (part.dataset.when === "in") !== Boolean(one);
+    };
+    opener.addEventListener("click", () => {
+      supervise();
+      dialog.showModal();
+    });
+    const troubled = (key) => {
+      const said = dialog.querySelector(".trouble");
+      said.textContent = key ? words[`unable-${key}`] : "";
+      said.hidden = !key;
+    };
+    const attempt = async (deed) => {
+      troubled();
+      try {
+        await deed();
+      } catch (error) {
+        if (!(error instanceof Unable)) throw error;
+        if (error.message === "revoked") return location.reload();
+        troubled(error.message);
+      }
+    };
+    dialog.querySelector("[data-shift]").addEventListener("submit", (event) => {
+      event.preventDefault();
+      const digits = event.target.digits.value;
+      event.target.digits.value = "";
+      attempt(async () => {
+        await link.signIn(digits);
+        supervise();
+        if (!asked) return;
+        dialog.close();
+        override();
+      });
+    });
+    dialog.querySelector("[data-sign-out]").addEventListener("click", () =>
+      attempt(async () => {
+        await link.signOut();
+        supervise();
+      }),
+    );
+    const results = dialog.querySelector("[data-found]");
+    dialog.querySelector("[data-search]")?.addEventListener("submit", (event) => {
+      event.preventDefault();
+      results.replaceChildren();
+      attempt(async () => {
+        const items = await link.search(event.target.text.value.trim());
+        const row = ({ ticket_id, holder_name, order_number, ticket_end, status, pass }) =>
+          element("li", {}, element("button", { class: "button", type: "button", "data-ticket": ticket_id }, element("b", {}, holder_name), ` ${[read(pass?.name), order_number, `…${ticket_end}`, status === "valid" ? "" : words[`ticket-${status}`]].filter(Boolean).join(" · ")}`));
+        results.replaceChildren(...(items.length ? items.map(row) : [element("li", {}, words["no-ticket-found"])]));
+      });
+    });
+    results?.addEventListener("click", (event) => {
+      const { ticket } = event.target.closest("button")?.dataset ?? {};
+      if (ticket)
+        attempt(async () => {
+          const code = await link.lookUp({ ticket_id: ticket });
+          dialog.close();
+          // What it is scanned for is what is chosen below: to come in, to leave, or to be looked at.
+          scan(code);
+        });
+    });
+    dialog.addEventListener("close", () => {
+      results?.replaceChildren();
+      dialog.querySelector("[data-search]")?.reset();
+      troubled();
+    });
+  }
 
   // A scanner that types: fast keys that end with Enter, wherever the focus is.
   let wedge = "";
   let at = 0;
   document.addEventListener("keydown", (event) => {
-    if (event.target === typed.code) return;
+    if (event.target.matches?.("input:not([type=radio])")) return;
     const now = performance.now();
     if (now - at > 100) wedge = "";
     at = now;
@@ -207,11 +404,12 @@ if (stage) {
       event.preventDefault();
       const code = wedge;
       wedge = "";
-      scan(code);
+      entered(code);
     } else if (event.key.length === 1) wedge += event.key.toUpperCase();
   });
 
   const found = (code) => {
+    if (asked) return code && showCard(code);
     // The same code in front of the camera is one presentation until it was away for three seconds.
     if (!code || (code === last.code && Date.now() - last.at < 3000)) {
       if (code) last.at = Date.now();
@@ -221,84 +419,26 @@ if (stage) {
     scan(code);
   };
 
-  const canvas = document.createElement("canvas");
-  /** Draws what the camera sees, at most 960 pixels wide or high. */
-  const picture = () => {
-    const scale = Math.min(1, 960 / Math.max(video.videoWidth, video.videoHeight));
-    canvas.width = video.videoWidth * scale;
-    canvas.height = video.videoHeight * scale;
-    const context = canvas.getContext("2d", { willReadFrequently: true });
-    context.drawImage(video, 0, 0, canvas.width, canvas.height);
-    return context;
-  };
-
-  /** A worker that reads by zxing-wasm; null where it does not get ready. */
-  const library = () =>
-    new Promise((done) => {
-      if (!("scanner" in stage.dataset)) return done(null);
-      const worker = new Worker("/gate/workers/reader.js");
-      worker.onerror = () => done(null);
-      worker.onmessage = ({ data }) => done(data.ready ? worker : null);
-      setTimeout(() => done(null), 8000);
-    });
-
-  /** Reads on the device, by the browser itself or by the library; else lets the server read small frames. */
-  const reader = async () => {
-    if ("BarcodeDetector" in window && (await BarcodeDetector.getSupportedFormats()).includes("qr_code")) {
-      const detector = new BarcodeDetector({ formats: ["qr_code"] });
-      stage.dataset.reader = "native";
-      return [words["camera-on"], 60, async () => (await detector.detect(video))[0]?.rawValue];
-    }
-    const worker = await library();
-    if (worker) {
-      stage.dataset.reader = "library";
-      const ask = () =>
-        new Promise((done) => {
-          worker.onmessage = ({ data }) => done(data.code);
-          const frame = picture().getImageData(0, 0, canvas.width, canvas.height);
-          worker.postMessage(frame, [frame.data.buffer]);
-        });
-      return [words["camera-on"], 60, ask];
-    }
-    stage.dataset.reader = "server";
-    const read = async () => {
-      picture();
-      const frame = await new Promise((done) => canvas.toBlob(done, "image/jpeg", 0.8));
-      const answer = await fetch("/gate/frames", { method: "POST", headers: { "content-type": "application/octet-stream" }, body: frame });
-      return answer.ok ? (await answer.json()).code : null;
-    };
-    return [words["camera-server"], 250, read];
-  };
-
+  const eye = new Camera(video, "scanner" in stage.dataset);
   const [torch, flip, zoom] = ["torch", "flip", "zoom"].map((name) => finder.querySelector(`[data-${name}]`));
-  let facing = "environment";
-  let track = null;
   /** Looks through one camera, and offers what it can. */
   const look = async () => {
-    track?.stop();
-    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: facing, width: { ideal: 1280 } } });
-    video.srcObject = stream;
-    await video.play();
-    [track] = stream.getVideoTracks();
-    const able = track.getCapabilities?.() ?? {};
+    const able = await eye.look();
     torch.hidden = !able.torch;
     torch.setAttribute("aria-pressed", "false");
     zoom.hidden = !able.zoom;
     if (able.zoom) Object.assign(zoom, { min: able.zoom.min, max: able.zoom.max, step: able.zoom.step || 0.1, value: able.zoom.min });
-    const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "videoinput");
-    flip.hidden = cameras.length < 2;
+    flip.hidden = able.cameras < 2;
   };
-  const set = (wish) => track?.applyConstraints({ advanced: [wish] }).then(() => true, () => false);
   torch.addEventListener("click", async () => {
     const on = torch.getAttribute("aria-pressed") !== "true";
-    if (await set({ torch: on })) torch.setAttribute("aria-pressed", String(on));
+    if (await eye.set({ torch: on })) torch.setAttribute("aria-pressed", String(on));
   });
-  zoom.addEventListener("input", () => set({ zoom: Number(zoom.value) }));
+  zoom.addEventListener("input", () => eye.set({ zoom: Number(zoom.value) }));
   flip.addEventListener("click", async () => {
-    const before = facing;
-    facing = facing === "environment" ? "user" : "environment";
+    eye.turn();
     await look().catch(async () => {
-      facing = before;
+      eye.turn();
       await look();
     });
   });
@@ -310,10 +450,11 @@ if (stage) {
       camera.textContent = words["camera-off"];
       return;
     }
-    const [words_, rest, read] = await reader();
-    camera.textContent = words_;
+    const { name, rest, read } = (await eye.reader()) ?? eye.server();
+    stage.dataset.reader = name;
+    camera.textContent = words[name === "server" ? "camera-server" : "camera-on"];
     for (;;) {
-      if (!busy && !shown && video.videoWidth > 0) {
+      if (!busy && (!shown || asked) && video.videoWidth > 0) {
         try {
           found(await read());
         } catch {
@@ -324,6 +465,7 @@ if (stage) {
     }
   };
   start();
+  stayAwake();
   link.start().catch((error) => {
     console.warn(error);
     excuse("storage");

@@ -1,16 +1,24 @@
 //! Who is in, while a batch decides: how many are in the zones that it touches, and who of an order. Counts are under the locks of their rows, so a
 //! zone takes no one more than it may; the fact of every entry stays with the admissions.
 
+mod store;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
-use super::{decide::Entered, incident::Clearing, scan::Catalog, store};
-use crate::{
-    id::{FestivalId, TicketId, ZoneId},
-    sabotage,
+use super::{
+    decide::{Entered, Ground},
+    incident::Clearing,
+    scan::Catalog,
 };
+use crate::{
+    id::{FestivalId, OrderId, TicketId, ZoneId},
+    sabotage,
+    tickets::{Scanned, TicketKind},
+};
+use store::Visit;
 
 /// How long a count is believed: a server of a version before did not count, nor one that had not heard of a new gate yet.
 const COUNTED: TimeDelta = TimeDelta::minutes(10);
@@ -90,47 +98,74 @@ fn cleared_at(clearings: &[Clearing], zone: ZoneId, now: DateTime<Utc>) -> DateT
     clearings.iter().filter(|c| c.is_of(Some(zone)) && c.clears_at <= now).map(|c| c.clears_at).max().unwrap_or(DateTime::UNIX_EPOCH)
 }
 
-/// The other passes of the orders of a batch.
+/// Another pass of an order, with the days on which its holder came, and is on the site; bit i for day i.
+struct Mate {
+    ticket_id: TicketId,
+    pass_number: i32,
+    day_mask: i32,
+    came: i32,
+    inside: i32,
+}
+
+/// The passes of the orders of a batch.
 pub(super) struct Mates {
-    of: HashMap<TicketId, Vec<store::Mate>>,
+    of: HashMap<OrderId, Vec<Mate>>,
 }
 
 impl Mates {
-    /// Reads them; one statement, and nothing for an order of one.
-    pub(super) async fn of(
+    /// Reads what is known of locked tickets: who came with them, and their own entries; one statement.
+    pub(super) async fn read(
         conn: &mut PgConnection,
         festival: FestivalId,
-        catalog: &Catalog,
-        tickets: &[TicketId],
+        ground: &Ground<'_>,
+        tickets: &[Scanned],
         now: DateTime<Utc>,
-    ) -> Result<Self, sqlx::Error> {
-        let inner: Vec<ZoneId> = catalog.zones.iter().filter(|z| z.is_inner).map(|z| z.zone_id).collect();
-        let mut of: HashMap<TicketId, Vec<store::Mate>> = HashMap::new();
-        for mate in store::mates(conn, festival, tickets, &inner, now).await? {
-            of.entry(mate.ticket_id).or_default().push(mate);
+    ) -> Result<(Self, HashMap<TicketId, Vec<Entered>>), sqlx::Error> {
+        let ids: Vec<TicketId> = tickets.iter().map(|t| t.ticket_id).collect();
+        let orders: BTreeSet<OrderId> = tickets.iter().map(|t| t.order_id).collect();
+        let visits = store::visits(conn, festival, &orders.into_iter().collect::<Vec<_>>(), &ids).await?;
+        let (mut of, mut entries): (HashMap<OrderId, Vec<Mate>>, HashMap<TicketId, Vec<Entered>>) = (HashMap::new(), HashMap::new());
+        for ticket in visits.chunk_by(|a, b| a.ticket_id == b.ticket_id) {
+            let visit = &ticket[0];
+            let known: Vec<Entered> = ticket.iter().filter_map(store::Visit::entered).collect();
+            if visit.is_pass {
+                let mut now_in = known.clone();
+                ground.clear(&mut now_in, now);
+                let bits = |fits: &dyn Fn(&Entered) -> bool| now_in.iter().filter(|e| fits(e)).fold(0, |bits, e| bits | 1 << e.day_index);
+                // Whoever is on the site came in by a gate that does not stand inside it.
+                let (came, inside) = (bits(&|e| e.undone_at.is_none()), bits(&|e| e.is_open() && ground.place(e.zone_id).is_none()));
+                let Visit { ticket_id, pass_number, day_mask, .. } = *visit;
+                of.entry(visit.order_id).or_default().push(Mate { ticket_id, pass_number, day_mask, came, inside });
+            }
+            entries.insert(visit.ticket_id, known);
         }
-        Ok(Self { of })
+        Ok((Self { of }, entries))
+    }
+
+    fn others(&self, order: OrderId, ticket: TicketId) -> impl Iterator<Item = &Mate> {
+        self.of.get(&order).into_iter().flatten().filter(move |mate| mate.ticket_id != ticket)
     }
 
     /// Whether the company that a pass asks for is in; `None` where it asks for none.
-    pub(super) fn company(&self, catalog: &Catalog, ticket: TicketId, pass_number: i32, day: i16) -> Option<bool> {
+    pub(super) fn company(&self, catalog: &Catalog, ticket: &Scanned, pass_number: i32, day: i16) -> Option<bool> {
         let wanted = catalog.companions(pass_number);
-        let is_there = |mate: &store::Mate| wanted.contains(&mate.pass_number) && mate.inside >> day & 1 == 1;
-        (!wanted.is_empty()).then(|| self.of.get(&ticket).is_some_and(|mates| mates.iter().any(is_there)))
+        let is_there = |mate: &Mate| wanted.contains(&mate.pass_number) && mate.inside >> day & 1 == 1;
+        (!wanted.is_empty()).then(|| self.others(ticket.order_id, ticket.ticket_id).any(is_there))
     }
 
     /// How many others may come in on a day and did not yet; `None` for an order of one, or when all are in.
-    pub(super) fn not_in(&self, ticket: TicketId, day: Option<i16>) -> Option<u32> {
+    pub(super) fn not_in(&self, ticket: &Scanned, day: Option<i16>) -> Option<u32> {
         let day = day?;
-        let waiting = |mate: &&store::Mate| mate.day_mask >> day & 1 == 1 && mate.came >> day & 1 == 0;
-        let count = self.of.get(&ticket)?.iter().filter(waiting).count();
+        let waiting = |mate: &&Mate| mate.day_mask >> day & 1 == 1 && mate.came >> day & 1 == 0;
+        // An add-on has no company.
+        let count = if ticket.kind == TicketKind::Pass { self.others(ticket.order_id, ticket.ticket_id).filter(waiting).count() } else { 0 };
         u32::try_from(count).ok().filter(|n| *n > 0)
     }
 
     /// Notes how somebody of this batch stands now.
-    pub(super) fn moved(&mut self, ticket: TicketId, entry: &Entered, on_site: bool) {
+    pub(super) fn moved(&mut self, ticket: &Scanned, entry: &Entered, on_site: bool) {
         let bit = 1 << entry.day_index;
-        for mate in self.of.values_mut().flatten().filter(|mate| mate.mate_id == ticket) {
+        for mate in self.of.get_mut(&ticket.order_id).into_iter().flatten().filter(|mate| mate.ticket_id == ticket.ticket_id) {
             if entry.undone_at.is_none() {
                 mate.came |= bit;
             }

@@ -27,6 +27,7 @@ use anyhow::{Context, ensure};
 use hyper::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use self::{
     client::{Client, Latencies, Said, address_of},
@@ -299,11 +300,18 @@ async fn measure(bench: &Bench, folder: &Path) -> anyhow::Result<Figures> {
     }
     say("scanning as fast as 64 gates can");
     let codes = world.codes().await?;
-    let half = codes.len() / 2;
-    let fast = scan(&server, &world, codes[..half].to_vec(), None).await?;
+    let third = codes.len() / 3;
+    let fast = scan(&server, &world, codes[..third].to_vec(), None).await?;
     say(&format!("scanning {} a second", bench.scans));
-    let paced = scan(&server, &world, codes[half..].to_vec(), Some(bench.scans)).await?;
-    unexpected += fast.1 + paced.1;
+    let paced = scan(&server, &world, codes[third..2 * third].to_vec(), Some(bench.scans)).await?;
+    say(&format!("scanning {} a second, beside {FORGED} forged codes a minute", bench.scans));
+    let (stop, stopped) = watch::channel(false);
+    let forger = tokio::spawn(forge(server.address, world.devices[0].clone(), codes[0].clone(), stopped));
+    let mut beside = scan(&server, &world, codes[2 * third..].to_vec(), Some(bench.scans)).await?;
+    let _ = stop.send(true);
+    let (forged, wrong) = forger.await??;
+    beside.0.how = format!("{}, beside {forged} forged codes at one gate ({FORGED} a minute)", beside.0.how);
+    unexpected += fast.1 + paced.1 + beside.1 + wrong;
     let peak_mb = server.memory("VmHWM:");
     say("checking the invariants");
     unexpected += world.breaches().await?;
@@ -319,7 +327,7 @@ async fn measure(bench: &Bench, folder: &Path) -> anyhow::Result<Figures> {
         peak_mb,
         ratio_median: median(sale.iter().map(|s| s.ratio).collect()),
         sale,
-        scans: vec![fast.0, paced.0],
+        scans: vec![fast.0, paced.0, beside.0],
         generator_share,
         unexpected,
     })
@@ -394,6 +402,9 @@ async fn sell(server: &Server, world: &World, bench: &Bench, round: u32) -> anyh
     Ok(all)
 }
 
+/// Forged codes a minute beside the scans.
+const FORGED: u32 = 10_000;
+
 /// Scans every code once at 64 gates: as fast as they can, or at a pace that does not wait for answers (open loop: a late answer
 /// counts from the moment at which its scan was due).
 async fn scan(server: &Server, world: &World, codes: Vec<String>, pace: Option<u32>) -> anyhow::Result<(Scans, usize)> {
@@ -433,6 +444,25 @@ async fn scan(server: &Server, world: &World, codes: Vec<String>, pace: Option<u
     }
     let how = pace.map_or_else(|| "64 gates without a pause".to_owned(), |pace| format!("{pace} a second, open loop"));
     Ok((Scans { how, scans_per_second: per_second(codes.len(), begin.elapsed()), scan_ms: quantiles(&mut latencies) }, unexpected))
+}
+
+/// Presents forged codes at one gate, evenly, until it is told to stop: well formed, of this festival, with another signature each. How many, and how many of
+/// them were not refused.
+async fn forge(address: SocketAddr, token: String, code: String, stop: watch::Receiver<bool>) -> anyhow::Result<(u32, usize)> {
+    let mut client = Client::connect(address, address_of(64)).await?;
+    let (begin, mut n, mut wrong) = (Instant::now(), 0_u32, 0);
+    while !*stop.borrow() {
+        tokio::time::sleep_until((begin + Duration::from_mins(1) * n / FORGED).into()).await;
+        // Letters amid the signature: whatever they say, they do not sign this.
+        let letters: String = (0..8).map(|i| char::from(b'A' + u8::try_from(n >> (3 * i) & 7).unwrap_or(0))).collect();
+        let forged = format!("{}{letters}{}", &code[..80], &code[88..]);
+        let now = Clock::System.now();
+        let body = json!({ "scan_id": crate::id::fresh(FestivalId::HOUSE, now), "ticket_code": forged, "scanned_at": now });
+        let answer = client.send(Method::POST, "/v1/scans", &token, "", &body).await?;
+        wrong += usize::from(answer.status != 201 || answer.said().verdict.as_deref() != Some("refused"));
+        n += 1;
+    }
+    Ok((n, wrong))
 }
 
 fn print(bench: &Bench, figures: &Figures) {

@@ -179,6 +179,15 @@ pub struct FirstEntry {
     pub gate: Text,
 }
 
+/// An add-on that is to be handed out.
+#[derive(Clone, Debug, Object, Serialize, Deserialize)]
+pub struct ToCollect {
+    /// Its name.
+    pub name: Text,
+    /// How many.
+    pub quantity: u32,
+}
+
 /// The answer to a scan. A refusal is an answer, not an error: it happened and is recorded.
 #[derive(Clone, Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
@@ -201,6 +210,9 @@ pub struct ScanAnswer {
     pub first_entry: Option<FirstEntry>,
     /// How many other passes of the same order may come in today and did not yet.
     pub others_not_in: Option<u32>,
+    /// The add-ons of the same order that nobody collected yet.
+    #[oai(skip_serializing_if_is_empty)]
+    pub to_collect: Vec<ToCollect>,
     /// Why a supervisor let them in although the rules refused.
     pub because: Option<Because>,
     /// When it was decided.

@@ -149,6 +149,7 @@ async fn rules(app: &App, festival: FestivalId) -> Result<Rules, sqlx::Error> {
         "keys": ring.0.iter().map(key).collect::<Vec<_>>(),
         "days": festivals::days(pool, festival).await?.to_json(),
         "passes": offers::passes(pool, festival).await?.to_json(),
+        "add_ons": offers::add_ons(pool, festival).await?.to_json(),
         "gates": festivals::gates(pool, festival).await?.to_json(),
         "zones": festivals::zones(pool, festival).await?.to_json(),
         // What lasts: what is over bars nobody any more.

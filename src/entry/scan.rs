@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use super::{
-    Checked, FirstEntry, PassShown, Reason, ScanAnswer, ScanKind, Verdict,
+    Checked, FirstEntry, PassShown, Reason, ScanAnswer, ScanKind, ToCollect, Verdict,
     decide::{Again, Effect, Entered, Ground, Known, Presented, Rules, day_of, decide},
     incident::{self, Clearing, GateHold},
     overrides::{self, AskError, By, NotAllowed, Override, Overridden, Overriding},
@@ -26,7 +26,7 @@ use crate::{
     fresh::Fresh,
     id::{FestivalId, GateId, ScanId, TicketId, ZoneId},
     keys,
-    offers::{self, Pass},
+    offers::{self, AddOn, Pass},
     sabotage,
     tickets::{
         self, Scanned, TicketKind,
@@ -63,6 +63,8 @@ pub struct Catalog {
     pub days: Vec<Day>,
     /// The passes.
     pub passes: Vec<Pass>,
+    /// The add-ons.
+    pub add_ons: Vec<AddOn>,
     /// The gates.
     pub gates: Vec<Gate>,
     /// The zones.
@@ -104,6 +106,11 @@ impl Catalog {
         Ground { days: &self.days, holds: &self.holds, clearings: &self.clearings, inner: &self.inner }
     }
 
+    /// An add-on that is to be collected, with its name.
+    fn to_collect(&self, number: i32, quantity: u32) -> Option<ToCollect> {
+        self.add_ons.iter().find(|a| a.add_on_number == number).map(|a| ToCollect { name: a.name.clone(), quantity })
+    }
+
     /// The numbers of the passes of which one is in before the holder of a pass comes in; none for most.
     pub(super) fn companions(&self, number: i32) -> Vec<i32> {
         let wanted = self.pass(number).map_or([].as_slice(), |p| p.terms.companion_pass_ids.as_slice());
@@ -121,6 +128,7 @@ pub(super) async fn catalog(app: &App, festival: FestivalId) -> Result<Arc<Catal
         Ok(Arc::new(Catalog {
             days: festivals::days(pool, festival).await?,
             passes: offers::passes(pool, festival).await?,
+            add_ons: offers::add_ons(pool, festival).await?,
             gates: festivals::gates(pool, festival).await?,
             holds: incident::store::holds(pool, festival).await?,
             clearings: incident::store::clearings(pool, festival).await?,
@@ -241,6 +249,7 @@ fn forged(app: &App, device: &Device, asked: &Asked, reason: Reason) -> ScanAnsw
         day: None,
         first_entry: None,
         others_not_in: None,
+        to_collect: Vec::new(),
         because: None,
         decided_at: now,
     }
@@ -345,11 +354,11 @@ impl Kind for Scanning {
                         scan
                     })
                     .clone();
-                answers.push(answer(request, &scan, None, None));
+                answers.push(answer(request, &scan, None, Company::default()));
                 continue;
             };
             if let Some(first) = recorded.get(&request.asked.scan_id) {
-                answers.push(answer(request, first, Some(&*known), mates.not_in(ticket, first.day_index)));
+                answers.push(answer(request, first, Some(&*known), Company::of(&mates, ticket, first.day_index)));
                 continue;
             }
             let ticket_id = ticket.ticket_id;
@@ -378,11 +387,11 @@ impl Kind for Scanning {
                 let entry = apply(known, ticket_id, request, *effect, decision.overridden.is_some(), &mut changes);
                 if known.kind == TicketKind::Pass {
                     presence.count(&entry);
-                    mates.moved(ticket, &entry, catalog.ground().place(entry.zone_id).is_none());
                 }
+                mates.moved(ticket, &entry, catalog.ground().place(entry.zone_id).is_none());
             }
             let scan = store::Recorded::decided(&request.device, &request.asked, ticket_id, &decision, request.arrived_at);
-            answers.push(answer(request, &scan, Some(&*known), mates.not_in(ticket, scan.day_index)));
+            answers.push(answer(request, &scan, Some(&*known), Company::of(&mates, ticket, scan.day_index)));
             recorded.insert(request.asked.scan_id, scan.clone());
             scans.push(scan);
         }
@@ -486,11 +495,26 @@ fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, effect: Effe
     entered
 }
 
+/// What came with a ticket, and is not in or not collected yet.
+#[derive(Default)]
+struct Company {
+    not_in: Option<u32>,
+    to_collect: Vec<(i32, u32)>,
+}
+
+impl Company {
+    fn of(mates: &Mates, ticket: &Scanned, day: Option<i16>) -> Self {
+        Self { not_in: mates.not_in(ticket, day), to_collect: mates.to_collect(ticket) }
+    }
+}
+
 /// The words of an answer, from the record: so a repeat is answered as the first was.
-fn answer(request: &Request, scan: &store::Recorded, known: Option<&Known>, others_not_in: Option<u32>) -> ScanAnswer {
+fn answer(request: &Request, scan: &store::Recorded, known: Option<&Known>, company: Company) -> ScanAnswer {
     let first = known.and_then(|k| scan.first_scan_id.and_then(|id| k.entries.iter().find(|e| e.scan_id == id)));
     let gate = |e: &Entered| request.catalog.gates.iter().find(|g| g.gate_id == e.gate_id).map(|g| g.name.clone()).unwrap_or_default();
     let number = format!("{:016X}", request.code.number);
+    // Whoever comes in or is looked at is told; whoever is refused or leaves hears nothing of it.
+    let is_asked = matches!(scan.kind, ScanKind::Entry | ScanKind::Look) && scan.verdict == Verdict::Admitted;
     ScanAnswer {
         scan_id: scan.scan_id,
         verdict: scan.verdict,
@@ -501,7 +525,8 @@ fn answer(request: &Request, scan: &store::Recorded, known: Option<&Known>, othe
         day: scan.day_index.and_then(|i| request.catalog.days.iter().find(|d| d.day_index == i)).map(|d| d.name.clone()),
         first_entry: first.map(|e| FirstEntry { entered_at: e.entered_at, gate_id: e.gate_id, gate: gate(e) }),
         because: known.and_then(|k| k.entries.iter().find(|e| e.scan_id == scan.scan_id)).and_then(|e| e.because),
-        others_not_in: others_not_in.filter(|_| scan.kind == ScanKind::Entry && scan.verdict == Verdict::Admitted),
+        others_not_in: company.not_in.filter(|_| scan.kind == ScanKind::Entry && scan.verdict == Verdict::Admitted),
+        to_collect: company.to_collect.into_iter().filter(|_| is_asked).filter_map(|(number, quantity)| request.catalog.to_collect(number, quantity)).collect(),
         decided_at: scan.decided_at,
     }
 }

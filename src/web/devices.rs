@@ -15,7 +15,10 @@ use super::{
 use crate::{
     accounts::{self, Device, Member, Pairing, Scope, Wanted, guard::DEVICE_COOKIE, shift},
     app::App,
-    entry::overrides::card::{self, NewCard, SupervisorCard},
+    entry::{
+        Verdict,
+        overrides::card::{self, NewCard, SupervisorCard},
+    },
     festivals::{self, Day, Festival, Gate},
     http::{
         cookies::{same_origin, secret_cookie},
@@ -205,6 +208,10 @@ impl Desk<'_> {
     }
 }
 
+fn qr(reader: &Reader, side: usize, path: &str) -> Markup {
+    html! { svg class="qr" viewBox=(format!("0 0 {side} {side}")) role="img" aria-label=(reader.t("qr-code")) shape-rendering="crispEdges" { rect width=(side) height=(side) fill="#fff" {} path d=(path) {} } }
+}
+
 /// Something to be held before a camera, or printed: its picture, its text, what it is.
 fn held_up(reader: &Reader, festival: &Festival, title: &str, lead: &Markup, picture: Option<(usize, String)>, below: &Markup) -> Response {
     shell(reader, festival, title).page(&html! {
@@ -212,9 +219,7 @@ fn held_up(reader: &Reader, festival: &Festival, title: &str, lead: &Markup, pic
             (index(reader, &festival.terms.slug))
             h1 { (reader.t(title)) }
             (lead)
-            @if let Some((side, path)) = picture {
-                svg class="qr" viewBox=(format!("0 0 {side} {side}")) role="img" aria-label=(reader.t("qr-code")) shape-rendering="crispEdges" { rect width=(side) height=(side) fill="#fff" {} path d=(path) {} }
-            }
+            @if let Some((side, path)) = picture { (qr(reader, side, &path)) }
             (below)
         }
     })
@@ -254,6 +259,13 @@ pub async fn show_pairing(request: &Request, reader: Reader, app: Data<&App>, Pa
     let below = html! { @if is_good {
         p class="human" { (pairing.pairing_code) }
         p { (reader.t("pairing-iphone")) }
+        @if pairing.most_devices > 1 {
+            h2 { (reader.t("practice-codes")) }
+            p { (reader.t("practice-codes-lead")) }
+            ul class="practice" { @for verdict in [Verdict::Admitted, Verdict::Check, Verdict::Refused] {
+                li { @if let Some((side, path)) = path(&format!("G0PRACTICE{}", verdict.name().to_uppercase()), Surface::Screen) { (qr(&reader, side, &path)) } (reader.t(&format!("verdict-{}", verdict.name()))) }
+            } }
+        }
     } };
     let title = if pairing.most_devices > 1 { "enrolment-sheet" } else { "pair-devices" };
     Ok(held_up(&reader, &festival, title, &lead, is_good.then(|| path(&link, Surface::Screen)).flatten(), &below))

@@ -231,7 +231,7 @@ fn badge() -> Markup {
 const ABILITIES: [&str; 9] = ["list", "camera", "reads", "verifies", "keeps", "installed", "clock", "awake", "shakes"];
 
 /// The words that the script of the gate says.
-const WORDS: [&str; 53] = [
+const WORDS: [&str; 54] = [
     "camera-on",
     "camera-server",
     "camera-off",
@@ -262,6 +262,7 @@ const WORDS: [&str; 53] = [
     "help-desk",
     "first-entry",
     "others-not-in",
+    "to-collect",
     "practice",
     "phone-wait",
     "supervisor",

@@ -279,6 +279,8 @@ const scenes = {
     await context.setOffline(true);
     await page.waitForSelector("[data-stage][data-link=offline]");
     await page.click("[data-next]");
+    seen.handed = await shown(input.tent);
+    await page.click("[data-next]");
     seen.second = await shown(input.codes[1]);
     await page.click("[data-next]");
     seen.full = await shown(input.codes[2]);
@@ -301,6 +303,41 @@ const scenes = {
   },
 
   /** How long a phone takes to decide with a list of so many tickets, half of them in, and what the list weighs. */
+  async twins() {
+    // Two browsers, two phones; neither hears of the other until its network is back.
+    const phones = await Promise.all(
+      input.pairing_codes.map(async (pairing_code, i) => {
+        const browser = await chromium.launch({ executablePath, args: quiet });
+        const context = await browser.newContext({ viewport: { width: 390, height: 844 }, locale: "en-GB" });
+        const page = await context.newPage();
+        watch(page);
+        await page.goto(`${input.url}/gate#${pairing_code}`);
+        await page.fill("#name", `lane ${i + 1}`);
+        await page.click("button.broad");
+        await page.waitForFunction((n) => Number(document.querySelector("[data-list]")?.dataset.tickets) >= n, 1, { timeout: 30_000 });
+        return { browser, context, page };
+      }),
+    );
+    for (const { context, page } of phones) {
+      await context.setOffline(true);
+      await page.waitForSelector("[data-stage][data-link=offline]");
+    }
+    const verdicts = [];
+    for (const { page } of phones) {
+      await page.fill("#typed", input.code);
+      await page.press("#typed", "Enter");
+      await page.waitForSelector("[data-verdict]");
+      verdicts.push(await page.locator("[data-stage] section").evaluate((section) => [section.dataset.verdict, "offlineVerdict" in section.dataset]));
+      await page.waitForTimeout(1_200);
+    }
+    for (const i of input.order) {
+      const { context, page } = phones[i];
+      await context.setOffline(false);
+      await page.waitForFunction(() => document.querySelector("[data-offline]").dataset.waiting === "0", null, { timeout: 30_000 });
+    }
+    await Promise.all(phones.map(({ browser }) => browser.close()));
+    return { verdicts, errors: errors.filter((error) => !error.startsWith("Failed to load resource")) };
+  },
   async supervisor() {
     const browser = await chromium.launch({ executablePath, args: [...quiet, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"] });
     const context = await browser.newContext({ viewport: { width: 390, height: 844 }, locale: input.locale ?? "en-GB", permissions: ["camera"] });

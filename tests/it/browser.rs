@@ -131,11 +131,21 @@ async fn a_gate_without_network_keeps_the_rules() {
     let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
     let offer = festival.offer(&festival.pass("Weekend pass", 0b111).await, 100, 13900).await;
     let dock = festival.gate_into(json!({ "name": { "en": "Dock" }, "capacity": 3 })).await;
-    let mut codes = Vec::new();
+    let tent = festival.promoter.make(&festival.path("/add-ons"), json!({ "name": { "en": "Tent" } })).await;
+    let tent = festival
+        .offer_of(json!({
+            "terms": { "name": { "en": "Tent" } }, "capacity": 10, "tiers": [{ "name": { "en": "Now" }, "price": { "minor": 100, "currency": "EUR" } }],
+            "components": [{ "add_on_id": tent["add_on_id"], "weight": 1, "tax_kind": "fixed", "tax_ppm": 0 }]
+        }))
+        .await;
+    let (mut codes, mut tents) = (Vec::new(), Vec::new());
     for n in [3, 1] {
-        let fan = house.anybody().order(&format!("fan{n}@x.example"), &[(&offer, n)]).await;
+        let fan = house.anybody().order(&format!("fan{n}@x.example"), &[(&offer, n), (&tent, 2)]).await;
         fan.pay(&key(), "simulated_instant").await.expect(201);
-        codes.extend(fan.tickets().await.iter().map(|t| t["ticket_code"].as_str().unwrap().to_owned()));
+        for ticket in fan.tickets().await {
+            let code = ticket["ticket_code"].as_str().unwrap().to_owned();
+            if ticket["kind"] == "pass" { codes.push(code) } else { tents.push(code) }
+        }
     }
     house.run_workers().await;
     house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
@@ -148,7 +158,7 @@ async fn a_gate_without_network_keeps_the_rules() {
     let pairing = festival.promoter.make(&festival.path("/pairings"), json!({ "gate_id": dock.gate })).await;
     let holds = festival.path("/gate-holds");
     let input = json!({
-        "url": house.url, "pairing_code": pairing["pairing_code"], "codes": codes, "elsewhere": elsewhere, "holds": holds, "token": festival.promoter.token
+        "url": house.url, "pairing_code": pairing["pairing_code"], "codes": codes, "tent": tents[0], "elsewhere": elsewhere, "holds": holds, "token": festival.promoter.token
     });
     let seen = scene("rules", &input).await;
     println!("{seen}");
@@ -160,6 +170,8 @@ async fn a_gate_without_network_keeps_the_rules() {
     assert!(more("first").contains("Of this order not in yet: 2"), "{seen}");
     is("second", "Admitted", None, true);
     assert!(more("second").contains("Of this order not in yet: 1"), "{seen}");
+    assert!(more("first").contains("To hand out: Tent × 2") && more("second").contains("To hand out: Tent × 1"), "{seen}");
+    is("handed", "Admitted", None, true);
     is("full", "Refused", Some("Zone full"), true);
     is("elsewhere", "Refused", Some("Already inside"), true);
     assert!(more("elsewhere").contains("20:00:00 Dock"), "{seen}");
@@ -167,6 +179,39 @@ async fn a_gate_without_network_keeps_the_rules() {
     assert!(seen["sideways"].as_array().unwrap().is_empty() && seen["errors"].as_array().unwrap().is_empty(), "{seen}");
     house.run_workers().await;
     house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_phones_without_network_let_in_one_ticket_and_the_ledger_is_the_same_whoever_is_back_first() {
+    let mut ledgers = Vec::new();
+    for order in [[0, 1], [1, 0]] {
+        let house = House::open().await;
+        let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+        let offer = festival.offer(&festival.pass("Weekend pass", 0b111).await, 100, 13900).await;
+        let fan = house.anybody().order("mara@x.example", &[(&offer, 1)]).await;
+        fan.pay(&key(), "simulated_instant").await.expect(201);
+        let code = fan.tickets().await[0]["ticket_code"].clone();
+        house.run_workers().await;
+        house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+        house.run_workers().await;
+        let mut pairing_codes = Vec::new();
+        for _ in 0..2 {
+            let pairing = festival.promoter.make(&festival.path("/pairings"), json!({ "gate_id": festival.gate })).await;
+            pairing_codes.push(pairing["pairing_code"].clone());
+        }
+        let seen = scene("twins", &json!({ "url": house.url, "pairing_codes": pairing_codes, "code": code, "order": order })).await;
+        assert_eq!(seen["verdicts"], json!([["admitted", true], ["admitted", true]]), "{seen}");
+        assert_eq!(seen["errors"], json!([]));
+        let devices = festival.promoter.get(&festival.path("/devices")).await.expect(200);
+        let name = |id: &Value| devices["items"].as_array().unwrap().iter().find(|d| d["device_id"] == *id).unwrap()["name"].clone();
+        let ledger = festival.promoter.get(&festival.path("/discrepancies")).await.expect(200);
+        let told = |d: &Value| json!([d["kind"], d["reason"], name(&d["device_id"]), name(&d["first_device_id"]), d.get("withdrawn_at")]);
+        ledgers.push(ledger["items"].as_array().unwrap().iter().map(told).collect::<Vec<_>>());
+        house.run_workers().await;
+        house.close().await;
+    }
+    assert_eq!(ledgers[0], [json!(["surplus_admission", "already_inside", "lane 2", "lane 1", null])]);
+    assert_eq!(ledgers[0], ledgers[1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

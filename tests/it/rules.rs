@@ -220,6 +220,45 @@ async fn a_child_comes_in_with_its_adult_and_a_gate_says_who_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gate_says_what_is_to_be_handed_out_until_it_is() {
+    let (house, festival) = evening().await;
+    let weekend = pass(&festival, json!({ "reentry": "after_exit" })).await;
+    let tent = festival.promoter.make(&festival.path("/add-ons"), json!({ "name": { "en": "Tent", "zh": "帐篷" } })).await;
+    let component = |member: &str, id: &Value| json!({ member: id, "weight": 1, "tax_kind": "fixed", "tax_ppm": 0 });
+    let offer = |components: Value| {
+        json!({
+            "terms": { "name": { "en": "x" } }, "capacity": 100, "tiers": [{ "name": { "en": "Now" }, "price": { "minor": 100, "currency": "EUR" } }],
+            "components": components
+        })
+    };
+    let camping = festival.offer_of(offer(json!([component("pass_id", &json!(weekend)), component("add_on_id", &tent["add_on_id"])]))).await;
+    let fan = house.anybody().order("mara@x.example", &[(&camping, 2)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    let (passes, tents): (Vec<Value>, Vec<Value>) = fan.tickets().await.into_iter().partition(|t| t["kind"] == "pass");
+    let code = |ticket: &Value| ticket["ticket_code"].as_str().unwrap().to_owned();
+    let device = festival.device().await;
+    let scan = async |code: &str, kind: &str| {
+        house.advance(TimeDelta::seconds(1));
+        device.scan_as(&uuid::Uuid::now_v7().to_string(), code, house.app.clock.now(), json!({ "kind": kind })).await.expect(201)
+    };
+    let told = |n: i64| json!([{ "name": { "en": "Tent", "zh": "帐篷" }, "quantity": n }]);
+    let entered = scan(&code(&passes[0]), "entry").await;
+    assert_eq!((&entered["to_collect"], &entered["others_not_in"]), (&told(2), &json!(1)), "an add-on is no company");
+    assert_eq!(scan(&code(&passes[0]), "entry").await.get("to_collect"), None, "a refusal hands nothing out");
+    // The scan of an add-on itself hands it over, once; taken back, it is to be handed out again.
+    let handed = scan(&code(&tents[0]), "entry").await;
+    assert_eq!((&handed["verdict"], handed.get("to_collect")), (&json!("admitted"), None));
+    assert_eq!(scan(&code(&tents[0]), "entry").await["reason"], "exchanged");
+    assert_eq!(scan(&code(&passes[1]), "look").await["to_collect"], told(1));
+    scan(&code(&tents[0]), "undo").await;
+    assert_eq!(scan(&code(&passes[1]), "look").await["to_collect"], told(2));
+    scan(&code(&tents[0]), "entry").await;
+    scan(&code(&tents[1]), "entry").await;
+    assert_eq!(scan(&code(&passes[1]), "entry").await.get("to_collect"), None);
+    close(house).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn gates_are_held_and_released() {
     let (house, festival) = evening().await;
     let offer = festival.offer(&pass(&festival, json!({ "reentry": "after_exit" })).await, 100, 100).await;

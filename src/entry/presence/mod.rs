@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::{
-    decide::{Entered, Ground},
+    decide::{Entered, Ground, collected},
     incident::Clearing,
     scan::Catalog,
 };
@@ -107,9 +107,17 @@ struct Mate {
     inside: i32,
 }
 
-/// The passes of the orders of a batch.
+/// An add-on of an order.
+struct Extra {
+    ticket_id: TicketId,
+    number: i32,
+    is_collected: bool,
+}
+
+/// The passes and add-ons of the orders of a batch.
 pub(super) struct Mates {
     of: HashMap<OrderId, Vec<Mate>>,
+    extras: HashMap<OrderId, Vec<Extra>>,
 }
 
 impl Mates {
@@ -124,22 +132,30 @@ impl Mates {
         let ids: Vec<TicketId> = tickets.iter().map(|t| t.ticket_id).collect();
         let orders: BTreeSet<OrderId> = tickets.iter().map(|t| t.order_id).collect();
         let visits = store::visits(conn, festival, &orders.into_iter().collect::<Vec<_>>(), &ids).await?;
-        let (mut of, mut entries): (HashMap<OrderId, Vec<Mate>>, HashMap<TicketId, Vec<Entered>>) = (HashMap::new(), HashMap::new());
+        let mut mates = Self { of: HashMap::new(), extras: HashMap::new() };
+        let mut entries: HashMap<TicketId, Vec<Entered>> = HashMap::new();
         for ticket in visits.chunk_by(|a, b| a.ticket_id == b.ticket_id) {
             let visit = &ticket[0];
             let known: Vec<Entered> = ticket.iter().filter_map(store::Visit::entered).collect();
-            if visit.is_pass {
-                let mut now_in = known.clone();
-                ground.clear(&mut now_in, now);
-                let bits = |fits: &dyn Fn(&Entered) -> bool| now_in.iter().filter(|e| fits(e)).fold(0, |bits, e| bits | 1 << e.day_index);
-                // Whoever is on the site came in by a gate that does not stand inside it.
-                let (came, inside) = (bits(&|e| e.undone_at.is_none()), bits(&|e| e.is_open() && ground.place(e.zone_id).is_none()));
-                let Visit { ticket_id, pass_number, day_mask, .. } = *visit;
-                of.entry(visit.order_id).or_default().push(Mate { ticket_id, pass_number, day_mask, came, inside });
+            let Visit { ticket_id, order_id, pass_number, day_mask, .. } = *visit;
+            match visit.kind {
+                TicketKind::Pass if visit.is_valid => {
+                    let mut now_in = known.clone();
+                    ground.clear(&mut now_in, now);
+                    let bits = |fits: &dyn Fn(&Entered) -> bool| now_in.iter().filter(|e| fits(e)).fold(0, |bits, e| bits | 1 << e.day_index);
+                    // Whoever is on the site came in by a gate that does not stand inside it.
+                    let (came, inside) = (bits(&|e| e.undone_at.is_none()), bits(&|e| e.is_open() && ground.place(e.zone_id).is_none()));
+                    mates.of.entry(order_id).or_default().push(Mate { ticket_id, pass_number, day_mask, came, inside });
+                }
+                TicketKind::AddOn if visit.is_valid => {
+                    let is_collected = collected(&known).is_some();
+                    mates.extras.entry(order_id).or_default().push(Extra { ticket_id, number: pass_number, is_collected });
+                }
+                TicketKind::Pass | TicketKind::AddOn => {}
             }
             entries.insert(visit.ticket_id, known);
         }
-        Ok((Self { of }, entries))
+        Ok((mates, entries))
     }
 
     fn others(&self, order: OrderId, ticket: TicketId) -> impl Iterator<Item = &Mate> {
@@ -162,8 +178,21 @@ impl Mates {
         u32::try_from(count).ok().filter(|n| *n > 0)
     }
 
-    /// Notes how somebody of this batch stands now.
+    /// The numbers of the add-ons of an order that nobody collected yet, with how many of each; none for the scan of an add-on itself.
+    pub(super) fn to_collect(&self, ticket: &Scanned) -> Vec<(i32, u32)> {
+        let mut counts: BTreeMap<i32, u32> = BTreeMap::new();
+        let extras = self.extras.get(&ticket.order_id).into_iter().flatten();
+        for extra in extras.filter(|extra| ticket.kind == TicketKind::Pass && !extra.is_collected) {
+            *counts.entry(extra.number).or_default() += 1;
+        }
+        counts.into_iter().collect()
+    }
+
+    /// Notes how somebody, or something, of this batch stands now.
     pub(super) fn moved(&mut self, ticket: &Scanned, entry: &Entered, on_site: bool) {
+        for extra in self.extras.get_mut(&ticket.order_id).into_iter().flatten().filter(|extra| extra.ticket_id == ticket.ticket_id) {
+            extra.is_collected = entry.undone_at.is_none();
+        }
         let bit = 1 << entry.day_index;
         for mate in self.of.get_mut(&ticket.order_id).into_iter().flatten().filter(|mate| mate.ticket_id == ticket.ticket_id) {
             if entry.undone_at.is_none() {

@@ -6,6 +6,7 @@ use sqlx::{FromRow, PgConnection};
 use crate::{
     entry::{decide::Entered, overrides::Because},
     id::{DeviceId, FestivalId, GateId, OrderId, ScanId, TicketId, ZoneId},
+    tickets::TicketKind,
 };
 
 /// How many are in a zone on a day.
@@ -98,8 +99,9 @@ pub(super) async fn write_counts(conn: &mut PgConnection, festival: FestivalId, 
 pub(super) struct Visit {
     pub(super) ticket_id: TicketId,
     pub(super) order_id: OrderId,
-    /// Whether it is a pass that opens a gate.
-    pub(super) is_pass: bool,
+    pub(super) kind: TicketKind,
+    /// Whether it opens a gate, or is to be collected.
+    pub(super) is_valid: bool,
     pub(super) pass_number: i32,
     pub(super) day_mask: i32,
     day_index: Option<i16>,
@@ -132,15 +134,15 @@ impl Visit {
     }
 }
 
-/// The tickets of orders with their entries, in the order of happening: those that are scanned, and the passes that came with them.
+/// The tickets of orders with their entries, in the order of happening: those that are scanned, and what came with them and is valid.
 pub(super) async fn visits(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], scanned: &[TicketId]) -> Result<Vec<Visit>, sqlx::Error> {
     sqlx::query_as(
-        "select t.ticket_id, t.order_id, t.kind = 'pass' and t.status = 'valid' as is_pass, t.pass_number, t.day_mask, \
+        "select t.ticket_id, t.order_id, t.kind, t.status = 'valid' as is_valid, t.pass_number, t.day_mask, \
                 a.day_index, a.entry_no, a.scan_id, s.device_id, a.gate_id, g.zone_id, a.entered_at, a.left_at, a.undone_at, a.because \
          from tickets t left join admissions a on a.festival_id = t.festival_id and a.ticket_id = t.ticket_id \
          left join scans s on s.festival_id = a.festival_id and s.scan_id = a.scan_id \
          left join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id \
-         where t.festival_id = $1 and t.order_id = any($2) and (t.kind = 'pass' and t.status = 'valid' or t.ticket_id = any($3)) \
+         where t.festival_id = $1 and t.order_id = any($2) and (t.status = 'valid' or t.ticket_id = any($3)) \
          order by t.ticket_id, a.entered_at, a.scan_id",
     )
     .bind(festival)

@@ -239,7 +239,8 @@ export class Link {
     const entries = this.#entries(code.number, pending);
     const { gate_id, zone_id } = this.gate;
     const day = dayOf(ticket.day_mask, mine, ground.days, at)?.day_index;
-    const others = day === undefined ? [] : this.pack.others(code.number).map((other) => ({ ...other, entries: cleared(this.#entries(other.number, pending), ground, at) }));
+    const came = day === undefined ? [] : this.pack.others(code.number).map((other) => ({ ...other, entries: cleared(this.#entries(other.number, pending), ground, at) }));
+    const [others, extras] = ["pass", "add_on"].map((what) => came.filter((other) => other.kind === what));
     const isOnSite = (entry) => entry.day_index === day && !entry.left_at && !entry.undone_at && !ground.inner.includes(entry.zone_id);
     const wanted = rules.passes.filter((one) => pass?.companion_pass_ids.includes(one.pass_id)).map((one) => one.pass_number);
     const company = wanted.length ? others.some((other) => wanted.includes(other.pass_number) && other.entries.some(isOnSite)) : null;
@@ -254,10 +255,18 @@ export class Link {
       day: rules.days.find((day) => day.day_index === day_index)?.name,
       first_entry: first?.entered_at > 0 ? { entered_at: new Date(first.entered_at).toISOString(), gate: first.gate, is_own: first.is_own } : undefined,
       because: overridden ? override.because : undefined,
+      to_collect: comes && ticket.kind === "pass" && decision.verdict === "admitted" ? this.#toCollect(extras) : undefined,
       others_not_in: (kind === "entry" && decision.verdict === "admitted" && late) || undefined,
       effects,
       number: code.number,
     });
+  }
+
+  /** The add-ons that nobody collected yet, by name. */
+  #toCollect(extras) {
+    const left = extras.filter(({ entries }) => !entries.some((entry) => entry.day_index === 0 && !entry.undone_at));
+    const named = (this.pack.rules.add_ons ?? []).map(({ add_on_number, name }) => ({ name, quantity: left.filter(({ pass_number }) => pass_number === add_on_number).length }));
+    return named.filter(({ quantity }) => quantity > 0);
   }
 
   /** What holds for everybody, with its moments as numbers. */

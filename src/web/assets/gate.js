@@ -131,6 +131,7 @@ if (stage) {
       answer.because && element("p", { class: "more", "data-because": answer.because }, words["let-in-by-supervisor"]),
       first_entry && element("p", { class: "more" }, words["first-entry"].replace("{time}", clock(first_entry.entered_at)), first_entry.gate ? ` ${read(first_entry.gate)}` : null),
       answer.others_not_in && element("p", { class: "more", "data-others": answer.others_not_in }, words["others-not-in"].replace("{n}", answer.others_not_in)),
+      answer.to_collect?.length ? element("p", { class: "more", "data-to-collect": true }, words["to-collect"].replace("{name}", answer.to_collect.map(({ name, quantity }) => `${read(name)} × ${quantity}`).join(", "))) : null,
       pass && element("p", { class: "pass" }, swatch, element("span", {}, read(pass.name), element("small", {}, read(pass.color_name)))),
       element("p", { class: "more" }, [read(answer.day), answer.ticket_end && `…${answer.ticket_end}`, answer.is_offline && words["decided-here"]].filter(Boolean).join(" · ")),
     );

@@ -16,10 +16,11 @@ create unique index shifts_one_a_member on shifts (member_id, festival_id) where
 create table device_shifts (
     festival_id integer not null,
     device_id uuid not null,
-    began_at timestamptz not null,
+    shift_no integer not null,
     shift_id uuid not null,
+    began_at timestamptz not null,
     ended_at timestamptz,
-    constraint device_shifts_pkey primary key (festival_id, device_id, began_at),
+    constraint device_shifts_pkey primary key (festival_id, device_id, shift_no),
     constraint device_shifts_device foreign key (festival_id, device_id) references devices,
     constraint device_shifts_shift foreign key (festival_id, shift_id) references shifts,
     constraint device_shifts_forward check (ended_at >= began_at)
@@ -52,14 +53,14 @@ create table supervisor_cards (
     constraint supervisor_cards_pkey primary key (festival_id, card_number)
 );
 
--- What a supervisor let in although the rules refused. Beside its scan, with the rule that it overrode; without one where nothing refused after all.
+-- What a supervisor let in although the rules refused. Beside its scan, with the rules that it overrode, as the device showed them.
 create table overrides (
     festival_id integer not null,
     scan_id uuid not null,
     ticket_id uuid not null,
     gate_id uuid not null,
     device_id uuid not null,
-    reason text,
+    reasons text[] not null,
     because text not null constraint overrides_known_because check (because in ('left_unscanned', 'our_mistake', 'promoters_word', 'hardship', 'other')),
     note text not null,
     member_id uuid,
@@ -72,13 +73,13 @@ create table overrides (
 -- Serves the latest overrides of the control room; an expression for the reason that stands at orders_key.
 create index overrides_by_time on overrides ((festival_id::bigint), made_at);
 
--- Why a supervisor let somebody in whom the rules refused; null where they did not.
+-- Why a supervisor let somebody in whom the rules refused; null where they did not. And whether they knew that somebody had come in on it before.
 alter table admissions add column because text;
+alter table admissions add column is_again boolean not null default false;
 
-grant select on shifts, device_shifts, supervisor_cards to gatefold_app, gatefold_promoter;
+grant select on shifts, device_shifts, supervisor_cards, overrides to gatefold_app, gatefold_promoter;
 grant insert on device_shifts, overrides to gatefold_app;
-grant update on device_shifts to gatefold_app;
+grant update (ended_at) on device_shifts to gatefold_app;
 grant update (used) on supervisor_cards to gatefold_app;
-grant select on overrides to gatefold_app, gatefold_promoter;
-grant insert, update on shifts, supervisor_cards to gatefold_promoter;
-grant update on device_shifts to gatefold_promoter;
+grant insert, update (ended_at) on shifts to gatefold_promoter;
+grant insert, update (revoked_at) on supervisor_cards to gatefold_promoter;

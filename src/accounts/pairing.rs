@@ -23,6 +23,8 @@ use crate::{
 
 /// How long a pairing code for one device is good.
 const LIFE: TimeDelta = TimeDelta::minutes(10);
+/// The most sheets of a festival that pair devices at the same time.
+const SHEETS: usize = 100;
 /// How long an enrolment sheet is good at most.
 const SHEET: TimeDelta = TimeDelta::hours(24);
 /// How long an answer about a token is believed: a revoked device is out after this.
@@ -134,6 +136,9 @@ pub async fn offer_pairing(app: &App, staff: &Staff, festival: FestivalId, wante
     let mut tx = app.for_promoter(staff.promoter).await?;
     let no = store::insert_pairing(&mut tx, staff.promoter, &row, now).await?.ok_or(Fault::NotFound)?;
     if row.most_devices > 1 {
+        if store::sheets(&mut tx, festival, now).await?.len() > SHEETS {
+            return Err(Fault::Conflict(format!("{SHEETS} sheets pair devices still; revoke one first")));
+        }
         audit::record(&mut tx, sheet(staff, festival, "enrolment.offered", &row), now).await?;
     }
     tx.commit().await?;

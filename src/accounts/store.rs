@@ -342,7 +342,7 @@ struct SheetRow {
 pub(super) async fn sheets(conn: &mut PgConnection, festival: FestivalId, now: DateTime<Utc>) -> Result<Vec<(i32, PairingRow)>, sqlx::Error> {
     let rows: Vec<SheetRow> = sqlx::query_as(
         "select pairing_no, pairing_id, gate_id, coalesce(gate_ids, array[gate_id]) as gate_ids, profile, most_devices, devices, expires_at, revoked_at \
-         from pairings where festival_id = $1 and most_devices > 1 and expires_at > $2 and revoked_at is null and devices < most_devices order by pairing_no desc limit 100",
+         from pairings where festival_id = $1 and most_devices > 1 and expires_at > $2 and revoked_at is null and devices < most_devices order by pairing_no desc limit 200",
     )
     .bind(festival)
     .bind(now)

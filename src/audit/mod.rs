@@ -44,7 +44,7 @@ impl Actor {
         }
     }
 
-    fn parts(self) -> (&'static str, String) {
+    pub(super) fn parts(self) -> (&'static str, String) {
         match self {
             Self::House => ("house", String::new()),
             Self::Fan => ("fan", String::new()),
@@ -81,6 +81,14 @@ pub struct Act<'a> {
 /// What the database said.
 pub async fn record(conn: &mut PgConnection, act: Act<'_>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     store::insert(conn, &act, act.actor.parts(), now).await
+}
+
+/// Appends acts of one festival, in one statement.
+///
+/// # Errors
+/// What the database said: the act is rolled back with them.
+pub async fn record_all(conn: &mut PgConnection, acts: &[Act<'_>], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    if acts.is_empty() { Ok(()) } else { store::insert_all(conn, acts, now).await }
 }
 
 /// How old a row is before it is sealed: longer than any transaction lives, so no row appears behind its seal.

@@ -28,6 +28,28 @@ pub(super) async fn insert(conn: &mut PgConnection, act: &Act<'_>, (actor_kind, 
     Ok(())
 }
 
+pub(super) async fn insert_all(conn: &mut PgConnection, acts: &[Act<'_>], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into audit (festival_id, audit_id, at, actor_kind, actor_id, action, object_kind, object_id, before, after) \
+         select a.festival_id, a.audit_id, $3, a.actor_kind, a.actor_id, a.action, a.object_kind, a.object_id, a.before, a.after \
+         from unnest($1::integer[], $2::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::jsonb[], $10::jsonb[]) \
+              as a (festival_id, audit_id, actor_kind, actor_id, action, object_kind, object_id, before, after)",
+    )
+    .bind(acts.iter().map(|a| a.festival).collect::<Vec<_>>())
+    .bind(acts.iter().map(|a| id::fresh(a.festival, now)).collect::<Vec<_>>())
+    .bind(now)
+    .bind(acts.iter().map(|a| a.actor.parts().0).collect::<Vec<_>>())
+    .bind(acts.iter().map(|a| a.actor.parts().1).collect::<Vec<_>>())
+    .bind(acts.iter().map(|a| a.action).collect::<Vec<_>>())
+    .bind(acts.iter().map(|a| a.object_kind).collect::<Vec<_>>())
+    .bind(acts.iter().map(|a| a.object_id.as_str()).collect::<Vec<_>>())
+    .bind(acts.iter().map(|a| a.before.clone()).collect::<Vec<_>>())
+    .bind(acts.iter().map(|a| a.after.clone()).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn unsealed(pool: &PgPool, until: DateTime<Utc>) -> Result<Vec<FestivalId>, sqlx::Error> {
     sqlx::query_scalar(
         "select f.festival_id from festivals f where exists (select from audit a \

@@ -305,7 +305,7 @@ impl EntryApi {
         }
         app.the::<Limits>().count(Limited::Guess, &client)?;
         let text = body.text.trim();
-        if text.chars().count() < if text.is_ascii() { 3 } else { 2 } {
+        if !lookup::is_enough(text) {
             return Err(INVALID.because("three letters at least").into());
         }
         Ok(Json(FoundTickets { items: lookup::search(&app, &device, text).await? }))

@@ -1,6 +1,7 @@
 //! The verdict: pure, so that it is tested as a table and is decided alike on a device (`src/web/assets/gate-decide.js`, `tests/vectors/decisions.json`).
 
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 
 use super::{
     Checked, Reason, ScanKind, Verdict,
@@ -39,6 +40,8 @@ pub(super) struct Entered {
     pub(super) undone_at: Option<DateTime<Utc>>,
     /// Why a supervisor let them in, where the rules refused.
     pub(super) because: Option<Because>,
+    /// Whether the supervisor knew that somebody had come in on it before.
+    pub(super) is_again: bool,
 }
 
 impl Entered {
@@ -129,8 +132,20 @@ pub(super) struct Presented {
     pub(super) places: Option<i32>,
     /// Whether the company that the pass asks for is in; without one it asks for none.
     pub(super) company: Option<bool>,
-    /// Why a supervisor, who may, lets them in if the rules refuse.
-    pub(super) because: Option<Because>,
+    /// What a supervisor, who may, overrides.
+    pub(super) lifts: Option<Lifts>,
+}
+
+/// What a supervisor overrides: the reasons that the device showed, one after the other, and nothing that nobody has seen.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Lifts {
+    pub(super) reasons: Vec<Reason>,
+    pub(super) because: Because,
+}
+
+/// Whether it was known that somebody had come in on the ticket before.
+pub(super) fn is_again(overridden: &[Reason]) -> bool {
+    overridden.iter().any(|reason| matches!(reason, Reason::AlreadyInside | Reason::NoReentry))
 }
 
 /// A decision, with what it changes.
@@ -143,8 +158,8 @@ pub(super) struct Decision {
     pub(super) effects: Vec<Effect>,
     /// The scan that had admitted before.
     pub(super) first: Option<ScanId>,
-    /// The rule that a supervisor overrode.
-    pub(super) overridden: Option<Reason>,
+    /// The rules that a supervisor overrode, in the order in which they refused.
+    pub(super) overridden: Vec<Reason>,
 }
 
 /// What a decision changes.
@@ -169,28 +184,34 @@ impl Decision {
 }
 
 fn refused(reason: Reason, day_index: Option<i16>) -> Decision {
-    Decision { verdict: Verdict::Refused, reason: Some(reason), instruction: None, day_index, effects: Vec::new(), first: None, overridden: None }
+    Decision { verdict: Verdict::Refused, reason: Some(reason), instruction: None, day_index, effects: Vec::new(), first: None, overridden: Vec::new() }
 }
 
 fn admitted(day_index: Option<i16>, effects: Vec<Effect>) -> Decision {
-    Decision { verdict: Verdict::Admitted, reason: None, instruction: None, day_index, effects, first: None, overridden: None }
+    Decision { verdict: Verdict::Admitted, reason: None, instruction: None, day_index, effects, first: None, overridden: Vec::new() }
 }
 
-/// Decides a presentation of a well signed code of a ticket on the list. Entries that a clearing ended are ended in `known` already. A supervisor is asked
-/// where the rules refuse, and only there.
+/// Decides a presentation of a well signed code of a ticket on the list. Entries that a clearing ended are ended in `known` already. Where a rule refuses that
+/// a supervisor has seen and overrides, the next rule decides: so none is overridden that nobody saw.
 pub(super) fn decide(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &Presented) -> Decision {
-    let ruled = judge(known, rules, ground, presented, None);
-    match (presented.because, ruled.reason) {
-        (Some(because), Some(reason)) if presented.kind == ScanKind::Entry && reason.is_overridable() => {
-            let over = judge(known, rules, ground, presented, Some(because));
-            if over.verdict == Verdict::Admitted { Decision { first: ruled.first, overridden: Some(reason), ..over } } else { over }
+    let (mut overridden, mut first) = (Vec::new(), None);
+    loop {
+        let decision = judge(known, rules, ground, presented, &overridden);
+        let is_lifted = |reason: &Reason| {
+            presented.kind == ScanKind::Entry && presented.lifts.as_ref().is_some_and(|l| l.reasons.contains(reason)) && !overridden.contains(reason)
+        };
+        match decision.reason.filter(|reason| reason.is_overridable() && is_lifted(reason)) {
+            Some(reason) => {
+                first = first.or(decision.first);
+                overridden.push(reason);
+            }
+            None => return Decision { first: decision.first.or(first), overridden, ..decision },
         }
-        _ => ruled,
     }
 }
 
-/// Decides by the rules, or past those that a supervisor may override.
-fn judge(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &Presented, because: Option<Because>) -> Decision {
+/// Decides by the rules without those that were overridden.
+fn judge(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &Presented, lifted: &[Reason]) -> Decision {
     // Whoever wants to leave may leave, and a mistake may be taken back, whatever became of the ticket or the day.
     match presented.kind {
         ScanKind::Exit => {
@@ -218,7 +239,7 @@ fn judge(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &
     }
     match known.kind {
         TicketKind::AddOn => collect(known, presented),
-        TicketKind::Pass => enter(known, rules, ground, presented, because),
+        TicketKind::Pass => enter(known, rules, ground, presented, lifted),
     }
 }
 
@@ -231,46 +252,47 @@ fn collect(known: &Known, presented: &Presented) -> Decision {
     }
 }
 
-fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &Presented, because: Option<Because>) -> Decision {
+fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &Presented, lifted: &[Reason]) -> Decision {
     let Presented { at, gate_id, zone_id, .. } = *presented;
-    let is_ruled = because.is_none();
-    let day = day_of(known.day_mask, rules, ground.days, at);
+    let holds = |reason: Reason| !lifted.contains(&reason);
+    let day = day_of(known.day_mask, rules, ground.days, at).map(|d| d.day_index);
     if ground.holds.iter().any(|hold| hold.covers(gate_id, zone_id, at)) {
-        return refused(Reason::GateOnHold, day.map(|d| d.day_index));
+        return refused(Reason::GateOnHold, day);
     }
-    let Some(index) = day.map(|d| d.day_index).or_else(|| nearest_day(ground.days, at).filter(|_| !is_ruled)) else {
-        let reason = if ground.days.iter().any(|d| at < d.opens_at) { Reason::TooEarly } else { Reason::TooLate };
-        return refused(reason, None);
+    let outside_of_days = if ground.days.iter().any(|d| at < d.opens_at) { Reason::TooEarly } else { Reason::TooLate };
+    let Some(index) = day.or_else(|| day_outside(known.day_mask, ground.days, at).filter(|_| !holds(outside_of_days))) else {
+        return refused(outside_of_days, None);
     };
-    if is_ruled && known.day_mask >> index & 1 == 0 {
+    if holds(Reason::WrongDay) && known.day_mask >> index & 1 == 0 {
         return refused(Reason::WrongDay, Some(index));
     }
     let Some(rules) = rules else { return refused(Reason::Unknown, Some(index)) };
-    if is_ruled && !rules.is_taken {
+    if holds(Reason::WrongGate) && !rules.is_taken {
         return refused(Reason::WrongGate, Some(index));
     }
-    if is_ruled && zone_id.is_some_and(|zone| !rules.zone_ids.is_empty() && !rules.zone_ids.contains(&zone)) {
+    if holds(Reason::WrongZone) && zone_id.is_some_and(|zone| !rules.zone_ids.is_empty() && !rules.zone_ids.contains(&zone)) {
         return refused(Reason::WrongZone, Some(index));
     }
-    if let Some(reason) = outside(&rules.windows, index, gate_id, at).filter(|_| is_ruled) {
+    if let Some(reason) = outside(&rules.windows, index, gate_id, at).filter(|reason| holds(*reason)) {
         return refused(reason, Some(index));
     }
     let place = ground.place(zone_id);
     // Inside the site people go where they like.
     let again = if place.is_some() { Again::AfterExit } else { rules.again };
-    if let Some((reason, first)) = barred(&known.entries, again, index, ground, zone_id, at).filter(|_| is_ruled) {
+    if let Some((reason, first)) = barred(&known.entries, again, index, ground, zone_id, at).filter(|(reason, _)| holds(*reason)) {
         return Decision { first: Some(first), ..refused(reason, Some(index)) };
     }
-    if is_ruled && presented.company == Some(false) {
+    if holds(Reason::NeedsCompanion) && presented.company == Some(false) {
         return refused(Reason::NeedsCompanion, Some(index));
     }
+    let because = presented.lifts.as_ref().map(|l| l.because);
     let replaced = replaced(&known.entries, again, because, index, ground, zone_id).map(|i| &known.entries[i]);
     // Whose exit nobody scanned is counted there still.
     let own = i32::from(replaced.is_some_and(|e| e.zone_id == zone_id));
     if presented.places.is_some_and(|left| left + own <= 0) {
         return refused(Reason::ZoneFull, Some(index));
     }
-    if let (Some(instruction), true) = (rules.instruction, is_ruled && presented.checked != Some(Checked::Yes)) {
+    if let (Some(instruction), true) = (rules.instruction, presented.checked != Some(Checked::Yes)) {
         return Decision { verdict: Verdict::Check, instruction: Some(instruction), ..admitted(Some(index), Vec::new()) };
     }
     if presented.kind == ScanKind::Look {
@@ -280,9 +302,18 @@ fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &
     admitted(Some(index), left.into_iter().chain([Effect::Enter(index, next_no(&known.entries, index))]).collect())
 }
 
-/// The day that an entry outside of all days is counted for: the last that had begun, or the first.
-pub(super) fn nearest_day(days: &[Day], at: DateTime<Utc>) -> Option<i16> {
-    days.iter().filter(|d| d.opens_at <= at).max_by_key(|d| d.opens_at).or(days.first()).map(|d| d.day_index)
+/// The day that an entry is counted for, where a supervisor may let it in outside of all days.
+pub(super) fn entry_day(day_mask: i32, rules: Option<&Rules>, days: &[Day], at: DateTime<Utc>, lifts: Option<&Lifts>) -> Option<i16> {
+    let is_outside = lifts.is_some_and(|l| l.reasons.iter().any(|reason| matches!(reason, Reason::TooEarly | Reason::TooLate)));
+    day_of(day_mask, rules, days, at).map(|d| d.day_index).or_else(|| day_outside(day_mask, days, at).filter(|_| is_outside))
+}
+
+/// The day that an entry outside of all days is for: the next one of the ticket, so that it is not fresh when that opens; else the last that had begun, or
+/// the first.
+fn day_outside(day_mask: i32, days: &[Day], at: DateTime<Utc>) -> Option<i16> {
+    let next = days.iter().filter(|d| at < d.opens_at && day_mask >> d.day_index & 1 == 1).min_by_key(|d| d.opens_at);
+    let begun = || days.iter().filter(|d| d.opens_at <= at).max_by_key(|d| d.opens_at);
+    next.or_else(begun).or(days.first()).map(|d| d.day_index)
 }
 
 /// The festival day that an entry at a moment is for: the one that it lies in, or one of the ticket whose window has begun already.
@@ -372,8 +403,6 @@ pub(super) fn next_no(entries: &[Entered], day: i16) -> i16 {
 
 #[cfg(test)]
 mod tests {
-    use serde::Deserialize;
-
     use super::*;
     use crate::words::Text;
 
@@ -457,7 +486,7 @@ mod tests {
         at: DateTime<Utc>,
         places: Option<i32>,
         company: Option<bool>,
-        because: Option<Because>,
+        lifts: Option<Lifts>,
     }
 
     #[derive(Deserialize)]
@@ -479,7 +508,8 @@ mod tests {
         day_index: Option<i16>,
         effects: String,
         first_entry_no: Option<i16>,
-        overridden: Option<Reason>,
+        #[serde(default)]
+        overridden: Vec<Reason>,
     }
 
     const OWN: DeviceId = DeviceId(uuid::Uuid::from_u128(1));
@@ -507,6 +537,7 @@ mod tests {
                 left_at: e.left_at,
                 undone_at: e.undone_at,
                 because: None,
+                is_again: false,
             };
             let hold = |h: HoldRow| GateHold { gate_id: h.gate_id, zone_id: h.zone_id, began_at: h.began_at, ended_at: h.ended_at, ..GateHold::default() };
             let clearing = |c: ClearingRow| Clearing { zone_id: c.zone_id, clears_at: c.clears_at, readmits_until: c.readmits_until, ..Clearing::default() };
@@ -522,9 +553,9 @@ mod tests {
                 again: Again::of(r.reentry, r.entries_a_day),
                 instruction: r.instruction,
             });
-            let PresentedRow { kind, generation, gate_id, zone_id, checked, at, places, company, because } = presented;
+            let PresentedRow { kind, generation, gate_id, zone_id, checked, at, places, company, lifts } = presented;
             let gate_id = gate_id.unwrap_or(GateId(uuid::Uuid::from_u128(1)));
-            let presented = Presented { kind, generation, gate_id, zone_id, device_id: OWN, checked, at, places, company, because };
+            let presented = Presented { kind, generation, gate_id, zone_id, device_id: OWN, checked, at, places, company, lifts };
             ground.clear(&mut known.entries, at);
             let decision = decide(&known, rules.as_ref(), &ground, &presented);
             let told = |effect: &Effect| match effect {

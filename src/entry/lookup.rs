@@ -85,6 +85,12 @@ pub struct FoundTicket {
     pub pass: Option<PassShown>,
 }
 
+/// Whether a text says enough to be searched by: a word of three letters, or two Chinese ones, by what is compared.
+#[must_use]
+pub fn is_enough(text: &str) -> bool {
+    text.contains('@') || folded(text).split_whitespace().any(|word| word.chars().count() >= if word.is_ascii() { 3 } else { 2 })
+}
+
 /// Searches the tickets of a festival by words of a name, by the number of an order, or by the whole address of a buyer.
 ///
 /// Names are gone through, as short codes are: an index of names would be written by every sale, for a handful of searches a day.

@@ -12,7 +12,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{
     Asked, Reason, ScanKind, Verdict,
-    decide::{Again, Decision, Entered, Known, Presented, decide, nearest_day, next_no},
+    decide::{Again, Decision, Entered, Known, Lifts, Presented, decide, is_again, next_no},
     ledger::{self, DiscrepancyKind, First, Found},
     overrides::{self, Overridden, Override, Overriding, Past},
     presence::Presence,
@@ -264,7 +264,7 @@ async fn one(conn: &mut PgConnection, festival: FestivalId, upload: &Upload) -> 
         };
         if let Some(story) = story {
             if let Some(overriding) = overriding.as_ref().filter(|_| report.verdict == Verdict::Admitted) {
-                overridden.push(past_override(story, upload, item, overriding));
+                overridden.push(past_override(story, item, overriding));
             }
             note(story, upload, &report, overriding.as_ref());
         }
@@ -297,16 +297,14 @@ async fn past(conn: &mut PgConnection, upload: &Upload, reports: &HashMap<ScanId
     }
 }
 
-/// An override that a device made by itself, with the rule that refused by what is known of its moment.
-fn past_override(story: &Story, upload: &Upload, item: &Item, overriding: &Overriding) -> Overridden {
-    let known = Known { entries: story.entries(), ..story.known(item.happened_at) };
-    let reason = item.code.as_ref().ok().and_then(|(code, _)| decided(upload, item, code, &known, story, Some(overriding)).overridden);
+/// An override that a device made by itself, with the rules that it showed.
+fn past_override(story: &Story, item: &Item, overriding: &Overriding) -> Overridden {
     Overridden {
         scan_id: item.reported.asked.scan_id,
         ticket_id: story.ticket.ticket_id,
         gate_id: item.device.gate_id,
         device_id: item.device.device_id,
-        reason,
+        reasons: overriding.lifts.reasons.clone(),
         overriding: overriding.clone(),
         made_at: item.happened_at,
     }
@@ -367,7 +365,7 @@ fn decided(upload: &Upload, item: &Item, code: &TicketCode, known: &Known, story
         at: item.happened_at,
         places: None,
         company: None,
-        because: overriding.map(|o| o.because),
+        lifts: overriding.map(|o| o.lifts.clone()),
     };
     decide(known, upload.catalog.rules(story.ticket.pass_number, gate_id).as_ref(), &upload.catalog.ground(), &presented)
 }
@@ -397,8 +395,21 @@ fn note(story: &mut Story, upload: &Upload, report: &Report, overriding: Option<
                 let (scan_id, device_id, gate_id) = (report.scan_id, Some(report.device_id), report.gate_id);
                 let zone_id = upload.catalog.zone(gate_id);
                 let entered_at = report.happened_at;
-                let because = overriding.map(|o| o.because);
-                story.added.push(Entered { day_index, entry_no, scan_id, device_id, gate_id, zone_id, entered_at, left_at: None, undone_at: None, because });
+                let lifts = overriding.map(|o| &o.lifts);
+                let (because, is_again) = (lifts.map(|l: &Lifts| l.because), lifts.is_some_and(|l| is_again(&l.reasons)));
+                story.added.push(Entered {
+                    day_index,
+                    entry_no,
+                    scan_id,
+                    device_id,
+                    gate_id,
+                    zone_id,
+                    entered_at,
+                    left_at: None,
+                    undone_at: None,
+                    because,
+                    is_again,
+                });
             }
             ScanKind::Exit | ScanKind::Undo if !story.moves.iter().any(|m| m.scan_id == report.scan_id) => {
                 let (ticket_id, scan_id, device_id) = (story.ticket.ticket_id, report.scan_id, report.device_id);
@@ -411,9 +422,11 @@ fn note(story: &mut Story, upload: &Upload, report: &Report, overriding: Option<
     story.reports.push(report.clone());
 }
 
-/// The day that an admission outside of all days is counted for.
+/// The day that an admission outside of all days, which no rule and no supervisor allowed, is counted for: the last that had begun.
 fn nearest(catalog: &Catalog, story: &Story, at: DateTime<Utc>) -> i16 {
-    if story.ticket.kind == tickets::TicketKind::AddOn { 0 } else { nearest_day(&catalog.days, at).unwrap_or(0) }
+    let begun = catalog.days.iter().filter(|d| d.opens_at <= at).max_by_key(|d| d.opens_at);
+    let day = begun.or(catalog.days.first()).filter(|_| story.ticket.kind == tickets::TicketKind::Pass);
+    day.map_or(0, |d| d.day_index)
 }
 
 /// Plays every story again, writes what differs from its rows, and says what the ledger has of each scan now.
@@ -459,7 +472,7 @@ async fn settle(
         let scans: Vec<ScanId> = reports.keys().copied().collect();
         let changed = ledger::changed(&found, ledger::known(conn, festival, &tickets, &scans).await?);
         let zones: BTreeSet<_> = counted.iter().filter_map(|entry| entry.zone_id).collect();
-        let mut presence = Presence::lock(conn, festival, &upload.catalog, &zones, upload.received_at).await?;
+        let mut presence = Presence::lock(conn, festival, &upload.catalog, &zones, &BTreeSet::new(), upload.received_at).await?;
         for entry in &counted {
             presence.count(entry);
         }

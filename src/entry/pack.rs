@@ -5,7 +5,7 @@
 //!
 //! ticket      0 8 number · 8 2 pass number · 10 2 day mask · 12 1 generation · 13 1 state · 14 4 order group
 //! state       bits 0-1: valid, suspended, exchanged, void · bit 2: an add-on
-//! admission   0 8 number · 8 1 day index · 9 1 number of the entry · 10 1 bit 0: left, bit 1: taken back, bit 2: put out · 11 4 gate · 15 4 entered at, Unix seconds
+//! admission   0 8 number · 8 1 day index · 9 1 number of the entry · 10 1 bit 0: left, bit 1: taken back, bit 2: put out, bit 3: of an add-on · 11 4 gate · 15 4 entered at, Unix seconds
 //! gate        bytes 8 to 11 of its id, which are random
 //! ```
 //!
@@ -155,7 +155,7 @@ async fn rules(app: &App, festival: FestivalId) -> Result<Rules, sqlx::Error> {
         // What lasts: what is over bars nobody any more.
         "holds": incident::store::holds(pool, festival).await?.into_iter().filter(|hold| hold.ended_at.is_none()).collect::<Vec<_>>().to_json(),
         // Sixteen hexadecimal digits each.
-        "revoked_cards": overrides::revoked_cards(pool, festival, app.clock.now()).await?,
+        "revoked_cards": overrides::revoked_cards(pool, festival).await?,
         "clearings": incident::store::clearings(pool, festival).await?.to_json(),
     });
     let tag = HEXLOWER.encode(&secrets::sha256(rules.to_string().as_bytes())[..8]);
@@ -268,7 +268,7 @@ fn admission_record(admission: &store::Admitted) -> [u8; ADMISSION] {
     record[..8].copy_from_slice(&admission.ticket_number.to_be_bytes());
     record[8] = u8::try_from(admission.day_index).unwrap_or(0);
     record[9] = u8::try_from(admission.entry_no).unwrap_or(u8::MAX);
-    record[10] = u8::from(admission.has_left) | u8::from(admission.is_undone) << 1 | u8::from(admission.was_cleared) << 2;
+    record[10] = u8::from(admission.has_left) | u8::from(admission.is_undone) << 1 | u8::from(admission.was_cleared) << 2 | u8::from(admission.is_add_on) << 3;
     record[11..15].copy_from_slice(&admission.gate_id.0.as_bytes()[8..12]);
     record[15..].copy_from_slice(&u32::try_from(admission.entered_at.timestamp()).unwrap_or(0).to_be_bytes());
     record

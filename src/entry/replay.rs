@@ -85,12 +85,12 @@ pub(super) fn replay(kind: TicketKind, again: Again, ground: &Ground<'_>, mut fa
                 for before in entries.iter_mut().filter(was_replaced) {
                     before.left_at = Some(entered.entered_at);
                 }
-                // Whom a supervisor let in is accounted for by name.
-                let bar = barred(entries, entered.day_index, entered.zone_id, entered.entered_at).filter(|_| entered.because.is_none());
+                // Whom a supervisor let in knowing of the one before is accounted for by name.
+                let bar = barred(entries, entered.day_index, entered.zone_id, entered.entered_at).filter(|_| !entered.is_again);
                 if let Some((reason, first)) = bar {
                     surplus.push(Surplus { scan_id: entered.scan_id, reason, first });
                 }
-                if let Some(before) = decide::replaced(entries, again(entered.zone_id), entered.because, entered.day_index, ground, entered.zone_id) {
+                if let Some(before) = decide::replaced(entries, again(entered.zone_id), entered.because.filter(|_| entered.is_again), entered.day_index, ground, entered.zone_id) {
                     entries[before].left_at = Some(entered.entered_at);
                 }
                 entries.push(Entered { left_at: None, undone_at: None, ..entered });
@@ -126,7 +126,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{entry::incident::Clearing, id::GateId};
+    use crate::{
+        entry::{incident::Clearing, overrides::Because},
+        id::GateId,
+    };
 
     fn scan(n: u32) -> ScanId {
         ScanId(uuid::Uuid::from_u128(n.into()))
@@ -136,7 +139,9 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
     }
 
+    /// Every seventh was let in by a supervisor who knew of the one before.
     fn came(n: u32, minute: i64, device: u128) -> Fact {
+        let is_again = n % 7 == 6;
         Fact::CameIn(Entered {
             day_index: 0,
             entry_no: i16::try_from(n).unwrap(),
@@ -148,7 +153,8 @@ mod tests {
             entered_at: at(minute),
             left_at: None,
             undone_at: None,
-            because: None,
+            because: is_again.then_some(if n % 2 == 0 { Because::OurMistake } else { Because::LeftUnscanned }),
+            is_again,
         })
     }
 
@@ -253,7 +259,7 @@ mod tests {
             prop_assert_eq!(&one, &other);
             // Whoever is in beyond one, on the site and in the inner zone, is in the ledger.
             for zone in [None, Some(INNER)] {
-                let open = one.entries.iter().filter(|e| e.is_open() && e.zone_id == zone).count();
+                let open = one.entries.iter().filter(|e| e.is_open() && e.zone_id == zone && !e.is_again).count();
                 prop_assert!(open <= 1 + one.surplus.len());
             }
         }

@@ -12,7 +12,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{
     Checked, FirstEntry, PassShown, Reason, ScanAnswer, ScanKind, ToCollect, Verdict,
-    decide::{Again, Effect, Entered, Ground, Known, Presented, Rules, day_of, decide},
+    decide::{Again, Effect, Entered, Ground, Known, Presented, Rules, decide, entry_day, is_again},
     incident::{self, Clearing, GateHold},
     overrides::{self, AskError, By, NotAllowed, Override, Overridden, Overriding},
     presence::{Mates, Presence},
@@ -199,12 +199,17 @@ async fn decided(app: &App, device: &Device, asked: Asked) -> Result<ScanAnswer,
         }
     };
     let catalog = catalog(app, festival).await?;
-    let overriding = match &asked.override_ {
+    let overriding = match asked.override_.as_ref().filter(|_| asked.kind == ScanKind::Entry) {
         None => None,
         // Apart, because it is rare, and what it needs takes no room in the futures of all.
-        Some(wish) => Some(Box::pin(overrides::allowed(app, device, wish, &ring, &catalog.days, now)).await?),
+        Some(wish) => match Box::pin(overrides::allowed(app, device, wish, &ring, &catalog.days, now)).await {
+            Ok(overriding) => Some(Ok(overriding)),
+            // A repeat gets its first answer all the same.
+            Err(AskError::NotAllowed(error)) => Some(Err(error)),
+            Err(AskError::Database(error)) => return Err(error.into()),
+        },
     };
-    Ok(app.pass::<Scanning>(festival, Request { asked, code, device: device.clone(), overriding, catalog, arrived_at: app.clock.now() }).await?)
+    Ok(app.pass::<Scanning>(festival, Request { asked, code, device: device.clone(), overriding, catalog, arrived_at: app.clock.now() }).await??)
 }
 
 /// Why a scan got no answer: the device decides by itself.
@@ -219,15 +224,6 @@ pub enum ScanError {
     /// What the database said.
     #[error(transparent)]
     Database(#[from] sqlx::Error),
-}
-
-impl From<AskError> for ScanError {
-    fn from(error: AskError) -> Self {
-        match error {
-            AskError::NotAllowed(error) => error.into(),
-            AskError::Database(error) => error.into(),
-        }
-    }
 }
 
 fn forged(app: &App, device: &Device, asked: &Asked, reason: Reason) -> ScanAnswer {
@@ -260,19 +256,24 @@ pub struct Request {
     asked: Asked,
     code: TicketCode,
     device: Device,
-    overriding: Option<Overriding>,
+    overriding: Option<Result<Overriding, NotAllowed>>,
     catalog: Arc<Catalog>,
     arrived_at: DateTime<Utc>,
 }
 
 impl Request {
-    fn overridden(&self, ticket_id: TicketId, reason: Reason, overriding: &Overriding) -> Overridden {
+    /// What a supervisor overrides, who may.
+    fn overriding(&self) -> Option<&Overriding> {
+        self.overriding.as_ref().and_then(|overriding| overriding.as_ref().ok())
+    }
+
+    fn overridden(&self, ticket_id: TicketId, reasons: &[Reason], overriding: &Overriding) -> Overridden {
         Overridden {
             scan_id: self.asked.scan_id,
             ticket_id,
             gate_id: self.device.gate_id,
             device_id: self.device.device_id,
-            reason: Some(reason),
+            reasons: reasons.to_vec(),
             overriding: overriding.clone(),
             made_at: self.arrived_at,
         }
@@ -298,7 +299,7 @@ impl Request {
             at: self.arrived_at,
             places,
             company,
-            because: self.overriding.as_ref().map(|o| o.because),
+            lifts: self.overriding().map(|o| o.lifts.clone()),
         }
     }
 }
@@ -311,13 +312,13 @@ impl Kind for Scanning {
     const MOST: usize = 128;
     const GATHER: Duration = Duration::ZERO;
     type Request = Request;
-    type Answer = ScanAnswer;
+    type Answer = Result<ScanAnswer, NotAllowed>;
 
     fn pool(app: &App) -> &PgPool {
         &app.pools.scan
     }
 
-    async fn run(_: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[Request]) -> Result<Vec<ScanAnswer>, Trouble> {
+    async fn run(_: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[Request]) -> Result<Vec<Result<ScanAnswer, NotAllowed>>, Trouble> {
         let mut numbers: Vec<i64> = batch.iter().map(|r| r.code.number).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -338,7 +339,13 @@ impl Kind for Scanning {
         let mut cards = Cards::lock(conn, festival, batch).await?;
         let mut zones: BTreeSet<ZoneId> = batch.iter().filter_map(|r| catalog.zone(r.device.gate_id)).collect();
         zones.extend(known.values().flat_map(|(_, known)| &known.entries).filter(|e| e.is_open()).filter_map(|e| e.zone_id));
-        let mut presence = Presence::lock(conn, festival, &catalog, &zones, now).await?;
+        // Whom a supervisor lets in before the doors open is counted for the day to come.
+        let ahead = |r: &Request| {
+            let (_, known) = known.get(&r.code.number)?;
+            entry_day(known.day_mask, r.rules().as_ref(), &catalog.days, r.arrived_at, Some(&r.overriding()?.lifts))
+        };
+        let days: BTreeSet<i16> = batch.iter().filter_map(ahead).collect();
+        let mut presence = Presence::lock(conn, festival, &catalog, &zones, &days, now).await?;
         sabotage::pause().await;
         let (mut scans, mut changes, mut answers) = (Vec::new(), Changes::default(), Vec::with_capacity(batch.len()));
         let mut overridden = Vec::new();
@@ -354,26 +361,30 @@ impl Kind for Scanning {
                         scan
                     })
                     .clone();
-                answers.push(answer(request, &scan, None, Company::default()));
+                answers.push(Ok(answer(request, &scan, None, Company::default())));
                 continue;
             };
             if let Some(first) = recorded.get(&request.asked.scan_id) {
-                answers.push(answer(request, first, Some(&*known), Company::of(&mates, ticket, first.day_index)));
+                answers.push(Ok(answer(request, first, Some(&*known), Company::of(&mates, ticket, first.day_index))));
+                continue;
+            }
+            if let Some(Err(error)) = &request.overriding {
+                answers.push(Err(*error));
                 continue;
             }
             let ticket_id = ticket.ticket_id;
             let rules = request.rules();
             ended.entry(ticket_id).or_default().extend(catalog.ground().clear(&mut known.entries, request.arrived_at));
-            let day = day_of(known.day_mask, rules.as_ref(), &catalog.days, request.arrived_at).map(|d| d.day_index);
+            let day = entry_day(known.day_mask, rules.as_ref(), &catalog.days, request.arrived_at, request.overriding().map(|o| &o.lifts));
             let places = day.and_then(|day| presence.left(catalog.zone(request.device.gate_id), day));
             let company = day.and_then(|day| mates.company(&catalog, ticket, i32::from(request.code.pass_number), day));
             let presented = request.presented(places, company);
             let mut decision = decide(known, rules.as_ref(), &catalog.ground(), &presented);
-            if let (Some(reason), Some(overriding)) = (decision.overridden, &request.overriding) {
+            if let (false, Verdict::Admitted, Some(overriding)) = (decision.overridden.is_empty(), decision.verdict, request.overriding()) {
                 if cards.take(overriding.by) {
-                    overridden.push(request.overridden(ticket_id, reason, overriding));
+                    overridden.push(request.overridden(ticket_id, &decision.overridden, overriding));
                 } else {
-                    decision = decide(known, rules.as_ref(), &catalog.ground(), &Presented { because: None, ..presented });
+                    decision = decide(known, rules.as_ref(), &catalog.ground(), &Presented { lifts: None, ..presented });
                 }
             }
             if !decision.effects.is_empty() {
@@ -384,14 +395,14 @@ impl Kind for Scanning {
                 }
             }
             for effect in &decision.effects {
-                let entry = apply(known, ticket_id, request, *effect, decision.overridden.is_some(), &mut changes);
+                let entry = apply(known, ticket_id, request, *effect, &decision.overridden, &mut changes);
                 if known.kind == TicketKind::Pass {
                     presence.count(&entry);
                 }
                 mates.moved(ticket, &entry, catalog.ground().place(entry.zone_id).is_none());
             }
             let scan = store::Recorded::decided(&request.device, &request.asked, ticket_id, &decision, request.arrived_at);
-            answers.push(answer(request, &scan, Some(&*known), Company::of(&mates, ticket, scan.day_index)));
+            answers.push(Ok(answer(request, &scan, Some(&*known), Company::of(&mates, ticket, scan.day_index))));
             recorded.insert(request.asked.scan_id, scan.clone());
             scans.push(scan);
         }
@@ -419,10 +430,15 @@ struct Cards(HashMap<i64, i32>);
 
 impl Cards {
     async fn lock(conn: &mut PgConnection, festival: FestivalId, batch: &[Request]) -> Result<Self, sqlx::Error> {
-        let number = |r: &Request| r.overriding.as_ref().and_then(|o| if let By::Card(number) = o.by { Some(number) } else { None });
+        let number = |r: &Request| r.overriding().and_then(|o| if let By::Card(number) = o.by { Some(number) } else { None });
         let numbers: BTreeSet<i64> = batch.iter().filter_map(number).collect();
         let numbers: Vec<i64> = numbers.into_iter().collect();
-        Ok(Self(overrides::store::lock_cards(conn, festival, &numbers).await?.into_iter().collect()))
+        let read = if sabotage::no_lock() {
+            overrides::store::cards_left(conn, festival, &numbers).await?
+        } else {
+            overrides::store::lock_cards(conn, festival, &numbers).await?
+        };
+        Ok(Self(read.into_iter().collect()))
     }
 
     /// Takes a use; a member needs none.
@@ -465,7 +481,7 @@ impl Changes {
 }
 
 /// Notes an effect of a decision, for the rows and for the next decision of the batch; how the entry stands then.
-fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, effect: Effect, is_overridden: bool, changes: &mut Changes) -> Entered {
+fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, effect: Effect, overridden: &[Reason], changes: &mut Changes) -> Entered {
     let at = request.arrived_at;
     let (day_index, entry_no) = match effect {
         Effect::Enter(day, no) | Effect::Leave(day, no) | Effect::Undo(day, no) => (day, no),
@@ -488,7 +504,8 @@ fn apply(known: &mut Known, ticket_id: TicketId, request: &Request, effect: Effe
         entered_at: at,
         left_at: None,
         undone_at: None,
-        because: request.overriding.as_ref().filter(|_| is_overridden).map(|o| o.because),
+        because: request.overriding().filter(|_| !overridden.is_empty()).map(|o| o.lifts.because),
+        is_again: is_again(overridden),
     };
     known.entries.push(entered.clone());
     changes.begins(ticket_id, entered.clone());

@@ -90,11 +90,12 @@ struct EntryRow {
     left_at: Option<DateTime<Utc>>,
     undone_at: Option<DateTime<Utc>>,
     because: Option<Because>,
+    is_again: bool,
 }
 
 pub(super) async fn entries(conn: &mut PgConnection, festival: FestivalId, tickets: &[TicketId]) -> Result<HashMap<TicketId, Vec<Entered>>, sqlx::Error> {
     let rows: Vec<EntryRow> = sqlx::query_as(
-        "select a.ticket_id, a.day_index, a.entry_no, a.scan_id, s.device_id, a.gate_id, g.zone_id, a.entered_at, a.left_at, a.undone_at, a.because \
+        "select a.ticket_id, a.day_index, a.entry_no, a.scan_id, s.device_id, a.gate_id, g.zone_id, a.entered_at, a.left_at, a.undone_at, a.because, a.is_again \
          from admissions a left join scans s on s.festival_id = a.festival_id and s.scan_id = a.scan_id \
          left join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id \
          where a.festival_id = $1 and a.ticket_id = any($2) order by a.ticket_id, a.entered_at, a.scan_id",
@@ -116,6 +117,7 @@ pub(super) async fn entries(conn: &mut PgConnection, festival: FestivalId, ticke
             left_at: r.left_at,
             undone_at: r.undone_at,
             because: r.because,
+            is_again: r.is_again,
         });
     }
     Ok(by)
@@ -193,10 +195,10 @@ pub(super) async fn insert_admissions(
     first_position: i64,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into admissions (festival_id, ticket_id, day_index, entry_no, scan_id, gate_id, entered_at, left_at, undone_at, because, position) \
-         select $1, e.ticket_id, e.day_index, e.entry_no, e.scan_id, e.gate_id, e.entered_at, e.left_at, e.undone_at, e.because, $2 + e.no - 1 \
-         from unnest($3::uuid[], $4::smallint[], $5::smallint[], $6::uuid[], $7::uuid[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::text[]) \
-              with ordinality as e (ticket_id, day_index, entry_no, scan_id, gate_id, entered_at, left_at, undone_at, because, no)",
+        "insert into admissions (festival_id, ticket_id, day_index, entry_no, scan_id, gate_id, entered_at, left_at, undone_at, because, is_again, position) \
+         select $1, e.ticket_id, e.day_index, e.entry_no, e.scan_id, e.gate_id, e.entered_at, e.left_at, e.undone_at, e.because, e.is_again, $2 + e.no - 1 \
+         from unnest($3::uuid[], $4::smallint[], $5::smallint[], $6::uuid[], $7::uuid[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::boolean[]) \
+              with ordinality as e (ticket_id, day_index, entry_no, scan_id, gate_id, entered_at, left_at, undone_at, because, is_again, no)",
     )
     .bind(festival)
     .bind(first_position)
@@ -209,6 +211,7 @@ pub(super) async fn insert_admissions(
     .bind(entered.iter().map(|(_, e)| e.left_at).collect::<Vec<_>>())
     .bind(entered.iter().map(|(_, e)| e.undone_at).collect::<Vec<_>>())
     .bind(entered.iter().map(|(_, e)| e.because.map(Because::name)).collect::<Vec<_>>())
+    .bind(entered.iter().map(|(_, e)| e.is_again).collect::<Vec<_>>())
     .execute(conn)
     .await?;
     Ok(())
@@ -313,6 +316,8 @@ pub(super) struct Admitted {
     pub(super) is_undone: bool,
     /// Whether it ended because everybody was put out.
     pub(super) was_cleared: bool,
+    /// Whether an add-on was handed over: nobody is in by it.
+    pub(super) is_add_on: bool,
     pub(super) gate_id: GateId,
     pub(super) entered_at: DateTime<Utc>,
     pub(super) position: i64,
@@ -322,7 +327,7 @@ pub(super) struct Admitted {
 pub(super) async fn feed(conn: &mut PgConnection, festival: FestivalId, after: i64, most: i64) -> Result<Vec<Admitted>, sqlx::Error> {
     sqlx::query_as(
         "select t.ticket_number, a.day_index, a.entry_no, a.left_at is not null as has_left, a.undone_at is not null as is_undone, \
-                exists (select from clearings c where c.festival_id = a.festival_id and c.clears_at = a.left_at) as was_cleared, a.gate_id, a.entered_at, \
+                exists (select from clearings c where c.festival_id = a.festival_id and c.clears_at = a.left_at) as was_cleared, t.kind = 'add_on' as is_add_on, a.gate_id, a.entered_at, \
                 a.position \
          from admissions a join tickets t on t.festival_id = a.festival_id and t.ticket_id = a.ticket_id \
          where a.festival_id::bigint = $1 and a.position > $2 order by a.position limit $3",

@@ -167,18 +167,18 @@ pub static INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "one-open-entry",
-        claim: "at most one open entry per ticket, festival day and place (the site, an inner zone), apart from surplus admissions that are in the ledger and whom a supervisor let in",
+        claim: "at most one open entry per ticket, festival day and place (the site, an inner zone), apart from surplus admissions that are in the ledger and whom a supervisor let in who knew",
         query: "select count(*) from (select 1 from admissions a left join discrepancies d on d.festival_id = a.festival_id and d.scan_id = a.scan_id \
                         and d.kind = 'surplus_admission' and d.withdrawn_at is null \
                     left join (gates g join zones z on z.festival_id = g.festival_id and z.zone_id = g.zone_id and z.is_inner) \
                         on g.festival_id = a.festival_id and g.gate_id = a.gate_id \
                     where $1::timestamptz is not null and a.left_at is null and a.undone_at is null \
-                    group by a.festival_id, a.ticket_id, a.day_index, z.zone_id having count(*) filter (where d.scan_id is null and a.because is null) > 1) x",
+                    group by a.festival_id, a.ticket_id, a.day_index, z.zone_id having count(*) filter (where d.scan_id is null and not a.is_again) > 1) x",
     },
     Invariant {
         name: "surplus-is-in-the-ledger",
-        claim: "whoever came in on a ticket that somebody was in on is in the ledger of discrepancies, unless a supervisor let them in",
-        query: "select count(*) from admissions a where $1::timestamptz is not null and a.because is null \
+        claim: "whoever came in on a ticket that somebody was in on is in the ledger of discrepancies, unless a supervisor let them in who knew",
+        query: "select count(*) from admissions a where $1::timestamptz is not null and not a.is_again \
                 and exists (select from admissions b where b.festival_id = a.festival_id and b.ticket_id = a.ticket_id and b.day_index = a.day_index \
                             and b.entered_at < a.entered_at and least(b.left_at, b.undone_at, 'infinity') > a.entered_at \
                             and not exists (select from gates g join zones z on z.festival_id = g.festival_id and z.zone_id = g.zone_id and z.is_inner \
@@ -192,7 +192,7 @@ pub static INVARIANTS: &[Invariant] = &[
         name: "overrides-have-names",
         claim: "whoever came in by a supervisor's word has its line, with who it was",
         query: "select count(*) from admissions a left join overrides o on o.festival_id = a.festival_id and o.scan_id = a.scan_id and o.because = a.because \
-                where $1::timestamptz is not null and a.because is not null and o.scan_id is null",
+                where $1::timestamptz is not null and (a.because is not null and o.scan_id is null or a.is_again and not o.reasons && array['already_inside', 'no_reentry'])",
     },
     Invariant {
         name: "zones-add-up",

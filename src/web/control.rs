@@ -90,7 +90,7 @@ async fn room(app: &App, who: &Member, festival: &Festival) -> Result<Room, Prob
     let mut tx = app.for_promoter(who.staff.promoter).await?;
     let open = ledger::store::page(&mut tx, id, Which { open: true, ..Which::default() }, None, LEDGER).await?;
     let latest = ledger::store::page(&mut tx, id, Which::default(), None, LEDGER).await?;
-    let overrides = overrides::store::made(&mut *tx, id, None, OVERRIDES).await?;
+    let overrides = overrides::store::latest(&mut *tx, id, OVERRIDES).await?;
     let (holds, clearings) = (incident::store::holds(&mut *tx, id).await?, incident::store::clearings(&mut *tx, id).await?);
     drop(tx);
     let may_decide = who.staff.may(Scope::GatesWrite).is_ok();
@@ -357,7 +357,7 @@ fn overridden(reader: &Reader, room: &Room) -> Markup {
         ol class="ledger" { @for o in &room.overrides {
             li { p {
                 b { @if let Some(name) = &o.name { (name) } @else { "–" } } " · " (reader.t(&format!("because-{}", o.because.name()))) @if !o.note.is_empty() { ": " (o.note) }
-                br; (reader.language.at(o.made_at, zone).second()) " · " (gate_name(reader, room, o.gate_id)) @if let Some(reason) = o.reason { " · " (reader.t(&format!("reason-{}", reason.name()))) }
+                br; (reader.language.at(o.made_at, zone).second()) " · " (gate_name(reader, room, o.gate_id)) @for reason in &o.reasons { " · " (reader.t(&format!("reason-{}", reason.name()))) }
             } }
         } }
     }

@@ -172,7 +172,7 @@ impl Desk<'_> {
                     div { button class="button" { (reader.t("issue-card")) } }
                 }
             }
-            @if !cards.is_empty() { ul class="ledger" { @for c in cards.iter().take(100) {
+            @if !cards.is_empty() { ul class="ledger" { @for c in cards {
                 li { form class="actions" method="post" action=(self.action(&format!("/cards/{}/revoke", c.card_number))) {
                     p {
                         @if c.card_code.is_some() { a href=(self.action(&format!("/cards/{}", c.card_number))) { (c.name) } } @else { s { (c.name) } }

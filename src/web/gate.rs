@@ -127,7 +127,6 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
     let gate = json!({
         "festival_id": device.festival_id, "gate_id": device.gate_id, "zone": zone, "is_supervisor": device.is_supervisor(),
         "gates": allowed.iter().map(|g| json!({ "gate_id": g.gate_id, "zone_id": g.zone_id })).collect::<Vec<_>>(),
-        "supervisor": device.supervising().map(|s| json!({ "name": s.name, "until": s.until })),
         "language": if reader.language == Language::Zh { "zh" } else { "en" }, "words": words(reader),
     })
     .to_string();

@@ -419,10 +419,21 @@ const scenes = {
     await page.waitForSelector("[data-verdict]");
     seen.searched = await shown();
     await next();
+    // Signed out without network, nobody is signed in again: neither by a reload, nor when the network is back.
+    await page.waitForFunction(() => navigator.serviceWorker.controller || navigator.serviceWorker.ready);
+    await context.setOffline(true);
+    await page.waitForSelector("[data-stage][data-link=offline]");
     await page.click("[data-open-supervisor]");
     await page.click("[data-sign-out]");
     await page.waitForSelector("[data-open-supervisor][aria-pressed=false]");
-    await page.click("[data-supervisor] header button");
+    await page.reload();
+    await page.waitForFunction((n) => Number(document.querySelector("[data-list]")?.dataset.tickets) >= n, input.codes.length, { timeout: 30_000 });
+    seen.leftReloaded = await page.getAttribute("[data-open-supervisor]", "aria-pressed");
+    await context.setOffline(false);
+    await page.waitForSelector("[data-stage][data-link=online]", { timeout: 30_000 });
+    await page.waitForResponse((answer) => answer.url().endsWith("/v1/device-shifts/ends") && answer.ok(), { timeout: 20_000 });
+    await page.waitForResponse((answer) => answer.url().endsWith("/v1/heartbeats") && answer.ok(), { timeout: 20_000 });
+    seen.leftBack = await page.getAttribute("[data-open-supervisor]", "aria-pressed");
 
     // Without network a card is checked by the phone.
     await context.setOffline(true);

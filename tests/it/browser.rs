@@ -253,6 +253,7 @@ async fn a_supervisor_lets_in_at_a_phone_by_name_and_by_card_without_network() {
     assert!(seen["who"].as_str().unwrap().starts_with("Night Ferry Foundation, signed in until"), "{seen}");
     assert_eq!(seen["found"].as_array().unwrap().len(), 2);
     assert!(seen["found"][0].as_str().unwrap().starts_with("Mara Lindqvist Weekend pass · "), "{seen}");
+    assert_eq!((&seen["leftReloaded"], &seen["leftBack"]), (&json!("false"), &json!("false")), "{seen}");
     assert_eq!((&seen["byCard"]["because"], &seen["byCard"]["offline"]), (&json!("hardship"), &json!(true)));
     assert!(seen["bad"] == seen["usedUp"] && seen["bad"].as_str().unwrap().starts_with("This counts for nothing here"), "{seen}");
     assert!(seen["sideways"].as_array().unwrap().is_empty() && seen["errors"].as_array().unwrap().is_empty(), "{seen}");

@@ -15,7 +15,7 @@ for (const { name, ticket, rules, ground, presented, entries, expected } of case
   const told = effects.map(({ kind, day_index, entry_no }) => `${kind} ${day_index} ${entry_no}`).join(", ");
   const found = { ...rest, effects: told, first_entry_no: first?.entry_no ?? null };
   for (const field of Object.keys(expected)) {
-    if (found[field] !== expected[field]) different.push(`${name}: ${field} is ${found[field]}, the table says ${expected[field]}`);
+    if (JSON.stringify(found[field]) !== JSON.stringify(expected[field])) different.push(`${name}: ${field} is ${found[field]}, the table says ${expected[field]}`);
   }
 }
 console.log(different.length ? different.join("\n") : `${cases.length} cases`);

@@ -198,6 +198,34 @@ impl Pair {
         answers.iter().filter(|a| a.body["verdict"] == "admitted").count()
     }
 
+    /// A supervisor's card that is good for one, shown at sixteen gates at once; how many came in by it.
+    async fn last_use(&mut self) -> usize {
+        let once = json!({ "name": { "en": "Once" }, "color": "#ff0000", "color_name": { "en": "red" }, "day_mask": 7, "reentry": "never" });
+        let pass = self.festival.promoter.make(&self.festival.path("/passes"), once).await["pass_id"].as_str().unwrap().to_owned();
+        let offer = self.festival.offer(&pass, 16, 13900).await;
+        let fans = [self.server(0).order("mara@x.example", &[(&offer, 8)]).await, self.server(1).order("jonas@x.example", &[(&offer, 8)]).await];
+        let (device, mut codes) = (self.festival.device().await, Vec::new());
+        for fan in fans {
+            fan.pay(&key(), "simulated_instant").await.expect(201);
+            codes.extend(fan.tickets().await.iter().map(|t| t["ticket_code"].as_str().unwrap().to_owned()));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+        for code in &codes {
+            assert_eq!(device.scan(code, Utc::now()).await.expect(201)["verdict"], "admitted");
+        }
+        let card = json!({ "name": "Jo", "day_index": 0, "overrides": 1 });
+        let card = self.festival.promoter.make(&self.festival.path("/supervisor-cards"), card).await;
+        let word = json!({ "override": { "reasons": ["already_inside"], "because": "hardship", "card_code": card["card_code"] } });
+        let answers = at_once(16, |i| {
+            let (device, code, word) = (Device { http: self.server(i), ..device.clone() }, codes[i].clone(), word.clone());
+            async move { device.scan_as(&uuid::Uuid::now_v7().to_string(), &code, Utc::now(), word).await }
+        })
+        .await;
+        let known = |a: &crate::actors::Answer| matches!(a.status, 403 | 503) || a.body["reason"] == "already_inside" || a.body["because"] == "hardship";
+        assert!(answers.iter().all(known), "{answers:?}");
+        answers.iter().filter(|a| a.body["because"] == "hardship").count()
+    }
+
     pub async fn close(self) {
         self.database.close().await.unwrap();
     }
@@ -211,6 +239,7 @@ async fn two_servers_sell_the_last_unit_once_take_a_key_once_and_admit_a_ticket_
         assert_eq!(pair.one_key().await, 1);
         assert_eq!(pair.one_ticket().await, 1);
         assert_eq!(pair.last_place().await, 1);
+        assert_eq!(pair.last_use().await, 1);
     }
     assert_eq!(pair.two_reports().await, 0);
     let findings = gatefold::reports::invariants::check(&mut pair.database, Utc::now()).await.unwrap();
@@ -227,6 +256,7 @@ async fn without_locks_and_without_the_floor_each_race_is_lost() {
     assert!(pair.one_ticket().await > 1, "the race of one ticket was not lost");
     assert!(pair.two_reports().await > 0, "the race of two reports was not lost");
     assert!(pair.last_place().await > 1, "the race for the last place was not lost");
+    assert!(pair.last_use().await > 1, "the race for the last use of a card was not lost");
     let findings = gatefold::reports::invariants::check(&mut pair.database, Utc::now()).await.unwrap();
     let found = |name: &str| findings.iter().any(|f| f.name == name && f.breaches > 0);
     assert!(found("stock-in-bounds") && found("one-open-entry"), "the check does not find what the races broke: {findings:#?}");

@@ -22,8 +22,11 @@ use crate::{
 
 /// The longest shift.
 const LONGEST: TimeDelta = TimeDelta::hours(16);
-/// How long wrong digits are counted on a device: ten, then no more until then.
+/// How long wrong digits are counted.
 const REMEMBERED: TimeDelta = TimeDelta::hours(1);
+/// How many wrong digits a device may type in that time, and all devices of a festival together: whoever pairs many devices guesses no more.
+const TRIES: i16 = 10;
+const TRIES_OF_ALL: i64 = 100;
 
 /// A member's time at the gates, with the digits that sign them in.
 #[derive(Clone, Debug)]
@@ -109,8 +112,8 @@ pub enum ShiftError {
     /// No shift that runs has these digits.
     #[error("no shift that runs has these digits")]
     Wrong,
-    /// Ten wrong digits within an hour.
-    #[error("ten wrong codes: this device takes no more for an hour")]
+    /// Too many wrong digits within an hour, on the device or on all of the festival.
+    #[error("too many wrong codes: no more are taken for an hour")]
     TooOften,
     /// What the database said.
     #[error(transparent)]
@@ -124,7 +127,9 @@ pub enum ShiftError {
 pub async fn sign_in(app: &App, device: &Device, digits: &str) -> Result<Supervising, ShiftError> {
     let (now, festival) = (app.clock.now(), device.festival_id);
     let mut tx = app.pools.web.begin().await?;
-    if !store::count_try(&mut tx, device.device_id, now, now - REMEMBERED).await? {
+    let Some(nth) = store::count_try(&mut tx, device.device_id, now, now - REMEMBERED).await? else { return Err(ShiftError::TooOften) };
+    if store::tries(&mut tx, festival, now - REMEMBERED).await? > TRIES_OF_ALL {
+        tx.commit().await?;
         return Err(ShiftError::TooOften);
     }
     let typed: String = digits.chars().filter(char::is_ascii_digit).take(12).collect();
@@ -132,6 +137,12 @@ pub async fn sign_in(app: &App, device: &Device, digits: &str) -> Result<Supervi
     let running = store::running(&mut tx, festival, now).await?;
     let Some(shift) = running.into_iter().find(right) else {
         // The try is counted although it failed.
+        if nth == TRIES {
+            let id = device.device_id;
+            let object_id = id.to_string();
+            let barred = Act { festival, actor: Actor::Device(id.0), action: "supervisor.barred", object_kind: "device", object_id, before: None, after: None };
+            audit::record(&mut tx, barred, now).await?;
+        }
         tx.commit().await?;
         return Err(ShiftError::Wrong);
     };

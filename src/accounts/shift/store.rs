@@ -57,34 +57,48 @@ pub(super) async fn end(conn: &mut PgConnection, festival: FestivalId, member: M
     .await
 }
 
-/// Counts a try of digits on a device; whether it may try.
-pub(super) async fn count_try(conn: &mut PgConnection, device: DeviceId, now: DateTime<Utc>, since: DateTime<Utc>) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
+/// Counts a try of digits on a device; which it is within the hour, `None` where it may not try.
+pub(super) async fn count_try(conn: &mut PgConnection, device: DeviceId, now: DateTime<Utc>, since: DateTime<Utc>) -> Result<Option<i16>, sqlx::Error> {
+    sqlx::query_scalar(
         "update devices set code_tries = case when code_tried_at > $4 then code_tries + 1 else 1 end, code_tried_at = case when code_tried_at > $4 then code_tried_at else $3 end \
-         where festival_id = $1 and device_id = $2 and (code_tries < 10 or code_tried_at is null or code_tried_at <= $4)",
+         where festival_id = $1 and device_id = $2 and (code_tries < 10 or code_tried_at is null or code_tried_at <= $4) \
+         returning code_tries",
     )
     .bind(device.festival())
     .bind(device)
     .bind(now)
     .bind(since)
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    .fetch_optional(conn)
+    .await
 }
 
+/// Signs in under the lock of the device's row, which the try has taken; only wrong digits stay counted.
 pub(super) async fn sign_in(conn: &mut PgConnection, device: DeviceId, shift: ShiftId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into device_shifts (festival_id, device_id, began_at, shift_id) values ($1, $2, $3, $4) \
-         on conflict (festival_id, device_id, began_at) do update set shift_id = excluded.shift_id, ended_at = null",
+        "insert into device_shifts (festival_id, device_id, shift_no, shift_id, began_at) \
+         select $1, $2, coalesce(max(shift_no), 0) + 1, $3, $4 from device_shifts where festival_id = $1 and device_id = $2",
     )
+    .bind(device.festival())
+    .bind(device)
+    .bind(shift)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query("update devices set code_tries = code_tries - 1 where festival_id = $1 and device_id = $2 and code_tries > 0")
         .bind(device.festival())
         .bind(device)
-        .bind(now)
-        .bind(shift)
-        .execute(&mut *conn)
+        .execute(conn)
         .await?;
-    sqlx::query("update devices set code_tries = 0 where festival_id = $1 and device_id = $2").bind(device.festival()).bind(device).execute(conn).await?;
     Ok(())
+}
+
+/// How many wrong digits were typed on all devices of a festival since a moment, those left out that were revoked.
+pub(super) async fn tries(conn: &mut PgConnection, festival: FestivalId, since: DateTime<Utc>) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select coalesce(sum(code_tries), 0)::bigint from devices where festival_id = $1 and code_tried_at > $2 and revoked_at is null")
+        .bind(festival)
+        .bind(since)
+        .fetch_one(conn)
+        .await
 }
 
 pub(super) async fn sign_out(conn: &mut PgConnection, device: DeviceId, now: DateTime<Utc>) -> Result<Option<ShiftId>, sqlx::Error> {
@@ -100,9 +114,9 @@ pub(super) async fn sign_out(conn: &mut PgConnection, device: DeviceId, now: Dat
 
 pub(super) async fn supervised(conn: &mut PgConnection, device: DeviceId, since: DateTime<Utc>) -> Result<Vec<Supervised>, sqlx::Error> {
     sqlx::query_as(
-        "select s.member_id, d.began_at, least(coalesce(d.ended_at, s.ends_at), coalesce(s.ended_at, s.ends_at), s.ends_at) as ended_at \
-         from device_shifts d join shifts s on s.festival_id = d.festival_id and s.shift_id = d.shift_id \
-         where d.festival_id = $1 and d.device_id = $2 and s.ends_at > $3 order by d.began_at",
+        "select s.member_id, d.began_at, least(d.ended_at, s.ended_at, s.ends_at, m.removed_at) as ended_at \
+         from device_shifts d join shifts s on s.festival_id = d.festival_id and s.shift_id = d.shift_id join members m on m.member_id = s.member_id \
+         where d.festival_id = $1 and d.device_id = $2 and s.ends_at > $3 order by d.shift_no",
     )
     .bind(device.festival())
     .bind(device)

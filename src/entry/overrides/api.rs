@@ -1,7 +1,11 @@
 //! The JSON face of overrides, supervisors' cards, and who supervises on a device.
 
 use poem::web::Data;
-use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
+use poem_openapi::{
+    Object, OpenApi,
+    param::{Path, Query},
+    payload::Json,
+};
 
 use super::{
     card::{self, NewCard, SupervisorCard},
@@ -16,6 +20,7 @@ use crate::{
     app::App,
     festivals::api::of_staff,
     http::{
+        listing::{before, fifty},
         limit::{Client, Limited, Limits},
         problem::{Changing, Created, FORBIDDEN, Or, Problem, TOO_MANY, Usual},
         tags::Chapter,
@@ -75,17 +80,28 @@ impl OverridesApi {
 
     /// List overrides
     ///
-    /// The newest first, at most 500: whom supervisors let in although the rules refused, and why. Scope `scans:read`.
+    /// The newest scans first: whom supervisors let in although the rules refused, and why. Scope `scans:read`.
     #[oai(path = "/festivals/:festival_id/overrides", method = "get", operation_id = "list_overrides")]
-    async fn list_overrides(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Made>>, Or<Usual>> {
+    async fn list_overrides(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        /// Where the page begins: `next` of the page before.
+        cursor: Query<Option<String>>,
+        /// How many, at most 200.
+        #[oai(default = "fifty", validator(minimum(value = "1"), maximum(value = "200")))]
+        limit: Query<u32>,
+    ) -> Result<Json<Page<Made>>, Or<Usual>> {
+        let before = before(cursor.as_deref())?;
         let mut tx = of_staff(&app, &staff, *festival_id, Scope::ScansRead).await?;
-        let items = store::made(&mut *tx, *festival_id, None, 500).await.map_err(Problem::from)?;
-        Ok(Json(Page { items, next: None }))
+        let items = store::page(&mut *tx, *festival_id, before, *limit + 1).await.map_err(Problem::from)?;
+        Ok(Json(Page::cut(items, *limit, |made| made.scan_id.0)))
     }
 
     /// List the supervisors' cards
     ///
-    /// The newest first, at most 500, each with its code: whoever holds that may override. Scope `gates:write`.
+    /// The newest first, each with its code: whoever holds that may override. A festival has 500 at most. Scope `gates:write`.
     #[oai(path = "/festivals/:festival_id/supervisor-cards", method = "get", operation_id = "list_supervisor_cards")]
     async fn list_supervisor_cards(
         &self,

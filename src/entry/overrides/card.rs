@@ -27,6 +27,8 @@ const LENGTH: usize = 137;
 /// Kind 3 (supervisor's card), version 1.
 const CARD: u8 = 0x31;
 const BODY: usize = 20;
+/// The most cards of a festival.
+const MOST: usize = 500;
 /// How long before its day opens a card is good: the gates are staffed before.
 const EARLY: TimeDelta = TimeDelta::hours(6);
 
@@ -192,6 +194,9 @@ pub async fn issue(app: &App, staff: &Staff, festival: FestivalId, wish: &NewCar
         .claim(!name.is_empty(), "/name", "whoever carries it has a name")
         .claim(day.is_some_and(|day| day.closes_at > now), "/day_index", "a day of this festival that is not over")
         .done()?;
+    if store::cards(&mut *tx, festival).await?.len() >= MOST {
+        return Err(Fault::Conflict(format!("a festival has {MOST} cards at most")));
+    }
     let key_id = keys::active(&mut tx, festival).await?.ok_or_else(|| Fault::House("no key signs".to_owned()))?;
     let mut noise = [0; 8];
     secrets::fill(&mut noise);
@@ -213,7 +218,7 @@ pub async fn issue(app: &App, staff: &Staff, festival: FestivalId, wish: &NewCar
     Ok(shown(&*keys::ring(app, festival).await?, festival, card))
 }
 
-/// The cards of a festival, the newest first, at most 500.
+/// The cards of a festival, the newest first.
 ///
 /// # Errors
 /// [`Fault`].

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::PgConnection;
 
-use super::Reason;
+use super::{Reason, decide::Lifts};
 use crate::{
     accounts::{Device, shift},
     app::App,
@@ -25,6 +25,9 @@ use crate::{
 };
 
 use card::CardCode;
+
+/// The letters of the longest word of a note.
+const WORD: usize = 60;
 
 /// Why somebody comes in whom the rules refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]
@@ -94,7 +97,10 @@ impl Reason {
 #[derive(Clone, Debug, PartialEq, Eq, Object)]
 #[oai(deny_unknown_fields, skip_serializing_if_is_none)]
 pub struct Override {
-    /// Why.
+    /// The reasons that the device showed, and that are overridden: whatever else refuses is shown, and overridden by its own name or not at all.
+    #[oai(validator(min_items = 1, max_items = 10, unique_items = true))]
+    pub reasons: Vec<Reason>,
+    /// Why they come in.
     pub because: Because,
     /// More of it; needed with `other`.
     #[oai(default, validator(max_length = 200))]
@@ -114,7 +120,7 @@ pub(super) enum By {
 /// An override by somebody who may.
 #[derive(Clone, Debug)]
 pub(super) struct Overriding {
-    pub(super) because: Because,
+    pub(super) lifts: Lifts,
     pub(super) note: String,
     pub(super) by: By,
 }
@@ -128,6 +134,9 @@ pub enum NotAllowed {
     /// `other` without a note.
     #[error("say why: the note is empty")]
     NoteMissing,
+    /// A note that is no words: a code was typed into it.
+    #[error("a note is words, not a code")]
+    NoteIsNoWords,
     /// No card of this festival.
     #[error("not a supervisor's card of this festival")]
     NoCard,
@@ -172,7 +181,14 @@ pub(super) async fn allowed(app: &App, device: &Device, wish: &Override, ring: &
 
 fn noted(wish: &Override, by: By) -> Result<Overriding, NotAllowed> {
     let note = wish.note.trim().to_owned();
-    if wish.because == Because::Other && note.is_empty() { Err(NotAllowed::NoteMissing) } else { Ok(Overriding { because: wish.because, note, by }) }
+    if wish.because == Because::Other && note.is_empty() {
+        return Err(NotAllowed::NoteMissing);
+    }
+    // A scanner that types may have typed into it: no code rests in the database.
+    if note.split_whitespace().any(|word| word.len() > WORD && word.is_ascii()) {
+        return Err(NotAllowed::NoteIsNoWords);
+    }
+    Ok(Overriding { lifts: Lifts { reasons: wish.reasons.clone(), because: wish.because }, note, by })
 }
 
 /// The number of a card that is good at a moment, as far as its code says it.
@@ -218,12 +234,12 @@ impl Past {
     }
 }
 
-/// The numbers of the cards that were revoked while they are good, as a pack carries them.
+/// The numbers of the cards that were revoked, as a pack carries them.
 ///
 /// # Errors
 /// What the database said.
-pub(super) async fn revoked_cards(pool: &sqlx::PgPool, festival: FestivalId, now: DateTime<Utc>) -> Result<Vec<String>, sqlx::Error> {
-    Ok(store::revoked_cards(pool, festival, now).await?.into_iter().map(card::hex).collect())
+pub(super) async fn revoked_cards(pool: &sqlx::PgPool, festival: FestivalId) -> Result<Vec<String>, sqlx::Error> {
+    Ok(store::revoked_cards(pool, festival).await?.into_iter().map(card::hex).collect())
 }
 
 /// An override that happened.
@@ -233,8 +249,8 @@ pub(super) struct Overridden {
     pub(super) ticket_id: TicketId,
     pub(super) gate_id: GateId,
     pub(super) device_id: DeviceId,
-    /// What it overrode; `None` where nothing refused after all.
-    pub(super) reason: Option<Reason>,
+    /// What it overrode, as the device showed it.
+    pub(super) reasons: Vec<Reason>,
     pub(super) overriding: Overriding,
     pub(super) made_at: DateTime<Utc>,
 }
@@ -247,13 +263,14 @@ pub(super) async fn record(conn: &mut PgConnection, festival: FestivalId, done: 
     let new = store::insert(conn, festival, done).await?;
     let new: Vec<&Overridden> = done.iter().filter(|one| new.contains(&one.scan_id)).collect();
     store::count_uses(conn, festival, &new).await?;
-    for one in new {
+    let act = |one: &&Overridden| {
         let (actor, card) = match one.overriding.by {
             By::Member(member) => (Actor::Member(member), None),
             By::Card(number) => (Actor::Device(one.device_id.0), Some(card::hex(number))),
         };
-        let after = json!({ "scan_id": one.scan_id, "reason": one.reason, "because": one.overriding.because, "card_number": card, "device_id": one.device_id });
-        let act = Act {
+        let Overridden { scan_id, reasons, device_id, overriding, .. } = one;
+        let after = json!({ "scan_id": scan_id, "reasons": reasons, "because": overriding.lifts.because, "card_number": card, "device_id": device_id });
+        Act {
             festival,
             actor,
             action: "entry.overridden",
@@ -261,8 +278,7 @@ pub(super) async fn record(conn: &mut PgConnection, festival: FestivalId, done: 
             object_id: one.ticket_id.to_string(),
             before: None,
             after: Some(after),
-        };
-        audit::record(conn, act, now).await?;
-    }
-    Ok(())
+        }
+    };
+    audit::record_all(conn, &new.iter().map(act).collect::<Vec<_>>(), now).await
 }

@@ -61,14 +61,13 @@ pub(super) async fn cards(conn: impl PgExecutor<'_>, festival: FestivalId) -> Re
         .await
 }
 
-/// The numbers of the cards that were revoked while they were good: gates without network refuse them.
+/// The numbers of the cards that were revoked: gates without network refuse them, whatever became of their day.
 ///
 /// # Errors
 /// What the database said.
-pub async fn revoked_cards(conn: impl PgExecutor<'_>, festival: FestivalId, now: DateTime<Utc>) -> Result<Vec<i64>, sqlx::Error> {
-    sqlx::query_scalar("select card_number from supervisor_cards where festival_id = $1 and revoked_at is not null and not_after > $2 order by card_number")
+pub async fn revoked_cards(conn: impl PgExecutor<'_>, festival: FestivalId) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar("select card_number from supervisor_cards where festival_id = $1 and revoked_at is not null order by card_number")
         .bind(festival)
-        .bind(now)
         .fetch_all(conn)
         .await
 }
@@ -83,7 +82,7 @@ pub(super) async fn revoke_card(conn: &mut PgConnection, festival: FestivalId, n
         .await
 }
 
-/// Locks cards, behind the locks of tickets; how often each may be used yet.
+/// Locks cards, behind the locks of tickets; how often each may be used yet: one that was revoked not at all.
 ///
 /// # Errors
 /// What the database said.
@@ -92,8 +91,22 @@ pub async fn lock_cards(conn: &mut PgConnection, festival: FestivalId, numbers: 
         return Ok(Vec::new());
     }
     sqlx::query_as(
-        "select card_number, overrides - used from supervisor_cards where festival_id = $1 and card_number = any($2) and revoked_at is null \
+        "select card_number, case when revoked_at is null then overrides - used else 0 end from supervisor_cards where festival_id = $1 and card_number = any($2) \
          order by card_number for no key update",
+    )
+    .bind(festival)
+    .bind(numbers)
+    .fetch_all(conn)
+    .await
+}
+
+/// The same without a lock: only the negative control of the race tests may use it.
+///
+/// # Errors
+/// What the database said.
+pub async fn cards_left(conn: &mut PgConnection, festival: FestivalId, numbers: &[i64]) -> Result<Vec<(i64, i32)>, sqlx::Error> {
+    sqlx::query_as(
+        "select card_number, case when revoked_at is null then overrides - used else 0 end from supervisor_cards where festival_id = $1 and card_number = any($2)",
     )
     .bind(festival)
     .bind(numbers)
@@ -124,8 +137,10 @@ pub(super) async fn count_uses(conn: &mut PgConnection, festival: FestivalId, do
 pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, done: &[Overridden]) -> Result<Vec<ScanId>, sqlx::Error> {
     let (member, card) = (|by: By| if let By::Member(id) = by { Some(id) } else { None }, |by: By| if let By::Card(number) = by { Some(number) } else { None });
     sqlx::query_scalar(
-        "insert into overrides (festival_id, scan_id, ticket_id, gate_id, device_id, reason, because, note, member_id, card_number, made_at) \
-         select $1, o.* from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::uuid[], $10::bigint[], $11::timestamptz[]) as o \
+        "insert into overrides (festival_id, scan_id, ticket_id, gate_id, device_id, reasons, because, note, member_id, card_number, made_at) \
+         select $1, o.scan_id, o.ticket_id, o.gate_id, o.device_id, string_to_array(o.reasons, ' '), o.because, o.note, o.member_id, o.card_number, o.made_at \
+         from unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::text[], $9::uuid[], $10::bigint[], $11::timestamptz[]) \
+              as o (scan_id, ticket_id, gate_id, device_id, reasons, because, note, member_id, card_number, made_at) \
          on conflict do nothing returning scan_id",
     )
     .bind(festival)
@@ -133,8 +148,8 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, done: 
     .bind(done.iter().map(|o| o.ticket_id).collect::<Vec<_>>())
     .bind(done.iter().map(|o| o.gate_id).collect::<Vec<_>>())
     .bind(done.iter().map(|o| o.device_id).collect::<Vec<_>>())
-    .bind(done.iter().map(|o| o.reason.map(Reason::name)).collect::<Vec<_>>())
-    .bind(done.iter().map(|o| o.overriding.because.name()).collect::<Vec<_>>())
+    .bind(done.iter().map(|o| o.reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>())
+    .bind(done.iter().map(|o| o.overriding.lifts.because.name()).collect::<Vec<_>>())
     .bind(done.iter().map(|o| o.overriding.note.as_str()).collect::<Vec<_>>())
     .bind(done.iter().map(|o| member(o.overriding.by)).collect::<Vec<_>>())
     .bind(done.iter().map(|o| card(o.overriding.by)).collect::<Vec<_>>())
@@ -155,8 +170,8 @@ pub struct Made {
     pub gate_id: GateId,
     /// On which device.
     pub device_id: DeviceId,
-    /// The rule that refused; absent where none did after all.
-    pub reason: Option<Reason>,
+    /// The rules that refused, as the device showed them.
+    pub reasons: Vec<Reason>,
     /// Why they came in.
     pub because: Because,
     /// What was written.
@@ -169,20 +184,37 @@ pub struct Made {
     pub made_at: DateTime<Utc>,
 }
 
-/// The overrides of a festival, the newest first.
+/// The latest overrides of a festival.
 ///
 /// # Errors
 /// What the database said.
-pub async fn made(conn: impl PgExecutor<'_>, festival: FestivalId, before: Option<DateTime<Utc>>, most: i64) -> Result<Vec<Made>, sqlx::Error> {
+pub async fn latest(conn: impl PgExecutor<'_>, festival: FestivalId, most: i64) -> Result<Vec<Made>, sqlx::Error> {
     sqlx::query_as(
-        "select o.scan_id, o.ticket_id, o.gate_id, o.device_id, o.reason, o.because, o.note, o.member_id, coalesce(m.name, c.name) as name, o.made_at \
+        "select o.scan_id, o.ticket_id, o.gate_id, o.device_id, o.reasons, o.because, o.note, o.member_id, coalesce(m.name, c.name) as name, o.made_at \
          from overrides o left join members m on m.member_id = o.member_id \
          left join supervisor_cards c on c.festival_id = o.festival_id and c.card_number = o.card_number \
-         where o.festival_id::bigint = $1 and ($2::timestamptz is null or o.made_at < $2) order by o.made_at desc limit $3",
+         where o.festival_id::bigint = $1 order by o.made_at desc limit $2",
+    )
+    .bind(festival)
+    .bind(most)
+    .fetch_all(conn)
+    .await
+}
+
+/// A page of the overrides of a festival, the newest scans first.
+///
+/// # Errors
+/// What the database said.
+pub async fn page(conn: impl PgExecutor<'_>, festival: FestivalId, before: Option<uuid::Uuid>, limit: u32) -> Result<Vec<Made>, sqlx::Error> {
+    sqlx::query_as(
+        "select o.scan_id, o.ticket_id, o.gate_id, o.device_id, o.reasons, o.because, o.note, o.member_id, coalesce(m.name, c.name) as name, o.made_at \
+         from overrides o left join members m on m.member_id = o.member_id \
+         left join supervisor_cards c on c.festival_id = o.festival_id and c.card_number = o.card_number \
+         where o.festival_id = $1 and ($2::uuid is null or o.scan_id < $2) order by o.scan_id desc limit $3",
     )
     .bind(festival)
     .bind(before)
-    .bind(most)
+    .bind(i64::from(limit))
     .fetch_all(conn)
     .await
 }

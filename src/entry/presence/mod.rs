@@ -31,12 +31,13 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// Locks the counts of zones, behind the locks of tickets and before that of the feed; counts again where a zone was cleared meanwhile.
+    /// Locks the counts of zones on the days of now and on `days`, behind the locks of tickets and before that of the feed; counts again where a zone was cleared meanwhile.
     pub(super) async fn lock(
         conn: &mut PgConnection,
         festival: FestivalId,
         catalog: &Catalog,
         zones: &BTreeSet<ZoneId>,
+        days: &BTreeSet<i16>,
         now: DateTime<Utc>,
     ) -> Result<Self, sqlx::Error> {
         let mut presence = Self { counts: BTreeMap::new(), capacity: HashMap::new(), changed: BTreeSet::new() };
@@ -47,7 +48,7 @@ impl Presence {
         presence.capacity = catalog.zones.iter().filter_map(|z| Some((z.zone_id, z.capacity?))).collect();
         let mut rows = locked(conn, festival, &zones).await?;
         let early = catalog.passes.iter().flat_map(|p| &p.terms.windows).filter(|w| w.from_at <= now && now < w.until_at).map(|w| w.day_index);
-        let today: BTreeSet<i16> = catalog.days.iter().filter(|d| d.covers(now)).map(|d| d.day_index).chain(early).collect();
+        let today: BTreeSet<i16> = catalog.days.iter().filter(|d| d.covers(now)).map(|d| d.day_index).chain(early).chain(days.iter().copied()).collect();
         let is_there = |zone, day| rows.iter().any(|row| row.zone_id == zone && row.day_index == day);
         let missing: Vec<(ZoneId, i16)> =
             zones.iter().flat_map(|zone| today.iter().map(move |day| (*zone, *day))).filter(|(zone, day)| !is_there(*zone, *day)).collect();

@@ -114,6 +114,7 @@ pub(super) struct Visit {
     left_at: Option<DateTime<Utc>>,
     undone_at: Option<DateTime<Utc>>,
     because: Option<Because>,
+    is_again: Option<bool>,
 }
 
 impl Visit {
@@ -130,6 +131,7 @@ impl Visit {
             left_at: self.left_at,
             undone_at: self.undone_at,
             because: self.because,
+            is_again: self.is_again.unwrap_or_default(),
         })
     }
 }
@@ -138,7 +140,7 @@ impl Visit {
 pub(super) async fn visits(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], scanned: &[TicketId]) -> Result<Vec<Visit>, sqlx::Error> {
     sqlx::query_as(
         "select t.ticket_id, t.order_id, t.kind, t.status = 'valid' as is_valid, t.pass_number, t.day_mask, \
-                a.day_index, a.entry_no, a.scan_id, s.device_id, a.gate_id, g.zone_id, a.entered_at, a.left_at, a.undone_at, a.because \
+                a.day_index, a.entry_no, a.scan_id, s.device_id, a.gate_id, g.zone_id, a.entered_at, a.left_at, a.undone_at, a.because, a.is_again \
          from tickets t left join admissions a on a.festival_id = t.festival_id and a.ticket_id = t.ticket_id \
          left join scans s on s.festival_id = a.festival_id and s.scan_id = a.scan_id \
          left join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id \

@@ -99,5 +99,5 @@ export const verifyCard = async (text, festival, keys, rules, at) => {
   const card = { number: view.getBigUint64(6).toString(16).padStart(16, "0"), day_index: body[14], overrides: body[15] };
   const day = rules.days.find((one) => one.day_index === card.day_index);
   const isToday = day && Date.parse(day.opens_at) - CARD.early <= at && at < Date.parse(day.closes_at);
-  return isToday && !rules.revoked_cards.includes(card.number) ? card : null;
+  return isToday && !(rules.revoked_cards ?? []).includes(card.number) ? card : null;
 };

@@ -4,8 +4,8 @@
 /** How long an entry can be taken back by the device that let in. */
 const UNDO = 15 * 60_000;
 
-const refused = (reason, day_index = null, first = null) => ({ verdict: "refused", reason, instruction: null, day_index, effects: [], first, overridden: null });
-const admitted = (day_index, effects = []) => ({ verdict: "admitted", reason: null, instruction: null, day_index, effects, first: null, overridden: null });
+const refused = (reason, day_index = null, first = null) => ({ verdict: "refused", reason, instruction: null, day_index, effects: [], first, overridden: [] });
+const admitted = (day_index, effects = []) => ({ verdict: "admitted", reason: null, instruction: null, day_index, effects, first: null, overridden: [] });
 const effect = (kind, { day_index, entry_no }) => ({ kind, day_index, entry_no });
 
 /** The reason of a ticket that is not valid. */
@@ -39,8 +39,16 @@ export const dayOf = (dayMask, rules, days, at) => {
   return (current && isOf(current) && current) || days.find((d) => isOf(d) && early(d)) || current || null;
 };
 
-/** The day that an entry outside of all days is counted for: the last that had begun, or the first. */
-const nearestDay = (days, at) => (days.filter((d) => d.opens_at <= at).sort((a, b) => a.opens_at - b.opens_at).at(-1) ?? days[0])?.day_index;
+/** The day that an entry outside of all days is for: the next one of the ticket, else the last that had begun, or the first. */
+const dayOutside = (dayMask, days, at) => {
+  const inOrder = [...days].sort((a, b) => a.opens_at - b.opens_at);
+  const next = inOrder.find((d) => at < d.opens_at && (dayMask >> d.day_index) & 1);
+  return (next ?? inOrder.filter((d) => d.opens_at <= at).at(-1) ?? days[0])?.day_index;
+};
+
+/** The day that an entry is counted for, where `lifts` may let it in outside of all days. */
+export const entryDay = (dayMask, rules, days, at, lifts) =>
+  dayOf(dayMask, rules, days, at)?.day_index ?? (lifts?.reasons.some((r) => r === "too_early" || r === "too_late") ? dayOutside(dayMask, days, at) : undefined);
 
 /** Why a moment is outside of the windows of a day at a gate; a day without windows is open. */
 const outside = (windows, day, gate, at) => {
@@ -89,39 +97,41 @@ const readmitted = (ground, zone, at) => {
   return open.length ? Math.max(...open.map((c) => c.clears_at)) : null;
 };
 
-/** `because`: why a supervisor lets somebody in past the rules that they may override; null where the rules decide. */
-const enter = (ticket, entries, rules, ground, presented, because) => {
+/** `lifted`: the reasons that a supervisor overrode already. */
+const enter = (ticket, entries, rules, ground, presented, lifted) => {
   const { at, gate_id, zone_id } = presented;
-  const isRuled = because === null;
+  const holds = (reason) => !lifted.includes(reason);
   const covers = (h) => (h.gate_id ? h.gate_id === gate_id : !h.zone_id || h.zone_id === zone_id) && h.began_at <= at && (!h.ended_at || at < h.ended_at);
-  const day = dayOf(ticket.day_mask, rules, ground.days, at);
-  if (ground.holds.some(covers)) return refused("gate_on_hold", day?.day_index ?? null);
-  const index = day?.day_index ?? (isRuled ? undefined : nearestDay(ground.days, at));
-  if (index === undefined) return refused(ground.days.some((d) => at < d.opens_at) ? "too_early" : "too_late");
-  if (isRuled && !((ticket.day_mask >> index) & 1)) return refused("wrong_day", index);
+  const day = dayOf(ticket.day_mask, rules, ground.days, at)?.day_index;
+  if (ground.holds.some(covers)) return refused("gate_on_hold", day ?? null);
+  const outsideOfDays = ground.days.some((d) => at < d.opens_at) ? "too_early" : "too_late";
+  const index = day ?? (holds(outsideOfDays) ? undefined : dayOutside(ticket.day_mask, ground.days, at));
+  if (index === undefined) return refused(outsideOfDays);
+  if (holds("wrong_day") && !((ticket.day_mask >> index) & 1)) return refused("wrong_day", index);
   if (!rules) return refused("unknown", index);
-  if (isRuled && rules.is_taken === false) return refused("wrong_gate", index);
-  if (isRuled && zone_id && rules.zone_ids.length && !rules.zone_ids.includes(zone_id)) return refused("wrong_zone", index);
-  const closed = isRuled && outside(rules.windows ?? [], index, gate_id, at);
-  if (closed) return refused(closed, index);
+  if (holds("wrong_gate") && rules.is_taken === false) return refused("wrong_gate", index);
+  if (holds("wrong_zone") && zone_id && rules.zone_ids.length && !rules.zone_ids.includes(zone_id)) return refused("wrong_zone", index);
+  const closed = outside(rules.windows ?? [], index, gate_id, at);
+  if (closed && holds(closed)) return refused(closed, index);
   const place = placeOf(ground, zone_id);
   // Inside the site people go where they like.
   const again = place ? "after_exit" : rules.reentry;
   const living = entries.filter((e) => e.day_index === index && !e.undone_at && placeOf(ground, e.zone_id) === place);
-  const bar = isRuled && barred(living, again, rules.entries_a_day ?? 1, readmitted(ground, zone_id, at));
-  if (bar) return refused(bar[0], index, bar[1]);
-  if (isRuled && presented.company === false) return refused("needs_companion", index);
+  const bar = barred(living, again, rules.entries_a_day ?? 1, readmitted(ground, zone_id, at));
+  if (bar && holds(bar[0])) return refused(bar[0], index, bar[1]);
+  if (holds("needs_companion") && presented.company === false) return refused("needs_companion", index);
   // Where exits need not be scanned, or a supervisor says so, whoever comes again has left, and is counted there still.
-  const before = (again === "times_a_day" || because === "left_unscanned") && living.findLast(isOpen);
+  const hasLeft = again === "times_a_day" || presented.lifts?.because === "left_unscanned";
+  const before = hasLeft && living.findLast(isOpen);
   const own = before && (before.zone_id ?? null) === (zone_id ?? null) ? 1 : 0;
   if (typeof presented.places === "number" && presented.places + own <= 0) return refused("zone_full", index);
-  if (isRuled && rules.instruction && presented.checked !== "yes") return { ...admitted(index), verdict: "check", instruction: rules.instruction };
+  if (rules.instruction && presented.checked !== "yes") return { ...admitted(index), verdict: "check", instruction: rules.instruction };
   if (presented.kind === "look") return admitted(index);
   return admitted(index, [...(before ? [effect("leave", before)] : []), effect("enter", { day_index: index, entry_no: nextNumber(entries, index) })]);
 };
 
-/** Decides by the rules, or past those that a supervisor may override. */
-const judge = (ticket, entries, rules, ground, presented, because) => {
+/** Decides by the rules without those that were overridden. */
+const judge = (ticket, entries, rules, ground, presented, lifted) => {
   // Whoever wants to leave may leave, and a mistake may be taken back, whatever became of the ticket or the day.
   if (presented.kind === "exit") {
     const left = leftBy(entries, ground, presented.zone_id);
@@ -133,19 +143,26 @@ const judge = (ticket, entries, rules, ground, presented, because) => {
   }
   if (presented.generation !== ticket.generation) return refused("revoked");
   if (ticket.status !== "valid") return refused(STATES[ticket.status]);
-  return ticket.kind === "add_on" ? collect(entries, presented) : enter(ticket, entries, rules, ground, presented, because);
+  return ticket.kind === "add_on" ? collect(entries, presented) : enter(ticket, entries, rules, ground, presented, lifted);
 };
 
 /**
- * Decides a presentation of a well signed code of a ticket on the list. A supervisor is asked where the rules refuse, and only there.
+ * Decides a presentation of a well signed code of a ticket on the list. Where a rule refuses that a supervisor has seen and overrides, the next rule
+ * decides: so none is overridden that nobody saw.
  *
- * `ground`: { days, holds, clearings, inner }. `effects` are of { kind: "enter" | "leave" | "undo", day_index, entry_no }; `first` is the entry that had
- * admitted before; `overridden` the rule that a supervisor overrode.
+ * `ground`: { days, holds, clearings, inner }; `presented.lifts`: { reasons, because } of a supervisor who may. `effects` are of { kind: "enter" | "leave" |
+ * "undo", day_index, entry_no }; `first` is the entry that had admitted before; `overridden` the rules that were overridden.
  */
 export const decide = (ticket, entered, rules, ground, presented) => {
   const entries = cleared(entered, ground, presented.at);
-  const ruled = judge(ticket, entries, rules, ground, presented, null);
-  if (!presented.because || presented.kind !== "entry" || !isOverridable(ruled.reason)) return ruled;
-  const over = judge(ticket, entries, rules, ground, presented, presented.because);
-  return over.verdict === "admitted" ? { ...over, first: ruled.first, overridden: ruled.reason } : over;
+  const overridden = [];
+  let first = null;
+  for (;;) {
+    const decision = judge(ticket, entries, rules, ground, presented, overridden);
+    const { reason } = decision;
+    const isLifted = presented.kind === "entry" && isOverridable(reason) && presented.lifts?.reasons.includes(reason) && !overridden.includes(reason);
+    if (!isLifted) return { ...decision, first: decision.first ?? first, overridden };
+    first ??= decision.first;
+    overridden.push(reason);
+  }
 };

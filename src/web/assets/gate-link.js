@@ -1,8 +1,8 @@
 // Who decides: the server while it answers within 800 ms, else this device, by its list (5-tickets-and-gates). After two misses in a row the device decides
 // at once and looks for the server in the background; three good answers in a row, and the server decides again. What the device decided is reported.
 
-import { importKey, verify, verifyCard } from "/assets/gate-code.js";
-import { cleared, dayOf, decide } from "/assets/gate-decide.js";
+import { importKey, isCard, verify, verifyCard } from "/assets/gate-code.js";
+import { cleared, decide, entryDay } from "/assets/gate-decide.js";
 import { Pack, read } from "/assets/gate-pack.js";
 import * as store from "/assets/gate-store.js";
 
@@ -58,12 +58,14 @@ export class Link {
   constructor(gate, changed) {
     this.gate = gate;
     this.changed = changed;
-    this.supervisor = gate.supervisor ?? this.#kept("supervisor");
+    this.supervisor = this.#kept("supervisor");
   }
 
   /** What this browser keeps of a festival beside its list and its queue. */
   #kept = (name) => JSON.parse(localStorage.getItem(`gatefold-${name}-${this.gate.festival_id}`) ?? "null");
   #keep = (name, value) => localStorage.setItem(`gatefold-${name}-${this.gate.festival_id}`, JSON.stringify(value ?? null));
+  /** Somebody signed out here, and the server has not heard of it yet. */
+  #isLeaving = () => this.#kept("leaving") === true;
 
   /** Who is signed in on this device for a shift: { name, until }; null where nobody is. */
   get supervising() {
@@ -135,6 +137,7 @@ export class Link {
       if (answer.status === 401) {
         // What waits is kept: it may be reported when the device is paired again.
         await store.write("list", ({ list }) => list.clear());
+        this.#keep("supervisor", null);
         throw new Unable("revoked");
       }
       return answer;
@@ -164,7 +167,7 @@ export class Link {
       this.#missed();
     }
     if (!this.isReady) throw new Unable(this.pack.rules ? "old" : "empty");
-    if (override && !(await this.mayOverride(override.card_code))) throw new Unable("override");
+    if (override && !(await this.#mayOverride(override.card_code))) throw new Unable("override");
     const verdict = await this.#decide(scan);
     if (verdict.because && override.card_code) await this.#used(override.card_code);
     const { festival_id } = this.gate;
@@ -175,18 +178,26 @@ export class Link {
     return { ...verdict, kind, is_offline: true };
   }
 
-  /** Whether somebody may override here: whoever is signed in, or whoever carries this card, as far as this device knows. */
-  async mayOverride(card_code) {
+  /** What a card says that this phone verified; null where it cannot, or where it opens nothing. */
+  async #card(card_code) {
+    return this.pack.rules ? verifyCard(card_code, this.pack.head.festival_id, this.keys, this.pack.rules, Date.now() + this.offset) : null;
+  }
+
+  /** Whether somebody may override here by what this phone knows: whoever is signed in, or whoever carries this card. */
+  async #mayOverride(card_code) {
     if (!card_code) return Boolean(this.supervising);
-    const card = this.pack.rules && (await verifyCard(card_code, this.pack.head.festival_id, this.keys, this.pack.rules, Date.now() + this.offset));
-    // Where this browser cannot verify it, the server does.
-    if (!card) return this.isOnline && !this.canVerify;
-    return (this.#kept("cards")?.[card.number] ?? 0) < card.overrides;
+    const card = await this.#card(card_code);
+    return Boolean(card) && (this.#kept("cards")?.[card.number] ?? 0) < card.overrides;
+  }
+
+  /** Whether a text may be a card that counts: where this browser cannot verify it, the server does. */
+  async takesCard(text) {
+    return isCard(text) && ((await this.#mayOverride(text)) || (this.isOnline && !this.canVerify));
   }
 
   /** Counts a use of a card that the server does not know of. */
   async #used(card_code) {
-    const { number } = await verifyCard(card_code, this.pack.head.festival_id, this.keys, this.pack.rules, Date.now() + this.offset);
+    const { number } = await this.#card(card_code);
     const uses = this.#kept("cards") ?? {};
     this.#keep("cards", { ...uses, [number]: (uses[number] ?? 0) + 1 });
   }
@@ -195,13 +206,20 @@ export class Link {
   async signIn(shift_code) {
     const answer = await this.#json("/v1/device-shifts", { shift_code }, { patience: 10_000 });
     if (!answer?.ok) throw new Unable({ 403: "shift", 400: "shift", 429: "often" }[answer?.status] ?? "network");
+    this.#keep("leaving", null);
     this.#supervised(await answer.json());
   }
 
-  /** Signs them out: here at once, at the server where it answers. */
+  /** Signs them out: here at once, at the server as soon as it answers. */
   async signOut() {
+    this.#keep("leaving", true);
     this.#supervised(null);
-    await this.#ask("/v1/device-shifts/ends", { patience: 10_000, method: "POST" });
+    await this.#leave();
+  }
+
+  async #leave() {
+    const answer = await this.#ask("/v1/device-shifts/ends", { patience: 10_000, method: "POST" });
+    if (answer?.ok) this.#keep("leaving", null);
   }
 
   /** Tickets by words of a name, an order's number or an address; the server alone knows, and tells supervisors. */
@@ -215,7 +233,7 @@ export class Link {
   async lookUp(what) {
     const may = this.gate.is_supervisor || this.supervising;
     const answer = may ? await this.#json("/v1/code-lookups", what, { patience: 10_000 }) : null;
-    if (!answer?.ok) throw new Unable(answer?.status === 404 ? "unlisted" : "short");
+    if (!answer?.ok) throw new Unable(may ? ({ 404: "unlisted", 403: "short", 400: "unlisted" }[answer?.status] ?? "network") : "short");
     return (await answer.json()).ticket_code;
   }
 
@@ -238,14 +256,15 @@ export class Link {
     const pending = this.#pending();
     const entries = this.#entries(code.number, pending);
     const { gate_id, zone_id } = this.gate;
-    const day = dayOf(ticket.day_mask, mine, ground.days, at)?.day_index;
+    const lifts = override && { reasons: override.reasons, because: override.because };
+    const day = entryDay(ticket.day_mask, mine, ground.days, at, lifts);
     const came = day === undefined ? [] : this.pack.others(code.number).map((other) => ({ ...other, entries: cleared(this.#entries(other.number, pending), ground, at) }));
     const [others, extras] = ["pass", "add_on"].map((what) => came.filter((other) => other.kind === what));
     const isOnSite = (entry) => entry.day_index === day && !entry.left_at && !entry.undone_at && !ground.inner.includes(entry.zone_id);
     const wanted = rules.passes.filter((one) => pass?.companion_pass_ids.includes(one.pass_id)).map((one) => one.pass_number);
     const company = wanted.length ? others.some((other) => wanted.includes(other.pass_number) && other.entries.some(isOnSite)) : null;
     const comes = kind === "entry" || kind === "look";
-    const presented = { kind, generation: code.generation, gate_id, zone_id, checked: checked ?? null, because: override?.because ?? null, at, company, places: comes ? this.#places(zone_id, day, ground, at, pending) : undefined };
+    const presented = { kind, generation: code.generation, gate_id, zone_id, checked: checked ?? null, lifts, at, company, places: comes ? this.#places(zone_id, day, ground, at, pending) : undefined };
     const { effects, first, day_index, overridden, ...decision } = decide(ticket, entries, mine, ground, presented);
     const number = code.number.toString(16).padStart(16, "0").toUpperCase();
     const late = others.filter((other) => (other.day_mask >> day) & 1 && !other.entries.some((entry) => entry.day_index === day && !entry.undone_at)).length;
@@ -254,9 +273,9 @@ export class Link {
       ticket_end: number.slice(12),
       day: rules.days.find((day) => day.day_index === day_index)?.name,
       first_entry: first?.entered_at > 0 ? { entered_at: new Date(first.entered_at).toISOString(), gate: first.gate, is_own: first.is_own } : undefined,
-      because: overridden ? override.because : undefined,
+      because: overridden.length && decision.verdict === "admitted" ? override.because : undefined,
       to_collect: comes && ticket.kind === "pass" && decision.verdict === "admitted" ? this.#toCollect(extras) : undefined,
-      others_not_in: (kind === "entry" && decision.verdict === "admitted" && late) || undefined,
+      others_not_in: (kind === "entry" && ticket.kind === "pass" && decision.verdict === "admitted" && late) || undefined,
       effects,
       number: code.number,
     });
@@ -303,11 +322,12 @@ export class Link {
     const capacity = this.pack.rules.zones.find((one) => one.zone_id === zone)?.capacity;
     if (!capacity || day === undefined) return undefined;
     const since = Math.max(0, ...ground.clearings.filter((c) => (!c.zone_id || c.zone_id === zone) && c.clears_at <= at).map((c) => c.clears_at));
+    const isPass = (number) => this.pack.ticket(number)?.kind !== "add_on";
     const isIn = (entry) => entry.day_index === day && entry.zone_id === zone && !entry.left_at && !entry.undone_at && entry.entered_at >= since;
     // What the list does not know yet.
     const fresh = new Set(pending);
     for (const [number, own] of this.own) if (own.some((entry) => Date.now() - entry.changed < 30_000)) fresh.add(number);
-    const news = [...fresh].reduce((n, number) => n + this.#entries(number, pending).filter(isIn).length - this.pack.entries(number).filter(isIn).length, 0);
+    const news = [...fresh].filter(isPass).reduce((n, number) => n + this.#entries(number, pending).filter(isIn).length - this.pack.entries(number).filter(isIn).length, 0);
     return capacity - this.pack.inside(zone, day, since) - news;
   }
 
@@ -350,7 +370,8 @@ export class Link {
         if (pulse?.ok) {
           const { server_time, supervisor } = await pulse.json();
           this.#answered(server_time, performance.now() - began);
-          if (supervisor?.until !== this.supervisor?.until) this.#supervised(supervisor);
+          if (this.#isLeaving()) await this.#leave();
+          else if (supervisor?.until !== this.supervisor?.until) this.#supervised(supervisor);
           await this.#sync();
         } else this.#missed();
       } catch (error) {

@@ -11,15 +11,15 @@ export const practised = (code) => {
 };
 
 /**
- * What this phone can do: [name, yes] each, in the order of weight; `null` where it is not known yet. `reader`: who reads pictures, "native", "library"
- * or "server"; without one there is no camera.
+ * What this phone can do: [name, yes] each, in the order of weight; `null` where it is not known yet. `reader`: who reads pictures, "native", "library",
+ * "server"; "none" where there is no camera, nothing while it starts.
  */
 export const abilities = async ({ link, reader }) => {
   const isKept = await navigator.storage?.persisted?.().catch(() => false);
   return [
     ["list", link.isReady],
-    ["camera", Boolean(reader)],
-    ["reads", reader ? reader !== "server" : null],
+    ["camera", reader === "none" ? false : reader ? true : null],
+    ["reads", reader && reader !== "none" ? reader !== "server" : null],
     ["verifies", link.keys.length ? link.canVerify : null],
     ["keeps", Boolean(isKept)],
     ["installed", matchMedia("(display-mode: standalone), (display-mode: fullscreen)").matches || navigator.standalone === true],

@@ -196,7 +196,7 @@ if (stage) {
       if (isCard(code)) throw new Unable("card");
       const answer = await link.scan({ code: code.slice(0, 400), kind: mode(), ...more });
       remember(code, answer, print(answer));
-      shown = { code, scan: answer.scan_id };
+      shown = { code, scan: answer.scan_id, reason: answer.reason, override: more.override };
       // Whoever may pass needs no thumb; a refusal or a check stays until somebody saw it.
       if (isAuto() && answer.verdict === "admitted") setTimeout(() => shown?.scan === answer.scan_id && next(), AUTO);
       sound(isRepeat(answer) ? "check" : answer.verdict);
@@ -247,11 +247,11 @@ if (stage) {
     else if ("signIn" in button.dataset) opener?.click();
     else if (button.dataset.because) overridden(button.dataset.because);
     else if ("undo" in button.dataset) scan(shown.code, { kind: "undo" });
-    else if (button.dataset.checked) scan(shown.code, { after: shown.scan, checked: button.dataset.checked }).then(() => button.dataset.checked === "help_desk" && next());
+    else if (button.dataset.checked) scan(shown.code, { after: shown.scan, checked: button.dataset.checked, override: shown.override }).then(() => button.dataset.checked === "help_desk" && next());
     else next();
   });
 
-  const entered = (code) => (asked && isCard(code) ? showCard(code) : scan(code));
+  const entered = (code) => (asked && isCard(code) && stage.querySelector("[data-asked=who]") ? showCard(code) : scan(code));
   typed.addEventListener("submit", (event) => {
     event.preventDefault();
     const code = typed.code.value.trim().toUpperCase();
@@ -259,15 +259,15 @@ if (stage) {
     if (code) entered(code);
   });
 
-  /** The refusal that a supervisor is asked about: { code, scan, card }; null where none is. */
+  /** What a supervisor is asked about: { code, scan, reasons, card }, with every reason that was seen so far; null where none is. */
   let asked = null;
   /** Asks a supervisor: by a card before the camera, or whoever is signed in; then why. */
   const override = async (refusal) => {
-    asked ??= { ...refusal, card: undefined };
+    asked ??= { code: refusal.code, scan: refusal.scan, reasons: [...(refusal.override?.reasons ?? []), refusal.reason], card: refusal.override?.card_code };
     const who = asked.card ? words["by-card"] : link.supervising?.name;
     const reasons = ["left_unscanned", "our_mistake", "promoters_word", "hardship", "other"].map((why) => element("button", { class: "button", type: "button", "data-because": why }, words[`because-${why}`]));
     const body = who
-      ? [element("p", { class: "more" }, who), element("p", {}, words["override-lead"]), element("div", { class: "reasons" }, reasons), element("input", { "data-note": true, maxlength: 200, placeholder: words.note, "aria-label": words.note, autocomplete: "off" })]
+      ? [element("p", { class: "reason" }, words[`reason-${asked.reasons.at(-1)}`]), element("p", { class: "more" }, who), element("p", {}, words["override-lead"]), element("div", { class: "reasons" }, reasons), element("input", { "data-note": true, maxlength: 200, placeholder: words.note, "aria-label": words.note, autocomplete: "off" })]
       : [element("p", {}, words["override-card"]), element("div", { class: "finder small" }, video)];
     const panel = element("section", { class: "verdict override", "data-asked": who ? "why" : "who" }, element("h1", {}, words.supervisor), element("p", { class: "more trouble", role: "alert", hidden: true }), body);
     stage.replaceChildren(panel, element("div", { class: "keys" }, element("button", { class: "button", "data-next": true }, words.next), who ? null : element("button", { class: "button", type: "button", "data-sign-in": true }, words["shift-code"])));
@@ -280,9 +280,13 @@ if (stage) {
     said.hidden = false;
   };
   const showCard = async (code) => {
-    if (asked.card || busy) return;
-    if (!(await link.mayOverride(code))) return trouble("override");
-    asked.card = code;
+    const question = asked;
+    if (busy || question.card) return;
+    const counts = await link.takesCard(code);
+    // Somebody may have gone on meanwhile.
+    if (asked !== question || question.card) return;
+    if (!counts) return trouble("override");
+    question.card = code;
     sound("check");
     finder.prepend(video);
     override();
@@ -290,9 +294,9 @@ if (stage) {
   const overridden = async (because) => {
     const note = stage.querySelector("[data-note]").value.trim();
     if (because === "other" && !note) return trouble("note");
-    const { code, scan: after, card } = asked;
+    const { code, scan: after, reasons, card } = asked;
     asked = null;
-    await scan(code, { kind: "entry", after, override: { because, note, card_code: card } });
+    await scan(code, { kind: "entry", after, override: { reasons, because, note, card_code: card } });
   };
 
   // A page that was kept before an upgrade has no dialogs: it scans all the same.
@@ -397,7 +401,7 @@ if (stage) {
   let wedge = "";
   let at = 0;
   document.addEventListener("keydown", (event) => {
-    if (event.target.matches?.("input:not([type=radio])")) return;
+    if (event.target.matches?.("input:not([type=radio])") || document.querySelector("dialog[open]")) return;
     const now = performance.now();
     if (now - at > 100) wedge = "";
     at = now;
@@ -409,8 +413,10 @@ if (stage) {
     } else if (event.key.length === 1) wedge += event.key.toUpperCase();
   });
 
+  /** Whether the camera is for something now: for the next ticket, or for a card; not behind a dialog. */
+  const isLooking = () => !document.querySelector("dialog[open]") && (asked ? Boolean(stage.querySelector("[data-asked=who]")) : !shown);
   const found = (code) => {
-    if (asked) return code && showCard(code);
+    if (asked) return isCard(code ?? "") && showCard(code);
     // The same code in front of the camera is one presentation until it was away for three seconds.
     if (!code || (code === last.code && Date.now() - last.at < 3000)) {
       if (code) last.at = Date.now();
@@ -449,13 +455,14 @@ if (stage) {
       await look();
     } catch {
       camera.textContent = words["camera-off"];
+      stage.dataset.reader = "none";
       return;
     }
     const { name, rest, read } = (await eye.reader()) ?? eye.server();
     stage.dataset.reader = name;
     camera.textContent = words[name === "server" ? "camera-server" : "camera-on"];
     for (;;) {
-      if (!busy && (!shown || asked) && video.videoWidth > 0) {
+      if (!busy && isLooking() && video.videoWidth > 0) {
         try {
           found(await read());
         } catch {

@@ -429,9 +429,10 @@ const scenes = {
     await page.reload();
     await page.waitForFunction((n) => Number(document.querySelector("[data-list]")?.dataset.tickets) >= n, input.codes.length, { timeout: 30_000 });
     seen.leftReloaded = await page.getAttribute("[data-open-supervisor]", "aria-pressed");
+    const left = page.waitForResponse((answer) => answer.url().endsWith("/v1/device-shifts/ends") && answer.ok(), { timeout: 30_000 });
     await context.setOffline(false);
+    await left;
     await page.waitForSelector("[data-stage][data-link=online]", { timeout: 30_000 });
-    await page.waitForResponse((answer) => answer.url().endsWith("/v1/device-shifts/ends") && answer.ok(), { timeout: 20_000 });
     await page.waitForResponse((answer) => answer.url().endsWith("/v1/heartbeats") && answer.ok(), { timeout: 20_000 });
     seen.leftBack = await page.getAttribute("[data-open-supervisor]", "aria-pressed");
 

@@ -463,7 +463,15 @@ async fn open_gates(past: &App, staff: &Staff, gates: &[GateId], id: FestivalId,
         }
         for _ in 0..=usize::from(i % 11 == 10) {
             let at = past.clock.now();
-            let asked = Asked { scan_id: ScanId::fresh(id, at), kind: ScanKind::Entry, code: code.clone(), scanned_at: at, after: None, checked: None, override_: None };
+            let asked = Asked {
+                scan_id: ScanId::fresh(id, at),
+                kind: ScanKind::Entry,
+                code: code.clone(),
+                scanned_at: at,
+                after: None,
+                checked: None,
+                override_: None,
+            };
             entry::scan(past, &devices[i % devices.len().max(1)], asked).await?;
             scans += 1;
         }
@@ -477,7 +485,15 @@ async fn open_gates(past: &App, staff: &Staff, gates: &[GateId], id: FestivalId,
         && let Some(code) = ticket.code_text(past).await?
     {
         let at = past.clock.now();
-        let asked = Asked { scan_id: ScanId::fresh(id, at), kind: ScanKind::Entry, code, scanned_at: at - TimeDelta::minutes(3), after: None, checked: None, override_: None };
+        let asked = Asked {
+            scan_id: ScanId::fresh(id, at),
+            kind: ScanKind::Entry,
+            code,
+            scanned_at: at - TimeDelta::minutes(3),
+            after: None,
+            checked: None,
+            override_: None,
+        };
         let shown = Reported { asked, offset: TimeDelta::zero(), gate_id: None, verdict: entry::Verdict::Admitted, reason: None };
         entry::merge::merge(past, device, at, vec![shown]).await?;
         scans += 1;

@@ -383,14 +383,7 @@ pub(super) fn barred(entries: &[Entered], again: Again, day: i16, ground: &Groun
 }
 
 /// The entry whose exit nobody scanned: where exits need not be scanned, or where a supervisor says so.
-pub(super) fn replaced(
-    entries: &[Entered],
-    again: Again,
-    because: Option<Because>,
-    day: i16,
-    ground: &Ground<'_>,
-    zone: Option<ZoneId>,
-) -> Option<usize> {
+pub(super) fn replaced(entries: &[Entered], again: Again, because: Option<Because>, day: i16, ground: &Ground<'_>, zone: Option<ZoneId>) -> Option<usize> {
     let place = ground.place(zone);
     let left = matches!(again, Again::Times(_)) || because == Some(Because::LeftUnscanned);
     entries.iter().rposition(|e| left && e.day_index == day && e.is_open() && ground.place(e.zone_id) == place)

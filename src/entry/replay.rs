@@ -90,7 +90,9 @@ pub(super) fn replay(kind: TicketKind, again: Again, ground: &Ground<'_>, mut fa
                 if let Some((reason, first)) = bar {
                     surplus.push(Surplus { scan_id: entered.scan_id, reason, first });
                 }
-                if let Some(before) = decide::replaced(entries, again(entered.zone_id), entered.because.filter(|_| entered.is_again), entered.day_index, ground, entered.zone_id) {
+                if let Some(before) =
+                    decide::replaced(entries, again(entered.zone_id), entered.because.filter(|_| entered.is_again), entered.day_index, ground, entered.zone_id)
+                {
                     entries[before].left_at = Some(entered.entered_at);
                 }
                 entries.push(Entered { left_at: None, undone_at: None, ..entered });
@@ -153,7 +155,7 @@ mod tests {
             entered_at: at(minute),
             left_at: None,
             undone_at: None,
-            because: is_again.then_some(if n % 2 == 0 { Because::OurMistake } else { Because::LeftUnscanned }),
+            because: is_again.then_some(if n.is_multiple_of(2) { Because::OurMistake } else { Because::LeftUnscanned }),
             is_again,
         })
     }

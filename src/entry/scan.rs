@@ -14,7 +14,7 @@ use super::{
     Checked, FirstEntry, PassShown, Reason, ScanAnswer, ScanKind, ToCollect, Verdict,
     decide::{Again, Effect, Entered, Ground, Known, Presented, Rules, decide, entry_day, is_again},
     incident::{self, Clearing, GateHold},
-    overrides::{self, AskError, By, NotAllowed, Override, Overridden, Overriding},
+    overrides::{self, AskError, By, NotAllowed, Overridden, Override, Overriding},
     presence::{Mates, Presence},
     store,
 };

@@ -14,6 +14,7 @@ use crate::{
     accounts::Device,
     id::{DeviceId, FestivalId, GateId, ScanId, TicketId, ZoneId},
     offers::Instruction,
+    tickets::TicketKind,
 };
 
 /// A scan as it is recorded.
@@ -316,8 +317,8 @@ pub(super) struct Admitted {
     pub(super) is_undone: bool,
     /// Whether it ended because everybody was put out.
     pub(super) was_cleared: bool,
-    /// Whether an add-on was handed over: nobody is in by it.
-    pub(super) is_add_on: bool,
+    /// By an add-on that was handed over nobody is in.
+    pub(super) kind: TicketKind,
     pub(super) gate_id: GateId,
     pub(super) entered_at: DateTime<Utc>,
     pub(super) position: i64,
@@ -327,7 +328,7 @@ pub(super) struct Admitted {
 pub(super) async fn feed(conn: &mut PgConnection, festival: FestivalId, after: i64, most: i64) -> Result<Vec<Admitted>, sqlx::Error> {
     sqlx::query_as(
         "select t.ticket_number, a.day_index, a.entry_no, a.left_at is not null as has_left, a.undone_at is not null as is_undone, \
-                exists (select from clearings c where c.festival_id = a.festival_id and c.clears_at = a.left_at) as was_cleared, t.kind = 'add_on' as is_add_on, a.gate_id, a.entered_at, \
+                exists (select from clearings c where c.festival_id = a.festival_id and c.clears_at = a.left_at) as was_cleared, t.kind, a.gate_id, a.entered_at, \
                 a.position \
          from admissions a join tickets t on t.festival_id = a.festival_id and t.ticket_id = a.ticket_id \
          where a.festival_id::bigint = $1 and a.position > $2 order by a.position limit $3",

@@ -30,7 +30,8 @@ use code::TicketCode;
 
 pub use reissue::{ReissueError, reissue, void};
 pub use store::{
-    Before, Listed, Named, Scanned, by_numbers, changes, feed, lock, lock_one, mark_claimed, name_holders, named, named_of, of_festival, of_order, renew_link, ticket,
+    Before, Listed, Named, Scanned, by_numbers, changes, feed, lock, lock_one, mark_claimed, name_holders, named, named_of, of_festival, of_order, renew_link,
+    ticket,
 };
 
 /// The state of a ticket.

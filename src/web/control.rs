@@ -61,8 +61,8 @@ pub(super) struct Room {
     pub(super) zones: Vec<Zone>,
     pub(super) holds: Vec<GateHold>,
     pub(super) clearings: Vec<Clearing>,
-    at_gates: AtGates,
-    devices: Vec<Device>,
+    pub(super) at_gates: AtGates,
+    pub(super) devices: Vec<Device>,
     open: Vec<Discrepancy>,
     decided: Vec<Discrepancy>,
     overrides: Vec<Made>,
@@ -77,7 +77,7 @@ pub(super) async fn visitor(request: &Request, app: &App, slug: &str) -> Result<
     Ok(Some((who, found)))
 }
 
-async fn room(app: &App, who: &Member, festival: &Festival) -> Result<Room, Problem> {
+pub(super) async fn room(app: &App, who: &Member, festival: &Festival) -> Result<Room, Problem> {
     let (now, id) = (app.clock.now(), festival.festival_id);
     let days = festivals::days(&app.pools.web, id).await?;
     let day = days.iter().find(|d| d.covers(now)).map(|d| d.day_index);
@@ -161,6 +161,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                         header class="head" { h2 id="incident-title" { (reader.t("incident")) } p { (reader.t("incident-lead")) } }
                         (part(&incident))
                         (super::incident::forms(&reader, &room))
+                        p { a href=(format!("{base}/gates/sheet")) { (reader.t("situation-sheet")) } }
                     }
                     section aria-labelledby="overrides-title" { header class="head" { h2 id="overrides-title" { (reader.t("overrides")) } p { (reader.t("overrides-lead")) } } (part(&overrides)) }
                     section id="ledger" aria-labelledby="ledger-title" {
@@ -315,7 +316,7 @@ fn reasons(reader: &Reader, room: &Room) -> Markup {
     }
 }
 
-fn is_silent(room: &Room, device: &Device) -> bool {
+pub(super) fn is_silent(room: &Room, device: &Device) -> bool {
     device.seen_at.is_none_or(|at| room.now - at > SILENT)
 }
 

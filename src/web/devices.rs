@@ -196,7 +196,7 @@ impl Desk<'_> {
                     p {
                         b { (d.name) } " · " (self.gate(d.gate_id)) @if d.is_supervisor() { " · " (reader.t("supervisor")) }
                         br; @match d.seen_at { Some(at) => (reader.f("seen-at", [("time", self.at(at))])), None => (reader.t("never-heard")) }
-                        @if let (Some(name), Some(until)) = (&d.supervisor, d.supervisor_until) { br; (reader.f("signed-in-as", [("name", name.clone()), ("time", self.at(until))])) }
+                        @if let (Some(name), Some(until)) = (&d.supervisor, d.supervisor_until) { br; (reader.f("supervising-as", [("name", name.clone()), ("time", self.at(until))])) }
                     }
                     button class="button plain" { (reader.t("revoke")) }
                 } }
@@ -338,7 +338,8 @@ pub async fn issue(request: &Request, body: poem::Body, app: Data<&App>, Path(sl
     let Some((who, festival)) = keeper(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
     let fields = fields(body).await?;
     let number = |name| field(&fields, name).parse::<i16>().map_err(|_| MALFORMED.problem());
-    let wish = NewCard { name: field(&fields, "name").trim().chars().take(80).collect(), day_index: number("day")?, overrides: number("overrides")?.clamp(1, 255) };
+    let wish =
+        NewCard { name: field(&fields, "name").trim().chars().take(80).collect(), day_index: number("day")?, overrides: number("overrides")?.clamp(1, 255) };
     let made = card::issue(&app, &who.staff, festival.festival_id, &wish).await.map_err(Problem::from)?;
     Ok(see_other(&format!("/desk/{slug}/devices/cards/{}", made.card_number)))
 }

@@ -271,7 +271,7 @@ const WORDS: [&str; 54] = [
     "override-card",
     "shift-code",
     "note",
-    "signed-in-as",
+    "supervising-as",
     "nobody-signed-in",
     "no-ticket-found",
     "sign-in",

@@ -27,7 +27,7 @@ use crate::{
 const READMITTED: [i64; 4] = [30, 60, 120, 240];
 
 /// What a hold or a clearing is about.
-fn about(reader: &Reader, room: &Room, gate: Option<GateId>, zone: Option<ZoneId>, all: &str) -> Markup {
+pub(super) fn about(reader: &Reader, room: &Room, gate: Option<GateId>, zone: Option<ZoneId>, all: &str) -> Markup {
     match (gate.and_then(|id| room.gates.iter().find(|g| g.gate_id == id)), zone.and_then(|id| room.zones.iter().find(|z| z.zone_id == id))) {
         (Some(gate), _) => text(&gate.name, reader.language),
         (None, Some(zone)) => text(&zone.name, reader.language),

@@ -279,7 +279,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
                         header class="head" { h2 id="in" { (reader.t("inside-now")) } p { (reader.t("by-zone")) } }
                         @let by_zone = inside.iter().copied().collect::<HashMap<_, _>>();
                         @for z in &zones { (zone_bar(&reader, z, by_zone.get(&Some(z.zone_id.0)).copied().unwrap_or(0))) }
-                        @if let Some(n) = by_zone.get(&None) { p { (reader.f("whole-site", [("count", group(*n))])) } }
+                        @if let Some(n) = by_zone.get(&None) { p { (reader.f("whole-site-count", [("count", group(*n))])) } }
                         @if inside.is_empty() { p class="faded" { (reader.t("nobody-in")) } }
                     }
                     @if sees_scans { section aria-labelledby="scans" {

@@ -11,9 +11,9 @@ use gatefold::{
 use serde_json::{Value, json};
 
 use crate::{
-    supervisors,
     actors::{Answer, Fan, Festival, Promoter, answer, key},
     house::House,
+    supervisors,
 };
 
 type Body<'a> = Box<dyn Fn(&str) -> Value + 'a>;
@@ -454,9 +454,25 @@ impl World {
                 return answer(request.header("content-type", "application/octet-stream").header("gatefold-signature", signature).body(body)).await;
             }
             "open_waiting_room" => Some(json!({ "gathers_at": self.house.app.clock.now() })),
-            "cancel_order" | "recall_ticket" | "publish_festival" | "revoke_device" | "complete_upload" | "end_waiting_room" | "take_place" | "extend_turn"
-            | "resume_festival" | "thaw_festival" | "end_gate_hold" | "call_clearing_off" | "go_by_list" | "go_by_signature" | "rotate_signing_key"
-            | "revoke_signing_key" | "sign_out_on_device" | "revoke_pairing" | "revoke_supervisor_card" => None,
+            "cancel_order"
+            | "recall_ticket"
+            | "publish_festival"
+            | "revoke_device"
+            | "complete_upload"
+            | "end_waiting_room"
+            | "take_place"
+            | "extend_turn"
+            | "resume_festival"
+            | "thaw_festival"
+            | "end_gate_hold"
+            | "call_clearing_off"
+            | "go_by_list"
+            | "go_by_signature"
+            | "rotate_signing_key"
+            | "revoke_signing_key"
+            | "sign_out_on_device"
+            | "revoke_pairing"
+            | "revoke_supervisor_card" => None,
             "issue_supervisor_card" => Some(json!({ "name": "Jo", "day_index": 0 })),
             "search_tickets" => Some(json!({ "text": "mara" })),
             "sign_in_on_device" => Some(json!({ "shift_code": if token == Some(&self.other_device) { &self.other_shift } else { &self.shift } })),

@@ -444,7 +444,8 @@ const scenes = {
     await scan(input.codes[1]);
     await page.click("[data-override]");
     await asks("who");
-    for (const bad of [input.tomorrow, input.forged]) {
+    for (const bad of input.bad) {
+      await page.locator("[data-stage] .trouble").evaluate((said) => (said.hidden = true));
       await page.fill("#typed", bad);
       await page.press("#typed", "Enter");
       await page.waitForSelector("[data-stage] .trouble:not([hidden])");

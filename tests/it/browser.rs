@@ -231,12 +231,15 @@ async fn a_supervisor_lets_in_at_a_phone_by_name_and_by_card_without_network() {
         let card = json!({ "name": "Jo", "day_index": day, "overrides": n });
         festival.promoter.make(&festival.path("/supervisor-cards"), card).await["card_code"].as_str().unwrap().to_owned()
     };
-    let (today, tomorrow) = (card(0, 1).await, card(1, 5).await);
+    let (today, tomorrow, revoked) = (card(0, 1).await, card(1, 5).await, card(0, 5).await);
+    let listed = festival.promoter.get(&festival.path("/supervisor-cards")).await.expect(200);
+    let number = listed["items"].as_array().unwrap().iter().find(|c| c["card_code"] == revoked).unwrap()["card_number"].as_str().unwrap().to_owned();
+    festival.promoter.send("POST", &festival.path(&format!("/supervisor-cards/{number}/revocations")), &json!({})).await.expect(200);
     let mut forged = today.clone();
     forged.replace_range(20..21, if &today[20..21] == "A" { "B" } else { "A" });
     let input = json!({
         "url": house.url, "pairing_code": sheet["pairing_code"], "codes": codes, "digits": crate::supervisors::shift(&house, &festival).await,
-        "card": today, "tomorrow": tomorrow, "forged": forged, "name": "lindq"
+        "card": today, "bad": [tomorrow, revoked, forged], "name": "lindq"
     });
     let seen = scene("supervisor", &input).await;
     println!("{seen}");

@@ -170,6 +170,96 @@ async fn a_supervisor_holds_gates_and_puts_everybody_out() {
     let cleared = page().await;
     assert!(cleared.contains("Everybody was out:") && cleared.contains("thunderstorm") && !cleared.contains("Call off"), "{cleared}");
     assert_eq!(shown(&codes[0]).await, "admitted");
+    // For the authorities: numbers with their basis, and what was done.
+    let sheet = desk("GET", "/gates/sheet").send().await.unwrap().text().await.unwrap();
+    for words in
+        ["Situation sheet", "Printed by Night Ferry Foundation", "Whoever left is subtracted where the exit was scanned.", "thunderstorm", "Silent devices: 1"]
+    {
+        assert!(sheet.contains(words), "{words}: {sheet}");
+    }
+    assert!(sheet.contains("<b>1</b>"), "one is in: {sheet}");
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_desk_pairs_phones_begins_a_shift_and_issues_cards() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    house.advance("2026-06-19T18:00:00Z".parse::<DateTime<Utc>>().unwrap() - house.app.clock.now());
+    let mut conn = house.database().await;
+    let email: String = sqlx::query_scalar("select email from members order by created_at limit 1").fetch_one(&mut conn).await.unwrap();
+    let cookie = signed_in(&house, &email).await;
+    let desk = |method: &str, path: &str| {
+        house.anybody().request(method, &format!("/desk/night-ferry/devices{path}")).header("cookie", &cookie).header("sec-fetch-site", "same-origin")
+    };
+    let text = async |path: &str| desk("GET", path).send().await.unwrap().text().await.unwrap();
+    let sent = async |path: &str, pairs: &[(&str, &str)]| {
+        let response = form(desk("POST", path), pairs).send().await.unwrap();
+        let to = response.headers().get("location").map(|to| to.to_str().unwrap().trim_start_matches("/desk/night-ferry/devices").to_owned());
+        (response.status().as_u16(), to.unwrap_or_default())
+    };
+    let empty = text("").await;
+    assert!(empty.contains("Begin a shift") && empty.contains("No device is paired."), "{empty}");
+
+    // One phone by a code; the address of its picture is not sent to any server.
+    let (status, shown) = sent("/pairings", &[("gate", &festival.gate), ("profile", "scan"), ("most", "1")]).await;
+    assert_eq!(status, 303);
+    let page = text(&shown).await;
+    let code = page.split("class=\"human\">").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    assert!(page.contains("<svg class=\"qr\""), "{page}");
+    let device = house.anybody().pair(&code).await;
+    assert!(text(&shown).await.contains("This code pairs nothing any more."));
+    assert_eq!(sent("/pairings", &[("gate", "nowhere"), ("most", "1")]).await.0, 400);
+
+    // The digits of the shift sign its member in there.
+    assert_eq!(sent("/shift", &[("hours", "8")]).await, (303, "#shift".to_owned()));
+    let page = text("").await;
+    let digits = page.split("<output>").nth(1).unwrap().split('<').next().unwrap().to_owned();
+    let sign_in = async || {
+        let body = json!({ "shift_code": digits });
+        crate::actors::answer(house.anybody().request("POST", "/v1/device-shifts").bearer_auth(&device.token).json(&body)).await
+    };
+    assert_eq!(sign_in().await.expect(200)["name"], "Night Ferry Foundation");
+    assert!(text("").await.contains("Night Ferry Foundation, signed in until"));
+    assert_eq!(sent("/shift/end", &[]).await.0, 303);
+    sign_in().await.expect(403);
+
+    // The phone that shows the desk becomes a supervisor's, its member signed in; without a shift it does not.
+    assert_eq!(sent("/phone", &[]).await, (303, "#shift".to_owned()));
+    sent("/shift", &[("hours", "4")]).await;
+    let response = form(desk("POST", "/phone"), &[]).send().await.unwrap();
+    assert_eq!(response.headers()["location"], "/gate");
+    let own = response.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let gate = house.anybody().request("GET", "/gate").header("cookie", own).send().await.unwrap().text().await.unwrap();
+    assert!(gate.contains("Name, order number or email"), "{gate}");
+
+    // A card is issued, shown with its picture, revoked; a sheet alike.
+    let (status, shown) = sent("/cards", &[("name", "Kim de Vries"), ("day", "1"), ("overrides", "5")]).await;
+    assert_eq!(status, 303);
+    let card = text(&shown).await;
+    assert!(card.contains("Kim de Vries") && card.contains("0 of 5 overrides") && card.contains("<svg class=\"qr\""), "{card}");
+    assert_eq!(sent(&format!("{shown}/revoke"), &[]).await.0, 303);
+    let card = text(&shown).await;
+    assert!(card.contains("This card opens nothing any more.") && !card.contains("<svg class=\"qr\""), "{card}");
+    let (_, shown) = sent("/pairings", &[("gate", &festival.gate), ("profile", "scan"), ("most", "20")]).await;
+    let sheet = text(&shown).await;
+    assert!(sheet.contains("Practice codes") && sheet.matches("<svg class=\"qr\"").count() == 4, "{sheet}");
+    assert!(text("").await.contains("Sheet "), "a sheet that is good is listed");
+    assert_eq!(sent(&format!("{shown}/revoke"), &[]).await.0, 303);
+    assert!(text(&shown).await.contains("This code pairs nothing any more."));
+
+    // A device is revoked; from another site, and by a stranger, nothing is.
+    let revoke = format!("/{}/revoke", device.id);
+    let foreign =
+        house.anybody().request("POST", &format!("/desk/night-ferry/devices{revoke}")).header("cookie", &cookie).header("sec-fetch-site", "cross-site");
+    assert_eq!(form(foreign, &[]).send().await.unwrap().status(), 403);
+    assert_eq!(sent(&revoke, &[]).await.0, 303);
+    assert!(text("").await.contains("Revoked: 1"));
+    let elsewhere = house.promoter("Brine").await.festival("brine").await.device().await;
+    assert_eq!(sent(&format!("/{}/revoke", elsewhere.id), &[]).await.0, 404);
+    let stranger = house.anybody().request("GET", "/desk/night-ferry/devices").send().await.unwrap();
+    assert!(matches!(stranger.status().as_u16(), 303 | 404) || stranger.url().path() == "/sign-in", "{}", stranger.url());
     house.run_workers().await;
     house.close().await;
 }

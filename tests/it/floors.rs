@@ -167,10 +167,30 @@ fn every_word_that_is_said_is_in_the_catalog_and_every_word_of_the_catalog_is_sa
     let catalog = std::fs::read_to_string(format!("{SRC}/words/en.ftl")).unwrap();
     let keys: Vec<&str> =
         catalog.lines().filter(|l| l.starts_with(|c: char| c.is_ascii_lowercase())).filter_map(|l| l.split_once(" =")).map(|(k, _)| k).collect();
+    for language in ["en", "zh"] {
+        let catalog = std::fs::read_to_string(format!("{SRC}/words/{language}.ftl")).unwrap();
+        let mut said = std::collections::BTreeSet::new();
+        let twice: Vec<&str> = catalog.lines().filter_map(|l| l.split_once(" =")).map(|(k, _)| k).filter(|k| !k.starts_with('#') && !said.insert(*k)).collect();
+        assert!(twice.is_empty(), "{language} says twice {twice:?}");
+    }
     let code: String = house().into_iter().map(|(_, code)| code).collect();
     // Words whose key is put together from a name of a closed list.
-    let made_up =
-        ["state-", "verdict-", "reason-", "instruction-", "refusal-", "ended-", "problem-", "role-", "mode-", "discrepancy-", "decision-", "rule-check-", "because-", "phone-"];
+    let made_up = [
+        "state-",
+        "verdict-",
+        "reason-",
+        "instruction-",
+        "refusal-",
+        "ended-",
+        "problem-",
+        "role-",
+        "mode-",
+        "discrepancy-",
+        "decision-",
+        "rule-check-",
+        "because-",
+        "phone-",
+    ];
     let unsaid: Vec<&&str> = keys.iter().filter(|k| !code.contains(&format!("\"{k}\"")) && !made_up.iter().any(|m| k.starts_with(m))).collect();
     assert!(unsaid.is_empty(), "nobody says {unsaid:?}");
     for call in [".t(\"", ".f(\""] {

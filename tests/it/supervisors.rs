@@ -135,12 +135,8 @@ async fn a_member_who_is_signed_in_lets_in_by_name_and_with_a_reason() {
     let back = evening.scan(&device, &codes[1], because("left_unscanned")).await.expect(201);
     assert_eq!(back["because"], "left_unscanned");
     let mut conn = evening.house.database().await;
-    let open: Vec<i64> = sqlx::query_scalar(
-        "select count(*) filter (where left_at is null) from admissions group by ticket_id order by 1",
-    )
-    .fetch_all(&mut conn)
-    .await
-    .unwrap();
+    let open: Vec<i64> =
+        sqlx::query_scalar("select count(*) filter (where left_at is null) from admissions group by ticket_id order by 1").fetch_all(&mut conn).await.unwrap();
     assert_eq!(open, [1, 2]);
     // A note is needed where the list of reasons has none; what refuses nothing needs nobody's word.
     evening.scan(&device, &codes[2], because("other")).await.expect(403);

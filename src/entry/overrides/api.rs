@@ -20,8 +20,8 @@ use crate::{
     app::App,
     festivals::api::of_staff,
     http::{
-        listing::{before, fifty},
         limit::{Client, Limited, Limits},
+        listing::{before, fifty},
         problem::{Changing, Created, FORBIDDEN, Or, Problem, TOO_MANY, Usual},
         tags::Chapter,
     },

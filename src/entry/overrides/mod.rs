@@ -270,15 +270,7 @@ pub(super) async fn record(conn: &mut PgConnection, festival: FestivalId, done: 
         };
         let Overridden { scan_id, reasons, device_id, overriding, .. } = one;
         let after = json!({ "scan_id": scan_id, "reasons": reasons, "because": overriding.lifts.because, "card_number": card, "device_id": device_id });
-        Act {
-            festival,
-            actor,
-            action: "entry.overridden",
-            object_kind: "ticket",
-            object_id: one.ticket_id.to_string(),
-            before: None,
-            after: Some(after),
-        }
+        Act { festival, actor, action: "entry.overridden", object_kind: "ticket", object_id: one.ticket_id.to_string(), before: None, after: Some(after) }
     };
     audit::record_all(conn, &new.iter().map(act).collect::<Vec<_>>(), now).await
 }

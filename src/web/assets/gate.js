@@ -328,7 +328,7 @@ if (stage) {
     const who = dialog.querySelector("[data-who]");
     supervise = () => {
       const one = link.supervising;
-      who.textContent = one ? words["signed-in-as"].replace("{name}", one.name).replace("{time}", clock(one.until).slice(0, 5)) : words["nobody-signed-in"];
+      who.textContent = one ? words["supervising-as"].replace("{name}", one.name).replace("{time}", clock(one.until).slice(0, 5)) : words["nobody-signed-in"];
       opener.setAttribute("aria-pressed", String(Boolean(one)));
       for (const part of dialog.querySelectorAll("[data-when]")) part.hidden = (part.dataset.when === "in") !== Boolean(one);
     };

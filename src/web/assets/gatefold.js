@@ -126,6 +126,7 @@ function wait(room) {
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && ask());
 }
 
+document.querySelectorAll("[data-print]").forEach((button) => button.addEventListener("click", () => print()));
 document.querySelectorAll("[data-live]").forEach(follow);
 document.querySelectorAll("[data-wait]").forEach(wait);
 document.querySelectorAll("[data-until]").forEach(tick);

@@ -441,6 +441,7 @@ async fn a_sheet_pairs_as_many_phones_as_it_says_until_its_time() {
     })
     .await;
     assert_eq!(answers.iter().filter(|status| **status == 201).count(), 3, "{answers:?}");
+    assert!(answers.iter().all(|status| matches!(status, 201 | 401)), "{answers:?}");
     assert!(promoter.get(&path).await.expect(200)["items"].as_array().unwrap().is_empty(), "a sheet that is used up is listed no more");
     // Revoked, it pairs nobody, and whom it paired stays.
     let sheet = promoter.make(&path, json!({ "gate_id": evening.festival.gate, "devices": 5 })).await;

@@ -316,7 +316,7 @@ async fn a_card_lets_in_so_often_on_its_day_and_not_once_more_at_thirty_gates() 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_supervisors_did_without_network_is_known_by_name_whoever_reports_first() {
     let mut told = Vec::new();
-    for order in [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 0, 3, 2, 5, 4, 7, 6, 9, 8], [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]] {
+    for order in [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11], [1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10], [11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]] {
         told.push(without_network(order).await);
     }
     assert_eq!(told[0], told[1]);
@@ -324,10 +324,12 @@ async fn what_supervisors_did_without_network_is_known_by_name_whoever_reports_f
 }
 
 /// What the house says of the same facts, heard in an order and then once more.
-async fn without_network(order: [usize; 10]) -> Value {
+async fn without_network(order: [usize; 12]) -> Value {
     let evening = Evening::open().await;
-    let codes = evening.codes(5).await;
+    let codes = evening.codes(6).await;
     let (north, south) = (evening.festival.device().await, evening.festival.device().await);
+    evening.house.advance(TimeDelta::minutes(20));
+    evening.house.run_workers().await;
     let digits = shift(&evening.house, &evening.festival).await;
     sign_in(&north, &digits).await.expect(200);
     let card = evening.festival.promoter.make(&evening.festival.path("/supervisor-cards"), json!({ "name": "Jo", "day_index": 0, "overrides": 1 })).await;
@@ -354,13 +356,16 @@ async fn without_network(order: [usize; 10]) -> Value {
         // Another rule was overridden: that somebody was in the supervisor did not see.
         (&south, shown(&codes[4], 20, json!({}))),
         (&north, shown(&codes[4], 10, json!({ "override": { "reasons": ["wrong_gate"], "because": "our_mistake" } }))),
+        // Before anybody was signed in.
+        (&north, shown(&codes[5], 45, json!({}))),
+        (&north, shown(&codes[5], 40, because("our_mistake"))),
     ];
-    for i in order.into_iter().chain(0..10) {
+    for i in order.into_iter().chain(0..12) {
         let (device, scan) = &facts[i];
         device.report(now, std::slice::from_ref(scan)).await.expect(200);
     }
-    // The word of nobody is none: that one is in the ledger, and the one whose rule nobody overrode.
-    assert_eq!(evening.ledger().await, ["surplus_admission", "surplus_admission"]);
+    // The word of nobody is none, before a shift as without one: those are in the ledger, and the one whose rule nobody overrode.
+    assert_eq!(evening.ledger().await, ["surplus_admission"; 3]);
     let overrides = evening.overrides().await;
     assert_eq!(overrides.len(), 4, "{overrides:?}");
     let names: Vec<&str> = overrides.iter().map(|o| o["name"].as_str().unwrap()).collect();

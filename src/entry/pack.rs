@@ -268,7 +268,10 @@ fn admission_record(admission: &store::Admitted) -> [u8; ADMISSION] {
     record[..8].copy_from_slice(&admission.ticket_number.to_be_bytes());
     record[8] = u8::try_from(admission.day_index).unwrap_or(0);
     record[9] = u8::try_from(admission.entry_no).unwrap_or(u8::MAX);
-    record[10] = u8::from(admission.has_left) | u8::from(admission.is_undone) << 1 | u8::from(admission.was_cleared) << 2 | u8::from(admission.kind == TicketKind::AddOn) << 3;
+    record[10] = u8::from(admission.has_left)
+        | u8::from(admission.is_undone) << 1
+        | u8::from(admission.was_cleared) << 2
+        | u8::from(admission.kind == TicketKind::AddOn) << 3;
     record[11..15].copy_from_slice(&admission.gate_id.0.as_bytes()[8..12]);
     record[15..].copy_from_slice(&u32::try_from(admission.entered_at.timestamp()).unwrap_or(0).to_be_bytes());
     record

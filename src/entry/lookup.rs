@@ -5,7 +5,7 @@ use poem_openapi::Object;
 use serde_json::json;
 use unicode_normalization::UnicodeNormalization;
 
-use super::{PassShown, ScanError, scan::catalog};
+use super::{PassShown, ScanError, catalog::catalog};
 use crate::{
     accounts::{self, Device},
     app::App,

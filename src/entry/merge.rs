@@ -12,12 +12,13 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{
     Asked, Reason, ScanKind, Verdict,
+    catalog::{Catalog, catalog},
     decide::{Again, Decision, Entered, Known, Lifts, Presented, decide, is_again, next_no},
     ledger::{self, DiscrepancyKind, First, Found},
     overrides::{self, Overridden, Override, Overriding, Past},
     presence::Presence,
     replay::{Fact, replay},
-    scan::{Catalog, ScanError, catalog},
+    scan::ScanError,
     store::{self, Report},
 };
 use crate::{

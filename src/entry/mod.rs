@@ -5,6 +5,7 @@
 //! a repeat of a scan gets the first answer. Every presentation is recorded. What devices without network let in beyond that is in the ledger.
 
 pub mod api;
+mod catalog;
 mod decide;
 pub mod explain;
 pub mod incident;
@@ -28,8 +29,9 @@ use crate::{
     words::Text,
 };
 
+pub use catalog::{Catalog, Catalogs};
 use overrides::Because;
-pub use scan::{Asked, Catalog, Catalogs, Forgeries, ScanError, Scanning, record_forgeries, scan};
+pub use scan::{Asked, Forgeries, ScanError, Scanning, record_forgeries, scan};
 pub use store::{arrivals, inside, latest, of_festival};
 
 /// What a scan is.

@@ -11,10 +11,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use super::{
-    Checked, FirstEntry, PassShown, Reason, ScanAnswer, ScanKind, ToCollect, Verdict,
-    decide::{Again, Effect, Entered, Ground, Known, Presented, Rules, decide, entry_day, is_again},
-    incident::{self, Clearing, GateHold},
-    overrides::{self, AskError, By, NotAllowed, Overridden, Override, Overriding},
+    Checked, FirstEntry, PassShown, Reason, ScanAnswer, ScanKind, Verdict,
+    catalog::{Catalog, catalog},
+    decide::{Effect, Entered, Known, Presented, Rules, decide, entry_day, is_again},
+    overrides::{self, AskError, Cards, NotAllowed, Overridden, Override, Overriding},
     presence::{Mates, Presence},
     store,
 };
@@ -22,11 +22,10 @@ use crate::{
     accounts::Device,
     app::App,
     batcher::{Busy, Kind, Trouble, patiently},
-    festivals::{self, Day, Gate, Zone},
-    fresh::Fresh,
-    id::{FestivalId, GateId, ScanId, TicketId, ZoneId},
+    festivals,
+    id::{FestivalId, ScanId, TicketId, ZoneId},
     keys,
-    offers::{self, AddOn, Pass},
+    offers::Pass,
     sabotage,
     tickets::{
         self, Scanned, TicketKind,
@@ -54,89 +53,6 @@ pub struct Asked {
     pub checked: Option<Checked>,
     /// A supervisor's word where the rules refuse.
     pub override_: Option<Override>,
-}
-
-/// What gates need to know of a festival. At most a second old.
-#[derive(Clone, Debug, Default)]
-pub struct Catalog {
-    /// The days.
-    pub days: Vec<Day>,
-    /// The passes.
-    pub passes: Vec<Pass>,
-    /// The add-ons.
-    pub add_ons: Vec<AddOn>,
-    /// The gates.
-    pub gates: Vec<Gate>,
-    /// The zones.
-    pub zones: Vec<Zone>,
-    /// Holds of gates.
-    pub holds: Vec<GateHold>,
-    /// Moments when the site or a zone is empty.
-    pub clearings: Vec<Clearing>,
-    /// Zones whose gates stand inside the site.
-    inner: Vec<ZoneId>,
-}
-
-impl Catalog {
-    /// The zone that a gate leads to; `None` for the whole site.
-    pub(super) fn zone(&self, gate: GateId) -> Option<ZoneId> {
-        self.gates.iter().find(|g| g.gate_id == gate).and_then(|g| g.zone_id)
-    }
-
-    /// The pass of a number.
-    pub(super) fn pass(&self, number: i32) -> Option<&Pass> {
-        self.passes.iter().find(|p| p.pass_number == number)
-    }
-
-    /// What the pass of a number allows at a gate.
-    pub(super) fn rules(&self, number: i32, gate: GateId) -> Option<Rules> {
-        let Pass { pass_id, terms, .. } = self.pass(number)?;
-        let taken = |gate: &Gate| gate.pass_ids.is_empty() || gate.pass_ids.contains(pass_id);
-        Some(Rules {
-            zone_ids: terms.zone_ids.clone(),
-            is_taken: self.gates.iter().find(|g| g.gate_id == gate).is_none_or(taken),
-            windows: terms.windows.clone(),
-            again: Again::of(terms.reentry, terms.entries_a_day),
-            instruction: terms.check_instruction,
-        })
-    }
-
-    /// What holds for everybody.
-    pub(super) fn ground(&self) -> Ground<'_> {
-        Ground { days: &self.days, holds: &self.holds, clearings: &self.clearings, inner: &self.inner }
-    }
-
-    /// An add-on that is to be collected, with its name.
-    fn to_collect(&self, number: i32, quantity: u32) -> Option<ToCollect> {
-        self.add_ons.iter().find(|a| a.add_on_number == number).map(|a| ToCollect { name: a.name.clone(), quantity })
-    }
-
-    /// The numbers of the passes of which one is in before the holder of a pass comes in; none for most.
-    pub(super) fn companions(&self, number: i32) -> Vec<i32> {
-        let wanted = self.pass(number).map_or([].as_slice(), |p| p.terms.companion_pass_ids.as_slice());
-        self.passes.iter().filter(|p| wanted.contains(&p.pass_id)).map(|p| p.pass_number).collect()
-    }
-}
-
-/// The catalogs of festivals, at most a second old.
-pub type Catalogs = Fresh<FestivalId, Arc<Catalog>>;
-
-pub(super) async fn catalog(app: &App, festival: FestivalId) -> Result<Arc<Catalog>, sqlx::Error> {
-    let pool = &app.pools.scan;
-    let read = async || {
-        let zones = festivals::zones(pool, festival).await?;
-        Ok(Arc::new(Catalog {
-            days: festivals::days(pool, festival).await?,
-            passes: offers::passes(pool, festival).await?,
-            add_ons: offers::add_ons(pool, festival).await?,
-            gates: festivals::gates(pool, festival).await?,
-            holds: incident::store::holds(pool, festival).await?,
-            clearings: incident::store::clearings(pool, festival).await?,
-            inner: zones.iter().filter(|z| z.is_inner).map(|z| z.zone_id).collect(),
-            zones,
-        }))
-    };
-    app.the::<Catalogs>().get_impatiently(festival, read).await
 }
 
 /// Forged and unreadable codes that wait to be recorded, by the scan worker, in bulk.
@@ -336,7 +252,7 @@ impl Kind for Scanning {
             })
             .collect();
         let mut recorded: HashMap<ScanId, store::Recorded> = store::by_ids(conn, festival, &batch.iter().map(|r| r.asked.scan_id).collect::<Vec<_>>()).await?;
-        let mut cards = Cards::lock(conn, festival, batch).await?;
+        let mut cards = Cards::lock(conn, festival, batch.iter().filter_map(Request::overriding)).await?;
         let mut zones: BTreeSet<ZoneId> = batch.iter().filter_map(|r| catalog.zone(r.device.gate_id)).collect();
         zones.extend(known.values().flat_map(|(_, known)| &known.entries).filter(|e| e.is_open()).filter_map(|e| e.zone_id));
         // Whom a supervisor lets in before the doors open is counted for the day to come.
@@ -422,31 +338,6 @@ impl Kind for Scanning {
             }
         }
         Ok(answers)
-    }
-}
-
-/// How often the supervisors' cards of a batch may be used yet, under the locks of their rows.
-struct Cards(HashMap<i64, i32>);
-
-impl Cards {
-    async fn lock(conn: &mut PgConnection, festival: FestivalId, batch: &[Request]) -> Result<Self, sqlx::Error> {
-        let number = |r: &Request| r.overriding().and_then(|o| if let By::Card(number) = o.by { Some(number) } else { None });
-        let numbers: BTreeSet<i64> = batch.iter().filter_map(number).collect();
-        let numbers: Vec<i64> = numbers.into_iter().collect();
-        let read = if sabotage::no_lock() {
-            overrides::store::cards_left(conn, festival, &numbers).await?
-        } else {
-            overrides::store::lock_cards(conn, festival, &numbers).await?
-        };
-        Ok(Self(read.into_iter().collect()))
-    }
-
-    /// Takes a use; a member needs none.
-    fn take(&mut self, by: By) -> bool {
-        match by {
-            By::Member(_) => true,
-            By::Card(number) => self.0.get_mut(&number).filter(|left| **left > 0).map(|left| *left -= 1).is_some(),
-        }
     }
 }
 

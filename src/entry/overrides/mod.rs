@@ -8,6 +8,8 @@ pub mod api;
 pub mod card;
 pub mod store;
 
+use std::collections::{BTreeSet, HashMap};
+
 use chrono::{DateTime, Utc};
 use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,7 @@ use crate::{
     festivals::Day,
     id::{DeviceId, FestivalId, GateId, MemberId, ScanId, TicketId},
     keys::{KeyState, Ring},
+    sabotage,
 };
 
 use card::CardCode;
@@ -240,6 +243,26 @@ impl Past {
 /// What the database said.
 pub(super) async fn revoked_cards(pool: &sqlx::PgPool, festival: FestivalId) -> Result<Vec<String>, sqlx::Error> {
     Ok(store::revoked_cards(pool, festival).await?.into_iter().map(card::hex).collect())
+}
+
+/// How often the supervisors' cards of a batch may be used yet, under the locks of their rows.
+pub(super) struct Cards(HashMap<i64, i32>);
+
+impl Cards {
+    pub(super) async fn lock(conn: &mut PgConnection, festival: FestivalId, asked: impl Iterator<Item = &Overriding>) -> Result<Self, sqlx::Error> {
+        let numbers: BTreeSet<i64> = asked.filter_map(|o| if let By::Card(number) = o.by { Some(number) } else { None }).collect();
+        let numbers: Vec<i64> = numbers.into_iter().collect();
+        let read = if sabotage::no_lock() { store::cards_left(conn, festival, &numbers).await? } else { store::lock_cards(conn, festival, &numbers).await? };
+        Ok(Self(read.into_iter().collect()))
+    }
+
+    /// Takes a use; a member needs none.
+    pub(super) fn take(&mut self, by: By) -> bool {
+        match by {
+            By::Member(_) => true,
+            By::Card(number) => self.0.get_mut(&number).filter(|left| **left > 0).map(|left| *left -= 1).is_some(),
+        }
+    }
 }
 
 /// An override that happened.

@@ -9,9 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::PgConnection;
 
 use super::{
+    catalog::Catalog,
     decide::{Entered, Ground, collected},
     incident::Clearing,
-    scan::Catalog,
 };
 use crate::{
     id::{FestivalId, OrderId, TicketId, ZoneId},

@@ -105,14 +105,18 @@ pub async fn search(app: &App, device: &Device, text: &str) -> Result<Vec<FoundT
     let mut found: Vec<tickets::Named> = Vec::new();
     if sought.contains('@') {
         let mut conn = app.pools.web.acquire().await?;
-        let orders = orders::search(&mut conn, festival, &accounts::email_key(text)).await?;
-        let whole: Vec<_> = orders.iter().filter(|order| accounts::email_key(&order.email) == accounts::email_key(text)).map(|order| order.order_id).collect();
+        let key = accounts::email_key(text);
+        let orders = orders::search(&mut conn, festival, &key).await?;
+        let whole: Vec<_> = orders.iter().filter(|order| accounts::email_key(&order.email) == key).map(|order| order.order_id).collect();
         found = tickets::named_of(&mut conn, festival, &whole).await?;
     } else {
+        let bare = |number: &str| number.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+        // A word in Chinese is no beginning of a number.
+        let number = if sought.is_ascii() { bare(&sought) } else { sought.clone() };
         let fits = |named: &tickets::Named| {
             let name = folded(&named.holder_name);
             let is_word = |word: &&str| name.split_whitespace().any(|part| part.starts_with(*word)) || !word.is_ascii() && name.contains(*word);
-            words.iter().all(is_word) || orders::number(named.order_id).to_lowercase().starts_with(&sought)
+            words.iter().all(is_word) || bare(&orders::number(named.order_id)).starts_with(&number)
         };
         let mut position = 0;
         while found.len() < MOST {

@@ -15,7 +15,7 @@ use super::{
     catalog::{Catalog, catalog},
     decide::{Again, Decision, Entered, Known, Lifts, Presented, decide, is_again, next_no},
     ledger::{self, DiscrepancyKind, First, Found},
-    overrides::{self, Overridden, Override, Overriding, Past},
+    overrides::{self, Override, Overriding, Past},
     presence::Presence,
     replay::{Fact, replay},
     scan::ScanError,
@@ -265,7 +265,8 @@ async fn one(conn: &mut PgConnection, festival: FestivalId, upload: &Upload) -> 
         };
         if let Some(story) = story {
             if let Some(overriding) = overriding.as_ref().filter(|_| report.verdict == Verdict::Admitted) {
-                overridden.push(past_override(story, item, overriding));
+                let scan = (asked.scan_id, story.ticket.ticket_id);
+                overridden.push(overriding.done(scan, &item.device, &overriding.lifts.reasons, item.happened_at));
             }
             note(story, upload, &report, overriding.as_ref());
         }
@@ -295,19 +296,6 @@ async fn past(conn: &mut PgConnection, upload: &Upload, reports: &HashMap<ScanId
     match upload.items.first() {
         Some(item) => Past::of(conn, item.device.device_id, &wishes, first).await,
         None => Past::of(conn, DeviceId::default(), &[], first).await,
-    }
-}
-
-/// An override that a device made by itself, with the rules that it showed.
-fn past_override(story: &Story, item: &Item, overriding: &Overriding) -> Overridden {
-    Overridden {
-        scan_id: item.reported.asked.scan_id,
-        ticket_id: story.ticket.ticket_id,
-        gate_id: item.device.gate_id,
-        device_id: item.device.device_id,
-        reasons: overriding.lifts.reasons.clone(),
-        overriding: overriding.clone(),
-        made_at: item.happened_at,
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
     Checked, FirstEntry, PassShown, Reason, ScanAnswer, ScanKind, Verdict,
     catalog::{Catalog, catalog},
     decide::{Effect, Entered, Known, Presented, Rules, decide, entry_day, is_again},
-    overrides::{self, AskError, Cards, NotAllowed, Overridden, Override, Overriding},
+    overrides::{self, AskError, Cards, NotAllowed, Override, Overriding},
     presence::{Mates, Presence},
     store,
 };
@@ -183,18 +183,6 @@ impl Request {
         self.overriding.as_ref().and_then(|overriding| overriding.as_ref().ok())
     }
 
-    fn overridden(&self, ticket_id: TicketId, reasons: &[Reason], overriding: &Overriding) -> Overridden {
-        Overridden {
-            scan_id: self.asked.scan_id,
-            ticket_id,
-            gate_id: self.device.gate_id,
-            device_id: self.device.device_id,
-            reasons: reasons.to_vec(),
-            overriding: overriding.clone(),
-            made_at: self.arrived_at,
-        }
-    }
-
     fn pass(&self) -> Option<&Pass> {
         self.catalog.pass(i32::from(self.code.pass_number))
     }
@@ -257,8 +245,9 @@ impl Kind for Scanning {
         zones.extend(known.values().flat_map(|(_, known)| &known.entries).filter(|e| e.is_open()).filter_map(|e| e.zone_id));
         // Whom a supervisor lets in before the doors open is counted for the day to come.
         let ahead = |r: &Request| {
+            let lifts = &r.overriding()?.lifts;
             let (_, known) = known.get(&r.code.number)?;
-            entry_day(known.day_mask, r.rules().as_ref(), &catalog.days, r.arrived_at, Some(&r.overriding()?.lifts))
+            entry_day(known.day_mask, r.rules().as_ref(), &catalog.days, r.arrived_at, Some(lifts))
         };
         let days: BTreeSet<i16> = batch.iter().filter_map(ahead).collect();
         let mut presence = Presence::lock(conn, festival, &catalog, &zones, &days, now).await?;
@@ -298,7 +287,8 @@ impl Kind for Scanning {
             let mut decision = decide(known, rules.as_ref(), &catalog.ground(), &presented);
             if let (false, Verdict::Admitted, Some(overriding)) = (decision.overridden.is_empty(), decision.verdict, request.overriding()) {
                 if cards.take(overriding.by) {
-                    overridden.push(request.overridden(ticket_id, &decision.overridden, overriding));
+                    let scan = (request.asked.scan_id, ticket_id);
+                    overridden.push(overriding.done(scan, &request.device, &decision.overridden, request.arrived_at));
                 } else {
                     decision = decide(known, rules.as_ref(), &catalog.ground(), &Presented { lifts: None, ..presented });
                 }

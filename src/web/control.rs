@@ -69,6 +69,19 @@ pub(super) struct Room {
     pub(super) may_decide: bool,
 }
 
+impl Room {
+    /// How many are in by the gates into a zone, or by those to the whole site.
+    pub(super) fn in_zone(&self, zone: Option<&Zone>) -> i64 {
+        let id = zone.map(|zone| zone.zone_id.0);
+        self.at_gates.inside.iter().find(|(of, _)| *of == id).map_or(0, |(_, n)| *n)
+    }
+
+    /// How many are on the site: whoever is in an inner zone is there, too.
+    pub(super) fn on_site(&self) -> i64 {
+        self.in_zone(None) + self.zones.iter().filter(|zone| !zone.is_inner).map(|zone| self.in_zone(Some(zone))).sum::<i64>()
+    }
+}
+
 /// The member and a festival of theirs; `None` when nobody is signed in.
 pub(super) async fn visitor(request: &Request, app: &App, slug: &str) -> Result<Option<(Member, Festival)>, Problem> {
     let Some(who) = member(request).await? else { return Ok(None) };
@@ -161,7 +174,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                         header class="head" { h2 id="incident-title" { (reader.t("incident")) } p { (reader.t("incident-lead")) } }
                         (part(&incident))
                         (super::incident::forms(&reader, &room))
-                        p { a href=(format!("{base}/gates/sheet")) { (reader.t("situation-sheet")) } }
+                        p { a href=(format!("{base}/gates/situation")) { (reader.t("situation-sheet")) } }
                     }
                     section aria-labelledby="overrides-title" { header class="head" { h2 id="overrides-title" { (reader.t("overrides")) } p { (reader.t("overrides-lead")) } } (part(&overrides)) }
                     section id="ledger" aria-labelledby="ledger-title" {
@@ -254,13 +267,10 @@ fn alarm(reader: &Reader, room: &Room) -> Markup {
 
 /// Who is in, all over the site and by zone.
 fn inside(reader: &Reader, room: &Room) -> Markup {
-    // Whoever is in an inner zone is on the site, too.
-    let is_inner = |zone: &Option<uuid::Uuid>| room.zones.iter().any(|z| z.is_inner && Some(z.zone_id.0) == *zone);
-    let total: i64 = room.at_gates.inside.iter().filter(|(zone, _)| !is_inner(zone)).map(|(_, n)| n).sum();
+    let total = room.on_site();
     let minute = |m: &&reports::GateMinute| room.now - m.minute < TimeDelta::minutes(2);
     let arriving: i64 = room.at_gates.minutes.iter().filter(minute).map(|m| m.admitted).sum::<i64>() / 2;
     let silent = room.devices.iter().filter(|d| is_silent(room, d)).count();
-    let by_zone: HashMap<_, _> = room.at_gates.inside.iter().copied().collect();
     html! {
         dl class="figures" {
             div { dt { (reader.t("inside-now")) } dd { (group(total)) small { (reader.t("inside-basis")) } } }
@@ -268,7 +278,7 @@ fn inside(reader: &Reader, room: &Room) -> Markup {
             div { dt { (reader.t("devices-silent")) } dd { (silent) small { (reader.f("of-n", [("n", room.devices.len().to_string())])) } } }
             div { dt { (reader.t("ledger-open")) } dd { (room.open.len()) @if room.open.len() == LEDGER as usize { "+" } } }
         }
-        @for zone in &room.zones { (zone_bar(reader, zone, by_zone.get(&Some(zone.zone_id.0)).copied().unwrap_or(0))) }
+        @for zone in &room.zones { (zone_bar(reader, zone, room.in_zone(Some(zone)))) }
     }
 }
 

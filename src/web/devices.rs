@@ -9,11 +9,12 @@ use poem::{
 
 use super::{
     control::visitor,
+    gate::to_gate,
     layout::{PageResult, Reader, Shell, see_other, text},
     storefront::buy::{field, fields},
 };
 use crate::{
-    accounts::{self, Device, Member, Pairing, Scope, Wanted, guard::DEVICE_COOKIE, shift},
+    accounts::{self, Device, Member, Pairing, Scope, Wanted, shift},
     app::App,
     entry::{
         Verdict,
@@ -21,7 +22,7 @@ use crate::{
     },
     festivals::{self, Day, Festival, Gate},
     http::{
-        cookies::{same_origin, secret_cookie},
+        cookies::same_origin,
         problem::{MALFORMED, NOT_FOUND, Problem},
     },
     id::{DeviceId, GateId},
@@ -325,10 +326,7 @@ pub async fn phone(request: &Request, app: Data<&App>, Path(slug): Path<String>)
     let pairing = accounts::offer_pairing(&app, &who.staff, id, &wanted).await.map_err(Problem::from)?;
     let paired = accounts::pair(&app, &pairing.pairing_code, &who.name).await.map_err(Problem::from)?;
     shift::sign_in(&app, &paired.device, &running.code).await.map_err(Problem::from)?;
-    let mut response = see_other("/gate");
-    let cookie = secret_cookie(app.settings.is_https(), DEVICE_COOKIE, &paired.token, 14 * 86_400);
-    response.headers_mut().append("set-cookie", cookie.parse().map_err(|_| Problem::internal("cookie"))?);
-    Ok(response)
+    Ok(to_gate(&app, &paired)?)
 }
 
 /// Issues a card, and shows it.

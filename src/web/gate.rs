@@ -10,7 +10,7 @@ use super::{
     storefront::buy::{field, fields},
 };
 use crate::{
-    accounts::{self, Device, PairError, guard::DEVICE_COOKIE},
+    accounts::{self, Device, PairError, Paired, guard::DEVICE_COOKIE},
     app::App,
     entry::{Reason, Verdict, overrides::Because},
     festivals,
@@ -103,16 +103,19 @@ pub async fn pair(request: &Request, body: poem::Body, reader: Reader, app: Data
     let fields = fields(body).await?;
     let name: String = field(&fields, "name").trim().chars().take(80).collect();
     match accounts::pair(&app, field(&fields, "code"), if name.is_empty() { "-" } else { &name }).await {
-        Ok(paired) => {
-            let mut response = see_other("/gate");
-            // A festival is over after days; the cookie ends with it or by revocation.
-            let cookie = secret_cookie(app.settings.is_https(), DEVICE_COOKIE, &paired.token, 14 * 86_400);
-            response.headers_mut().append("set-cookie", cookie.parse().map_err(|_| Problem::internal("cookie"))?);
-            Ok(response)
-        }
+        Ok(paired) => Ok(to_gate(&app, &paired)?),
         Err(PairError::Over) => Ok(pairing(&reader, &app, Some(&reader.t("pair-wrong")))),
         Err(PairError::Database(error)) => Err(Problem::from(error).into()),
     }
+}
+
+/// Sends a phone that was just paired to its gate, with its token.
+pub(super) fn to_gate(app: &App, paired: &Paired) -> Result<Response, Problem> {
+    let mut response = see_other("/gate");
+    // A festival is over after days; the cookie ends with it or by revocation.
+    let cookie = secret_cookie(app.settings.is_https(), DEVICE_COOKIE, &paired.token, 14 * 86_400);
+    response.headers_mut().append("set-cookie", cookie.parse().map_err(|_| Problem::internal("cookie"))?);
+    Ok(response)
 }
 
 async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
@@ -127,6 +130,7 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
     let gate = json!({
         "festival_id": device.festival_id, "gate_id": device.gate_id, "zone": zone, "is_supervisor": device.is_supervisor(),
         "gates": allowed.iter().map(|g| json!({ "gate_id": g.gate_id, "zone_id": g.zone_id })).collect::<Vec<_>>(),
+        "because": Because::ALL.map(Because::name),
         "language": if reader.language == Language::Zh { "zh" } else { "en" }, "words": words(reader),
     })
     .to_string();

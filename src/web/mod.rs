@@ -15,7 +15,7 @@ pub mod mailbox;
 pub mod problems;
 pub mod promoter;
 pub mod session;
-pub mod sheet;
+pub mod situation;
 pub mod storefront;
 
 use poem::{Route, get, post};
@@ -56,7 +56,7 @@ pub fn routes() -> Route {
         .at("/desk/:slug/gates", get(control::page))
         .at("/desk/:slug/gates/live", get(control::live))
         .at("/desk/:slug/gates/discrepancies/:id", post(control::decide))
-        .at("/desk/:slug/gates/sheet", get(sheet::page))
+        .at("/desk/:slug/gates/situation", get(situation::page))
         .at("/desk/:slug/gates/holds", post(incident::hold))
         .at("/desk/:slug/gates/holds/:id/end", post(incident::release))
         .at("/desk/:slug/gates/clearings", post(incident::clear))

@@ -171,7 +171,7 @@ async fn a_supervisor_holds_gates_and_puts_everybody_out() {
     assert!(cleared.contains("Everybody was out:") && cleared.contains("thunderstorm") && !cleared.contains("Call off"), "{cleared}");
     assert_eq!(shown(&codes[0]).await, "admitted");
     // For the authorities: numbers with their basis, and what was done.
-    let sheet = desk("GET", "/gates/sheet").send().await.unwrap().text().await.unwrap();
+    let sheet = desk("GET", "/gates/situation").send().await.unwrap().text().await.unwrap();
     for words in
         ["Situation sheet", "Printed by Night Ferry Foundation", "Whoever left is subtracted where the exit was scanned.", "thunderstorm", "Silent devices: 1"]
     {

@@ -29,7 +29,7 @@ const CARD: u8 = 0x31;
 const BODY: usize = 20;
 /// The most cards of a festival.
 const MOST: usize = 500;
-/// How long before its day opens a card is good: the gates are staffed before.
+/// How long before its day opens a card is good.
 const EARLY: TimeDelta = TimeDelta::hours(6);
 
 /// What a card's code says.
@@ -70,6 +70,12 @@ impl CardCode {
         Some(format!("{PREFIX}{}", BASE32_NOPAD.encode(&[body.as_slice(), &signature.to_bytes()].concat())))
     }
 
+    /// Whether a moment is one of its day: from six hours before it opens, because the gates are staffed before.
+    #[must_use]
+    pub fn is_of(&self, days: &[Day], at: DateTime<Utc>) -> bool {
+        days.iter().any(|day| day.day_index == i16::from(self.day_index) && day.opens_at - EARLY <= at && at < day.closes_at)
+    }
+
     /// Reads the bytes of a text: exactly this length, prefix, upper case, zero trailing bits.
     #[must_use]
     pub fn parse(text: &str) -> Option<(Self, [u8; 64])> {
@@ -100,11 +106,6 @@ impl CardCode {
         key.public.verify_strict(&[DOMAIN, &code.bytes()].concat(), &Signature::from_bytes(&signature)).ok()?;
         Some((code, key.state))
     }
-}
-
-/// Whether cards of a day are good at a moment.
-pub(super) fn is_good(day: &Day, at: DateTime<Utc>) -> bool {
-    day.opens_at - EARLY <= at && at < day.closes_at
 }
 
 /// A number as JSON and pages carry it: 64 bits do not fit JavaScript.

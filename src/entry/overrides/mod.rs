@@ -120,12 +120,30 @@ pub(super) enum By {
     Card(i64),
 }
 
+impl By {
+    pub(super) fn member(self) -> Option<MemberId> {
+        if let Self::Member(id) = self { Some(id) } else { None }
+    }
+
+    pub(super) fn card(self) -> Option<i64> {
+        if let Self::Card(number) = self { Some(number) } else { None }
+    }
+}
+
 /// An override by somebody who may.
 #[derive(Clone, Debug)]
 pub(super) struct Overriding {
     pub(super) lifts: Lifts,
     pub(super) note: String,
     pub(super) by: By,
+}
+
+impl Overriding {
+    /// What it comes to, where it let somebody in past some reasons.
+    pub(super) fn done(&self, (scan_id, ticket_id): (ScanId, TicketId), device: &Device, reasons: &[Reason], made_at: DateTime<Utc>) -> Overridden {
+        let Device { gate_id, device_id, .. } = *device;
+        Overridden { scan_id, ticket_id, gate_id, device_id, reasons: reasons.to_vec(), overriding: self.clone(), made_at }
+    }
 }
 
 /// Why an override is not accepted.
@@ -200,8 +218,7 @@ fn carried(text: &str, festival: FestivalId, ring: &Ring, days: &[Day], at: Date
     if !matches!(state, KeyState::Active | KeyState::VerifyOnly) {
         return Err(NotAllowed::Revoked);
     }
-    let is_today = days.iter().any(|day| day.day_index == i16::from(card.day_index) && card::is_good(day, at));
-    if is_today { Ok(card.number) } else { Err(NotAllowed::OtherDay) }
+    if card.is_of(days, at) { Ok(card.number) } else { Err(NotAllowed::OtherDay) }
 }
 
 /// Who could override on a device when it reports later.
@@ -229,8 +246,7 @@ impl Past {
                 let card = self.cards.iter().find(|card| card.number == code.number)?;
                 let key = ring.key(code.key_id)?;
                 let is_alive = [card.revoked_at, key.revoked_at].into_iter().flatten().all(|at_last| at < at_last) && key.state != KeyState::Pending;
-                let is_today = days.iter().any(|day| day.day_index == i16::from(code.day_index) && card::is_good(day, at));
-                By::Card((is_alive && is_today).then_some(code.number)?)
+                By::Card((is_alive && code.is_of(days, at)).then_some(code.number)?)
             }
         };
         noted(wish, by).ok()
@@ -250,7 +266,7 @@ pub(super) struct Cards(HashMap<i64, i32>);
 
 impl Cards {
     pub(super) async fn lock(conn: &mut PgConnection, festival: FestivalId, asked: impl Iterator<Item = &Overriding>) -> Result<Self, sqlx::Error> {
-        let numbers: BTreeSet<i64> = asked.filter_map(|o| if let By::Card(number) = o.by { Some(number) } else { None }).collect();
+        let numbers: BTreeSet<i64> = asked.filter_map(|o| o.by.card()).collect();
         let numbers: Vec<i64> = numbers.into_iter().collect();
         let read = if sabotage::no_lock() { store::cards_left(conn, festival, &numbers).await? } else { store::lock_cards(conn, festival, &numbers).await? };
         Ok(Self(read.into_iter().collect()))
@@ -258,10 +274,7 @@ impl Cards {
 
     /// Takes a use; a member needs none.
     pub(super) fn take(&mut self, by: By) -> bool {
-        match by {
-            By::Member(_) => true,
-            By::Card(number) => self.0.get_mut(&number).filter(|left| **left > 0).map(|left| *left -= 1).is_some(),
-        }
+        by.card().is_none_or(|number| self.0.get_mut(&number).filter(|left| **left > 0).map(|left| *left -= 1).is_some())
     }
 }
 
@@ -287,10 +300,8 @@ pub(super) async fn record(conn: &mut PgConnection, festival: FestivalId, done: 
     let new: Vec<&Overridden> = done.iter().filter(|one| new.contains(&one.scan_id)).collect();
     store::count_uses(conn, festival, &new).await?;
     let act = |one: &&Overridden| {
-        let (actor, card) = match one.overriding.by {
-            By::Member(member) => (Actor::Member(member), None),
-            By::Card(number) => (Actor::Device(one.device_id.0), Some(card::hex(number))),
-        };
+        let by = one.overriding.by;
+        let (actor, card) = (by.member().map_or(Actor::Device(one.device_id.0), Actor::Member), by.card().map(card::hex));
         let Overridden { scan_id, reasons, device_id, overriding, .. } = one;
         let after = json!({ "scan_id": scan_id, "reasons": reasons, "because": overriding.lifts.because, "card_number": card, "device_id": device_id });
         Act { festival, actor, action: "entry.overridden", object_kind: "ticket", object_id: one.ticket_id.to_string(), before: None, after: Some(after) }

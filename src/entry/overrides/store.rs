@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use poem_openapi::Object;
 use sqlx::{FromRow, PgConnection, PgExecutor, PgPool};
 
-use super::{Because, By, Overridden};
+use super::{Because, Overridden};
 use crate::{
     entry::Reason,
     id::{DeviceId, FestivalId, GateId, MemberId, ScanId, TicketId},
@@ -116,7 +116,7 @@ pub async fn cards_left(conn: &mut PgConnection, festival: FestivalId, numbers: 
 
 /// Counts the uses of cards.
 pub(super) async fn count_uses(conn: &mut PgConnection, festival: FestivalId, done: &[&Overridden]) -> Result<(), sqlx::Error> {
-    let mut numbers: Vec<i64> = done.iter().filter_map(|one| if let By::Card(number) = one.overriding.by { Some(number) } else { None }).collect();
+    let mut numbers: Vec<i64> = done.iter().filter_map(|one| one.overriding.by.card()).collect();
     if numbers.is_empty() {
         return Ok(());
     }
@@ -135,7 +135,6 @@ pub(super) async fn count_uses(conn: &mut PgConnection, festival: FestivalId, do
 
 /// Writes overrides; those that nobody had written.
 pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, done: &[Overridden]) -> Result<Vec<ScanId>, sqlx::Error> {
-    let (member, card) = (|by: By| if let By::Member(id) = by { Some(id) } else { None }, |by: By| if let By::Card(number) = by { Some(number) } else { None });
     sqlx::query_scalar(
         "insert into overrides (festival_id, scan_id, ticket_id, gate_id, device_id, reasons, because, note, member_id, card_number, made_at) \
          select $1, o.scan_id, o.ticket_id, o.gate_id, o.device_id, string_to_array(o.reasons, ' '), o.because, o.note, o.member_id, o.card_number, o.made_at \
@@ -151,8 +150,8 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, done: 
     .bind(done.iter().map(|o| o.reasons.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>())
     .bind(done.iter().map(|o| o.overriding.lifts.because.name()).collect::<Vec<_>>())
     .bind(done.iter().map(|o| o.overriding.note.as_str()).collect::<Vec<_>>())
-    .bind(done.iter().map(|o| member(o.overriding.by)).collect::<Vec<_>>())
-    .bind(done.iter().map(|o| card(o.overriding.by)).collect::<Vec<_>>())
+    .bind(done.iter().map(|o| o.overriding.by.member()).collect::<Vec<_>>())
+    .bind(done.iter().map(|o| o.overriding.by.card()).collect::<Vec<_>>())
     .bind(done.iter().map(|o| o.made_at).collect::<Vec<_>>())
     .fetch_all(conn)
     .await

@@ -205,7 +205,7 @@ export class Link {
   /** Signs a supervisor in by the six digits of their shift. */
   async signIn(shift_code) {
     const answer = await this.#json("/v1/device-shifts", { shift_code }, { patience: 10_000 });
-    if (!answer?.ok) throw new Unable({ 403: "shift", 400: "shift", 429: "often" }[answer?.status] ?? "network");
+    if (!answer?.ok) throw new Unable({ 403: "shift", 422: "shift", 429: "often" }[answer?.status] ?? "network");
     this.#keep("leaving", null);
     this.#supervised(await answer.json());
   }
@@ -225,7 +225,7 @@ export class Link {
   /** Tickets by words of a name, an order's number or an address; the server alone knows, and tells supervisors. */
   async search(text) {
     const answer = await this.#json("/v1/ticket-searches", { text }, { patience: 20_000 });
-    if (!answer?.ok) throw new Unable({ 403: "override", 422: "letters", 400: "letters" }[answer?.status] ?? "network");
+    if (!answer?.ok) throw new Unable({ 403: "override", 422: "letters" }[answer?.status] ?? "network");
     return (await answer.json()).items;
   }
 
@@ -233,7 +233,7 @@ export class Link {
   async lookUp(what) {
     const may = this.gate.is_supervisor || this.supervising;
     const answer = may ? await this.#json("/v1/code-lookups", what, { patience: 10_000 }) : null;
-    if (!answer?.ok) throw new Unable(may ? ({ 404: "unlisted", 403: "short", 400: "unlisted" }[answer?.status] ?? "network") : "short");
+    if (!answer?.ok) throw new Unable(may ? ({ 404: "unlisted", 403: "short", 422: "unlisted" }[answer?.status] ?? "network") : "short");
     return (await answer.json()).ticket_code;
   }
 

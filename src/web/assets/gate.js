@@ -265,7 +265,7 @@ if (stage) {
   const override = async (refusal) => {
     asked ??= { code: refusal.code, scan: refusal.scan, reasons: [...(refusal.override?.reasons ?? []), refusal.reason], card: refusal.override?.card_code };
     const who = asked.card ? words["by-card"] : link.supervising?.name;
-    const reasons = ["left_unscanned", "our_mistake", "promoters_word", "hardship", "other"].map((why) => element("button", { class: "button", type: "button", "data-because": why }, words[`because-${why}`]));
+    const reasons = gate.because.map((why) => element("button", { class: "button", type: "button", "data-because": why }, words[`because-${why}`]));
     const body = who
       ? [element("p", { class: "reason" }, words[`reason-${asked.reasons.at(-1)}`]), element("p", { class: "more" }, who), element("p", {}, words["override-lead"]), element("div", { class: "reasons" }, reasons), element("input", { "data-note": true, maxlength: 200, placeholder: words.note, "aria-label": words.note, autocomplete: "off" })]
       : [element("p", {}, words["override-card"]), element("div", { class: "finder small" }, video)];

@@ -3,6 +3,8 @@
 //! A code is `<festival>-<number>-<letters>`: the letters are derived from the pairing, so nothing usable is stored. For one device there are eight of
 //! them, ten minutes and ten tries; on an enrolment sheet for several there are 26 (128 bits), until a time.
 
+mod store;
+
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -12,7 +14,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::Object;
 
-use super::{Device, Staff, store};
+use super::{Device, Staff, store::runs};
 use crate::{
     app::App,
     audit::{self, Act, Actor},
@@ -21,6 +23,8 @@ use crate::{
     secrets::{self, Purpose},
 };
 
+/// The prefix of device tokens.
+const DEVICE: &str = "gf_gate_";
 /// How long a pairing code for one device is good.
 const LIFE: TimeDelta = TimeDelta::minutes(10);
 /// The most sheets of a festival that pair devices at the same time.
@@ -92,6 +96,14 @@ pub struct Wanted<'a> {
     pub until: Option<DateTime<Utc>>,
 }
 
+impl<'a> Wanted<'a> {
+    /// One device at a gate.
+    #[must_use]
+    pub fn one(gate: GateId, profile: &'a str) -> Self {
+        Self { gate, others: &[], profile, devices: 1, until: None }
+    }
+}
+
 /// A device that was just paired, with its token: the only time that it is shown.
 #[derive(Debug, Clone, Object)]
 pub struct Paired {
@@ -99,14 +111,6 @@ pub struct Paired {
     pub device: Device,
     /// Its token, for `Authorization: Bearer`.
     pub token: String,
-}
-
-impl<'a> Wanted<'a> {
-    /// One device at a gate.
-    #[must_use]
-    pub fn one(gate: GateId, profile: &'a str) -> Self {
-        Self { gate, others: &[], profile, devices: 1, until: None }
-    }
 }
 
 /// Offers a chance to pair a device at a gate, or a sheet that pairs several.
@@ -161,7 +165,7 @@ pub async fn pairing(app: &App, staff: &Staff, festival: FestivalId, no: i32) ->
 /// [`Fault`].
 pub async fn sheets(app: &App, staff: &Staff, festival: FestivalId) -> Result<Vec<Pairing>, Fault> {
     let mut tx = app.for_promoter(staff.promoter).await?;
-    if !store::runs(&mut tx, staff.promoter, festival).await? {
+    if !runs(&mut tx, staff.promoter, festival).await? {
         return Err(Fault::NotFound);
     }
     let rows = store::sheets(&mut tx, festival, app.clock.now()).await?;
@@ -219,7 +223,9 @@ pub async fn pair(app: &App, code: &str, name: &str) -> Result<Paired, PairError
     let mut tx = app.pools.web.begin().await?;
     let row = store::try_pairing(&mut tx, festival, no).await?.ok_or(PairError::Over)?;
     let right = self::letters(app, &row);
-    if !secrets::same(right.as_bytes(), typed.as_bytes()) || row.expires_at <= now || row.devices >= row.most_devices || row.revoked_at.is_some() {
+    let pairing_id = row.pairing_id;
+    let pairing = Pairing::of(app, festival, no, row);
+    if !secrets::same(right.as_bytes(), typed.as_bytes()) || !pairing.is_good(now) {
         // The try is counted although it failed.
         tx.commit().await?;
         return Err(PairError::Over);
@@ -227,14 +233,14 @@ pub async fn pair(app: &App, code: &str, name: &str) -> Result<Paired, PairError
     if !store::use_pairing(&mut tx, festival, no, now).await? {
         return Err(PairError::Over);
     }
-    let token = secrets::fresh_token(store::DEVICE, festival);
+    let token = secrets::fresh_token(DEVICE, festival);
     let device = Device {
         festival_id: festival,
         device_id: DeviceId::fresh(festival, now),
-        gate_id: row.gate_id,
-        gate_ids: row.gate_ids,
+        gate_id: pairing.gate_id,
+        gate_ids: pairing.gate_ids,
         name: name.to_owned(),
-        profile: row.profile,
+        profile: pairing.profile,
         paired_at: now,
         revoked_at: None,
         seen_at: None,
@@ -248,7 +254,7 @@ pub async fn pair(app: &App, code: &str, name: &str) -> Result<Paired, PairError
     store::insert_device(&mut tx, &device, &secrets::sha256(token.as_bytes())).await?;
     let mut paired = act(&device, Actor::Device(device.device_id.0), "device.paired");
     if let Some(after) = paired.after.as_mut() {
-        after["pairing_id"] = serde_json::json!(row.pairing_id);
+        after["pairing_id"] = serde_json::json!(pairing_id);
     }
     audit::record(&mut tx, paired, now).await?;
     tx.commit().await?;
@@ -283,7 +289,7 @@ impl DeviceCache {
 /// # Errors
 /// What the database said.
 pub async fn device_of(app: &App, token: &str) -> Result<Option<Device>, sqlx::Error> {
-    let Some(festival) = secrets::token_festival(store::DEVICE, token) else { return Ok(None) };
+    let Some(festival) = secrets::token_festival(DEVICE, token) else { return Ok(None) };
     let hash = secrets::sha256(token.as_bytes());
     let cache = &app.the::<DeviceCache>().0;
     if let Some((device, read)) = cache.lock().unwrap_or_else(PoisonError::into_inner).get(&hash)
@@ -356,7 +362,7 @@ pub async fn flush_pulses(app: &App) -> Result<(), sqlx::Error> {
 /// What the database said.
 pub async fn devices(app: &App, staff: &Staff, festival: FestivalId) -> Result<Vec<Device>, Fault> {
     let mut tx = app.for_promoter(staff.promoter).await?;
-    if !store::runs(&mut tx, staff.promoter, festival).await? {
+    if !runs(&mut tx, staff.promoter, festival).await? {
         return Err(Fault::NotFound);
     }
     let mut devices = store::devices(&mut tx, festival, app.clock.now()).await?;

@@ -30,7 +30,6 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
     };
     let zone = &festival.terms.time_zone;
     let at = |moment| reader.language.at(moment, zone).long();
-    let inside = Inside::of(&room);
     let (silent, waiting) = away(&room);
     let is_lasting = |hold: &&crate::entry::incident::GateHold| hold.ended_at.is_none();
     Ok(shell.page(&html! {
@@ -42,8 +41,8 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                 caption class="unseen" { (reader.t("inside-now")) }
                 thead { tr { th scope="col" { (reader.t("zone")) } th scope="col" class="n" { (reader.t("inside-now")) } th scope="col" class="n" { (reader.t("capacity")) } } }
                 tbody {
-                    tr { th scope="row" { (reader.t("whole-site")) } td class="n" { b { (group(inside.site)) } } td class="n" { @match festival.terms.licensed_capacity { Some(n) => (group(n.into())), None => "–" } } }
-                    @for (zone, n) in &inside.zones { tr { th scope="row" { (text(&zone.name, reader.language)) @if zone.is_inner { " " small { (reader.t("sheet-inner")) } } } td class="n" { (group(*n)) } td class="n" { @match zone.capacity { Some(n) => (group(n.into())), None => "–" } } } }
+                    tr { th scope="row" { (reader.t("whole-site")) } td class="n" { b { (group(room.on_site())) } } td class="n" { @match festival.terms.licensed_capacity { Some(n) => (group(n.into())), None => "–" } } }
+                    @for zone in &room.zones { tr { th scope="row" { (text(&zone.name, reader.language)) @if zone.is_inner { " " small { (reader.t("sheet-inner")) } } } td class="n" { (group(room.in_zone(Some(zone)))) } td class="n" { @match zone.capacity { Some(n) => (group(n.into())), None => "–" } } } }
                 }
             }
             h2 { (reader.t("sheet-basis")) }
@@ -72,22 +71,6 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
             p { button class="button" type="button" data-print="" { (reader.t("print")) } }
         }
     }))
-}
-
-/// Who is in.
-struct Inside<'a> {
-    /// On the site: whoever is in an inner zone is on the site, too.
-    site: i64,
-    zones: Vec<(&'a crate::festivals::Zone, i64)>,
-}
-
-impl<'a> Inside<'a> {
-    fn of(room: &'a Room) -> Self {
-        let n = |zone: Option<uuid::Uuid>| room.at_gates.inside.iter().find(|(of, _)| *of == zone).map_or(0, |(_, n)| *n);
-        let zones: Vec<_> = room.zones.iter().map(|zone| (zone, n(Some(zone.zone_id.0)))).collect();
-        let site = n(None) + zones.iter().filter(|(zone, _)| !zone.is_inner).map(|(_, n)| n).sum::<i64>();
-        Self { site, zones }
-    }
 }
 
 /// How many devices are silent, and how many scans waited on devices when they were heard last: what they let in is not counted yet.

@@ -303,6 +303,46 @@ const scenes = {
   },
 
   /** How long a phone takes to decide with a list of so many tickets, half of them in, and what the list weighs. */
+  /** A supervisor's card before the camera lets in after a refusal; a fan's ticket before it is no card. */
+  async card() {
+    const before = async (picture) => {
+      const video = path.join(pictures, `${path.basename(picture)}.y4m`);
+      writeFileSync(video, y4m(picture));
+      const browser = await chromium.launch({ executablePath, args: [...quiet, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", `--use-file-for-fake-video-capture=${video}`] });
+      const context = await browser.newContext({ viewport: { width: 390, height: 844 }, locale: "en-GB", permissions: ["camera"] });
+      const page = await context.newPage();
+      watch(page);
+      await page.goto(`${input.url}/gate#${input.pairing_code}`);
+      await page.fill("#name", "lane 1");
+      await page.click("button.broad");
+      await page.waitForSelector("[data-stage][data-reader]", { timeout: 20_000 });
+      return page;
+    };
+    const seen = {};
+    const card = await before(input.pictures.card);
+    await card.waitForSelector("[data-unable=card]", { timeout: 60_000 });
+    await card.click("[data-next]");
+    await card.fill("#typed", input.code);
+    await card.press("#typed", "Enter");
+    await card.waitForSelector("[data-verdict=refused]");
+    await card.click("[data-override]");
+    await card.waitForSelector("[data-asked=why]", { timeout: 30_000 });
+    seen.by = await card.textContent("[data-stage] .more:not([hidden])");
+    await card.click("[data-because=our_mistake]");
+    await card.waitForSelector("[data-verdict=admitted]");
+    seen.because = await card.getAttribute("[data-because]", "data-because");
+    await card.context().browser().close();
+    const ticket = await before(input.pictures.ticket);
+    await ticket.waitForSelector("[data-verdict=refused]", { timeout: 60_000 });
+    await ticket.click("[data-override]");
+    await ticket.waitForSelector("[data-asked=who]");
+    // Long enough for several pictures.
+    await ticket.waitForTimeout(3_000);
+    seen.asked = await ticket.getAttribute("[data-asked]", "data-asked");
+    seen.quiet = await ticket.locator("[data-stage] .trouble").isHidden();
+    await ticket.context().browser().close();
+    return { ...seen, errors };
+  },
   async twins() {
     // Two browsers, two phones; neither hears of the other until its network is back.
     const phones = await Promise.all(
@@ -633,11 +673,11 @@ function y4m(file) {
   return Buffer.concat([Buffer.from(`YUV4MPEG2 W${side} H${side} F10:1 Ip A1:1 C420jpeg\n`), ...frames]);
 }
 
-/** The pixels of a PNG of 8 bits, RGB or RGBA, in grey. */
+/** The pixels of a PNG of 8 bits, grey, RGB or RGBA, in grey. */
 function png(bytes) {
   const width = bytes.readUInt32BE(16);
   const height = bytes.readUInt32BE(20);
-  const channels = bytes[25] === 6 ? 4 : 3;
+  const channels = { 0: 1, 2: 3, 6: 4 }[bytes[25]];
   const data = [];
   for (let at = 8; at < bytes.length; ) {
     const length = bytes.readUInt32BE(at);
@@ -659,7 +699,7 @@ function png(bytes) {
     }
   }
   const grey = Buffer.alloc(width * height);
-  for (let i = 0; i < grey.length; i++) grey[i] = (pixels[i * channels] * 3 + pixels[i * channels + 1] * 6 + pixels[i * channels + 2]) / 10;
+  for (let i = 0; i < grey.length; i++) grey[i] = channels === 1 ? pixels[i] : (pixels[i * channels] * 3 + pixels[i * channels + 1] * 6 + pixels[i * channels + 2]) / 10;
   return { width, height, grey };
 }
 

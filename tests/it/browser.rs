@@ -182,6 +182,37 @@ async fn a_gate_without_network_keeps_the_rules() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_card_before_the_camera_lets_in_and_a_ticket_before_it_is_no_card() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let offer = festival.offer(&festival.pass("Weekend pass", 0b111).await, 100, 13900).await;
+    let fan = house.anybody().order("mara@x.example", &[(&offer, 1)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    let code = fan.tickets().await[0]["ticket_code"].as_str().unwrap().to_owned();
+    house.run_workers().await;
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    house.run_workers().await;
+    festival.device().await.scan(&code, house.app.clock.now()).await.expect(201);
+    house.advance(TimeDelta::minutes(5));
+    let sheet = festival.promoter.make(&festival.path("/pairings"), json!({ "gate_id": festival.gate, "devices": 2 })).await;
+    let card = festival.promoter.make(&festival.path("/supervisor-cards"), json!({ "name": "Jo", "day_index": 0 })).await;
+    std::fs::create_dir_all(folder()).unwrap();
+    let drawn = |name: &str, text: &str| {
+        let picture = folder().join(format!("{name}.png"));
+        std::fs::write(&picture, gatefold::tickets::picture::png(text, gatefold::tickets::picture::Surface::Screen, 10).unwrap()).unwrap();
+        picture
+    };
+    let pictures = json!({ "card": drawn("card", card["card_code"].as_str().unwrap()), "ticket": drawn("ticket", &code) });
+    let seen = scene("card", &json!({ "url": house.url, "pairing_code": sheet["pairing_code"], "code": code, "pictures": pictures })).await;
+    assert_eq!((&seen["by"], &seen["because"]), (&json!("By card"), &json!("our_mistake")), "{seen}");
+    assert_eq!((&seen["asked"], &seen["quiet"], &seen["errors"]), (&json!("who"), &json!(true), &json!([])), "{seen}");
+    let made = festival.promoter.get(&festival.path("/overrides")).await.expect(200);
+    assert_eq!((&made["items"][0]["name"], made["items"].as_array().unwrap().len()), (&json!("Jo"), 1));
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_phones_without_network_let_in_one_ticket_and_the_ledger_is_the_same_whoever_is_back_first() {
     let mut ledgers = Vec::new();
     for order in [[0, 1], [1, 0]] {

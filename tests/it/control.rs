@@ -170,6 +170,12 @@ async fn a_supervisor_holds_gates_and_puts_everybody_out() {
     let cleared = page().await;
     assert!(cleared.contains("Everybody was out:") && cleared.contains("thunderstorm") && !cleared.contains("Call off"), "{cleared}");
     assert_eq!(shown(&codes[0]).await, "admitted");
+    // Whoever is in a tent on the site is on the site once.
+    let tent = festival.gate_into(json!({ "name": { "en": "Tent" }, "is_inner": true })).await;
+    let tent = crate::actors::Festival { gate: tent, ..festival.clone() }.device().await;
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    assert_eq!(tent.scan(&codes[0], house.app.clock.now()).await.expect(201)["verdict"], "admitted");
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
     // For the authorities: numbers with their basis, and what was done.
     let sheet = desk("GET", "/gates/situation").send().await.unwrap().text().await.unwrap();
     for words in

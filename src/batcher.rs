@@ -33,8 +33,6 @@ use crate::{app::App, id::FestivalId, postgres, sabotage};
 
 /// How many requests of a lane may wait before the next is turned away.
 const QUEUE: usize = 4_096;
-/// How long the plans of statements are kept: see [`postgres::forget_plans`].
-const PLANS: Duration = Duration::from_secs(1);
 /// How many requests in one batch make a crowd: the next batch then gathers for [`Kind::GATHER`].
 pub const CROWD: usize = 8;
 /// How many that wait are enough to start at once, and how often a gathering lane looks.
@@ -212,7 +210,6 @@ impl<K: Kind> Lanes<K> {
 async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver<Waiting<K>>, waits: Arc<Waits>) {
     let most = sabotage::most(K::MOST);
     let mut batch = Vec::with_capacity(most);
-    let mut planned = Instant::now();
     let mut gather_until = None;
     loop {
         if let Some(until) = gather_until.take() {
@@ -238,10 +235,6 @@ async fn work<K: Kind>(app: App, festival: FestivalId, mut queue: mpsc::Receiver
         }
         if alive.is_empty() {
             continue;
-        }
-        if planned.elapsed() > PLANS {
-            postgres::forget_plans(K::pool(&app)).await;
-            planned = Instant::now();
         }
         metrics::histogram!("gatefold_batch_size", "kind" => K::NAME).record(count(alive.len()));
         gather_until = (alive.len() >= CROWD).then(|| now + K::GATHER);

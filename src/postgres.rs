@@ -6,7 +6,6 @@ use anyhow::Context;
 use sqlx::{
     Connection, PgPool, Postgres, Transaction,
     migrate::MigrateError,
-    pool::PoolConnection,
     postgres::{PgConnectOptions, PgConnection, PgPoolOptions},
 };
 use tracing_subscriber::{Layer, filter::Targets, layer};
@@ -144,24 +143,13 @@ pub async fn pools(owner: &PgConnectOptions, secrets: &Secrets) -> anyhow::Resul
     })
 }
 
-/// Forgets the plans of the idle connections of a pool.
+/// Gathers statistics of one table that grew much since anybody looked, and says how many it looked at; all plans that read it are made anew.
 ///
-/// Postgres keeps a plan that it made while a table was new, also of a foreign key's check, until statistics come: a minute and
-/// more, in which a table that had ten rows has a hundred thousand and is read from end to end by every batch.
-pub async fn forget_plans(pool: &PgPool) {
-    // All of them are held before the first is given back: a pool hands them out in turn.
-    let mut idle = Vec::new();
-    while let Some(conn) = pool.try_acquire() {
-        idle.push(conn);
-    }
-    futures_util::future::join_all(idle.into_iter().map(forget_its_plans)).await;
-}
-
-async fn forget_its_plans(mut conn: PoolConnection<Postgres>) {
-    // A connection that cannot do this cannot do anything: the pool makes another.
-    if !matches!(tokio::time::timeout(SILENCE, sqlx::raw_sql("discard plans").execute(&mut *conn)).await, Ok(Ok(_))) {
-        drop(conn.detach());
-    }
+/// # Errors
+/// What the database said.
+pub async fn know_tables(pool: &PgPool) -> Result<usize, sqlx::Error> {
+    let looked: i32 = sqlx::query_scalar("select gatefold_know_tables()").fetch_one(pool).await?;
+    Ok(usize::try_from(looked).unwrap_or(0))
 }
 
 tokio::task_local! {

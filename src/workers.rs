@@ -42,18 +42,7 @@ static WORKERS: &[Worker] = &[
     Worker { name: "carts", every: Duration::from_secs(3_600), step: |app| Box::pin(orders::forget_carts(app)) },
     Worker { name: "sign-ins", every: Duration::from_secs(3_600), step: |app| Box::pin(async move { accounts::forget(app).await.map(|_| 0) }) },
     Worker { name: "waiting", every: Duration::from_secs(3_600), step: |app| Box::pin(async move { waiting::forget(app).await.map(|_| 0) }) },
-    Worker {
-        name: "plans",
-        every: Duration::from_secs(10),
-        step: |app| {
-            Box::pin(async move {
-                for pool in [&app.pools.web, &app.pools.work, &app.pools.promoter] {
-                    postgres::forget_plans(pool).await;
-                }
-                Ok(0)
-            })
-        },
-    },
+    Worker { name: "statistics", every: Duration::from_secs(1), step: |app| Box::pin(postgres::know_tables(&app.pools.work)) },
     Worker {
         name: "limits",
         every: Duration::from_secs(60),

@@ -255,3 +255,36 @@ async fn a_database_of_another_version_is_refused_in_a_sentence() {
     let refused = gatefold::postgres::migrate(&owner, &secrets(), false, false).await.unwrap_err().to_string();
     assert!(refused.starts_with("this database was made by another version of gatefold"), "{refused}");
 }
+
+/// A lane plans its statements while the tables are empty. A worker learns that a table grew, long before autovacuum looks, and the plan is another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_made_for_an_empty_table_is_made_anew_as_it_grows() {
+    let house = House::open().await;
+    crate::invariants::world(&house).await;
+    let options = house.owner.clone().username("gatefold_app").password(&secrets().role_password("gatefold_app"));
+    let mut lane = PgConnection::connect_with(&options).await.unwrap();
+    lane.execute("set plan_cache_mode = force_generic_plan; set enable_seqscan = off").await.unwrap();
+    lane.execute("prepare looked_at as select verdict from scans where festival_id = $1 and scan_id = any($2)").await.unwrap();
+    let plan = async |lane: &mut PgConnection| -> serde_json::Value {
+        sqlx::query_scalar("explain (format json) execute looked_at(1, '{}')").fetch_one(lane).await.unwrap()
+    };
+    let is_by_key = |plan: &serde_json::Value| plan.to_string().contains("scan_id = ANY") && !plan.to_string().contains("Filter");
+    assert!(!is_by_key(&plan(&mut lane).await));
+    let mut conn = house.database().await;
+    let many = conn
+        .execute(
+            "insert into scans select (jsonb_populate_record(null::scans, to_jsonb(s) || jsonb_build_object('scan_id', gen_random_uuid()))).* \
+         from (select * from scans limit 1) s cross join generate_series(1, 20000)",
+        )
+        .await
+        .unwrap();
+    assert_eq!(many.rows_affected(), 20_000);
+    // Nothing tells the lane so far.
+    assert!(!is_by_key(&plan(&mut lane).await));
+    house.run_workers().await;
+    let anew = plan(&mut lane).await;
+    assert!(is_by_key(&anew), "{anew}");
+    lane.close().await.unwrap();
+    conn.close().await.unwrap();
+    house.close().await;
+}

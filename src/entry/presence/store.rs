@@ -137,15 +137,21 @@ impl Visit {
 }
 
 /// The tickets of orders with their entries, in the order of happening: those that are scanned, and what came with them and is valid.
+///
+/// What `offset 0` fences is looked up row by row, so the plan has one shape whatever the tables hold yet: orders, their tickets, their entries, each
+/// by its key.
 pub(super) async fn visits(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], scanned: &[TicketId]) -> Result<Vec<Visit>, sqlx::Error> {
     sqlx::query_as(
-        "select t.ticket_id, t.order_id, t.kind, t.status = 'valid' as is_valid, t.pass_number, t.day_mask, \
-                a.day_index, a.entry_no, a.scan_id, s.device_id, a.gate_id, g.zone_id, a.entered_at, a.left_at, a.undone_at, a.because, a.is_again \
-         from tickets t left join admissions a on a.festival_id = t.festival_id and a.ticket_id = t.ticket_id \
-         left join scans s on s.festival_id = a.festival_id and s.scan_id = a.scan_id \
-         left join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id \
-         where t.festival_id = $1 and t.order_id = any($2) and (t.status = 'valid' or t.ticket_id = any($3)) \
-         order by t.ticket_id, a.entered_at, a.scan_id",
+        "select t.ticket_id, o.order_id, t.kind, t.status = 'valid' as is_valid, t.pass_number, t.day_mask, \
+                e.day_index, e.entry_no, e.scan_id, e.device_id, e.gate_id, e.zone_id, e.entered_at, e.left_at, e.undone_at, e.because, e.is_again \
+         from unnest($2::uuid[]) as o (order_id) \
+         cross join lateral (select ticket_id, kind, status, pass_number, day_mask from tickets \
+              where festival_id = $1 and order_id = o.order_id and (status = 'valid' or ticket_id = any($3)) offset 0) t \
+         left join lateral (select a.*, s.device_id, g.zone_id from admissions a \
+              left join lateral (select device_id from scans where festival_id = $1 and scan_id = a.scan_id offset 0) s on true \
+              left join lateral (select zone_id from gates where festival_id = $1 and gate_id = a.gate_id offset 0) g on true \
+              where a.festival_id = $1 and a.ticket_id = t.ticket_id offset 0) e on true \
+         order by t.ticket_id, e.entered_at, e.scan_id",
     )
     .bind(festival)
     .bind(orders)

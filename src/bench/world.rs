@@ -99,6 +99,7 @@ impl World {
             windows: Vec::new(),
             companion_pass_ids: Vec::new(),
             check_instruction: None,
+            needs_live_code: false,
         };
         let pass = offers::add_pass(&app, &staff, festival, &pass).await?.pass_id;
         let component = |pass_id, release_id, weight| NewComponent { pass_id, release_id, add_on_id: None, weight, tax_kind: TaxKind::Fixed, tax_ppm: 90_000 };

@@ -225,6 +225,7 @@ async fn print(app: &App, staff: &Staff, id: FestivalId, days: &[Day]) -> anyhow
             windows: Vec::new(),
             companion_pass_ids: Vec::new(),
             check_instruction: check,
+            needs_live_code: false,
         };
         Ok(offers::add_pass(app, staff, id, &terms).await?.pass_id)
     };

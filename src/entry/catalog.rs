@@ -57,6 +57,7 @@ impl Catalog {
             windows: terms.windows.clone(),
             again: Again::of(terms.reentry, terms.entries_a_day),
             instruction: terms.check_instruction,
+            needs_live_code: terms.needs_live_code,
         })
     }
 

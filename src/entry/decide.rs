@@ -80,6 +80,8 @@ pub(super) struct Rules {
     pub(super) windows: Vec<EntryWindow>,
     pub(super) again: Again,
     pub(super) instruction: Option<Instruction>,
+    /// Whether a picture of its code opens nothing.
+    pub(super) needs_live_code: bool,
 }
 
 /// What holds for everybody.
@@ -123,6 +125,8 @@ impl Ground<'_> {
 pub(super) struct Presented {
     pub(super) kind: ScanKind,
     pub(super) generation: u8,
+    /// Whether the phone that the ticket is bound to made the code just now.
+    pub(super) is_live: bool,
     pub(super) gate_id: GateId,
     pub(super) zone_id: Option<ZoneId>,
     pub(super) device_id: DeviceId,
@@ -275,6 +279,9 @@ fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &
     }
     if let Some(reason) = outside(&rules.windows, index, gate_id, at).filter(|reason| holds(*reason)) {
         return refused(reason, Some(index));
+    }
+    if holds(Reason::LiveCodeRequired) && rules.needs_live_code && !presented.is_live {
+        return refused(Reason::LiveCodeRequired, Some(index));
     }
     let place = ground.place(zone_id);
     // Inside the site people go where they like.
@@ -467,12 +474,16 @@ mod tests {
         reentry: Reentry,
         entries_a_day: Option<i16>,
         instruction: Option<Instruction>,
+        #[serde(default)]
+        needs_live_code: bool,
     }
 
     #[derive(Deserialize)]
     struct PresentedRow {
         kind: ScanKind,
         generation: u8,
+        #[serde(default)]
+        is_live: bool,
         gate_id: Option<GateId>,
         zone_id: Option<ZoneId>,
         checked: Option<Checked>,
@@ -545,10 +556,11 @@ mod tests {
                 windows: r.windows,
                 again: Again::of(r.reentry, r.entries_a_day),
                 instruction: r.instruction,
+                needs_live_code: r.needs_live_code,
             });
-            let PresentedRow { kind, generation, gate_id, zone_id, checked, at, places, company, lifts } = presented;
+            let PresentedRow { kind, generation, is_live, gate_id, zone_id, checked, at, places, company, lifts } = presented;
             let gate_id = gate_id.unwrap_or(GateId(uuid::Uuid::from_u128(1)));
-            let presented = Presented { kind, generation, gate_id, zone_id, device_id: OWN, checked, at, places, company, lifts };
+            let presented = Presented { kind, generation, is_live, gate_id, zone_id, device_id: OWN, checked, at, places, company, lifts };
             ground.clear(&mut known.entries, at);
             let decision = decide(&known, rules.as_ref(), &ground, &presented);
             let told = |effect: &Effect| match effect {

@@ -77,6 +77,9 @@ pub fn beside_times(language: Language, site: &Site<'_>, pass: &Pass) -> Vec<Str
     if !company.is_empty() {
         said.push(language.f("rule-companion", [("passes", company)]).into_owned());
     }
+    if terms.needs_live_code {
+        said.push(language.t("rule-live").into_owned());
+    }
     if let Some(instruction) = terms.check_instruction {
         said.push(language.t(&format!("rule-check-{}", instruction.name())).into_owned());
     }

@@ -81,6 +81,8 @@ pub struct FoundTicket {
     pub ticket_end: String,
     /// Its state.
     pub status: TicketStatus,
+    /// Whether it is bound to a phone, which a supervisor can let it go from.
+    pub is_bound: bool,
     /// Its pass.
     pub pass: Option<PassShown>,
 }
@@ -135,6 +137,7 @@ pub async fn search(app: &App, device: &Device, text: &str) -> Result<Vec<FoundT
         order_number: orders::number(named.order_id),
         ticket_end: format!("{:016X}", named.ticket_number)[12..].to_owned(),
         status: named.status,
+        is_bound: named.is_bound,
         pass: catalog.pass(named.pass_number).map(PassShown::of),
         holder_name: named.holder_name,
     };

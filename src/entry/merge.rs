@@ -31,7 +31,7 @@ use crate::{
     sabotage,
     tickets::{
         self, Scanned,
-        code::{CodeError, TicketCode},
+        code::{CodeError, Shown},
     },
 };
 
@@ -109,7 +109,7 @@ struct Item {
     device: Device,
     reported: Reported,
     /// What the code says, with what speaks against its key; or why it is none of ours.
-    code: Result<(TicketCode, Option<Reason>), Reason>,
+    code: Result<(Shown, Option<Reason>), Reason>,
     happened_at: DateTime<Utc>,
     is_doubtful: bool,
 }
@@ -125,11 +125,13 @@ impl Item {
         // A year that no database holds is not kept as it was said.
         reported.asked.scanned_at = reported.asked.scanned_at.clamp(clock.received_at - CALENDAR, clock.received_at + CALENDAR);
         let revoked_at = |key_id: u8| ring.key(key_id).and_then(|key| key.revoked_at);
-        let code = match TicketCode::signed(&reported.asked.code, festival, ring) {
-            Ok((code, KeyState::Active | KeyState::VerifyOnly)) => Ok((code, None)),
+        let code = match Shown::signed(&reported.asked.code, festival, ring) {
+            Ok(shown @ Shown { key: KeyState::Active | KeyState::VerifyOnly, .. }) => Ok((shown, None)),
             // Whoever came in by it is in: the ticket is looked up, and the ledger says so where the key was dead by then.
-            Ok((code, KeyState::Revoked)) => Ok((code, revoked_at(code.key_id).is_none_or(|at| at <= happened_at).then_some(Reason::KeyRetired))),
-            Ok((_, KeyState::Pending)) | Err(CodeError::Forged | CodeError::KeyRetired) => Err(Reason::Forged),
+            Ok(shown @ Shown { key: KeyState::Revoked, .. }) => {
+                Ok((shown, revoked_at(shown.code.key_id).is_none_or(|at| at <= happened_at).then_some(Reason::KeyRetired)))
+            }
+            Ok(Shown { key: KeyState::Pending, .. }) | Err(CodeError::Forged | CodeError::KeyRetired) => Err(Reason::Forged),
             Err(CodeError::Unknown) => Err(Reason::Unknown),
             Err(CodeError::WrongFestival) => Err(Reason::WrongFestival),
         };
@@ -137,7 +139,7 @@ impl Item {
     }
 
     fn number(&self) -> Option<i64> {
-        self.code.as_ref().ok().map(|(code, _)| code.number)
+        self.code.as_ref().ok().map(|(shown, _)| shown.code.number)
     }
 
     /// The supervisor's word that it was decided by.
@@ -331,22 +333,23 @@ fn by_ticket<T>(rows: Vec<T>, ticket: impl Fn(&T) -> Option<TicketId>) -> HashMa
 
 /// What the rules say of a presentation at its moment, apart from who was in then.
 fn ruled(upload: &Upload, item: &Item, story: Option<&Story>, overriding: Option<&Overriding>) -> Decision {
-    let (Ok((code, retired)), Some(story)) = (&item.code, story) else {
+    let (Ok((shown, retired)), Some(story)) = (&item.code, story) else {
         return Decision::refused(item.code.as_ref().err().copied().unwrap_or(Reason::Unknown));
     };
-    let decision = decided(upload, item, code, &story.known(item.happened_at), story, overriding);
+    let decision = decided(upload, item, shown, &story.known(item.happened_at), story, overriding);
     match retired {
         Some(reason) if item.reported.asked.kind == ScanKind::Entry => Decision { day_index: decision.day_index, ..Decision::refused(*reason) },
         _ => decision,
     }
 }
 
-fn decided(upload: &Upload, item: &Item, code: &TicketCode, known: &Known, story: &Story, overriding: Option<&Overriding>) -> Decision {
+fn decided(upload: &Upload, item: &Item, shown: &Shown, known: &Known, story: &Story, overriding: Option<&Overriding>) -> Decision {
     let asked = &item.reported.asked;
     let gate_id = item.device.gate_id;
     let presented = Presented {
         kind: asked.kind,
-        generation: code.generation,
+        generation: shown.code.generation,
+        is_live: shown.is_live(item.happened_at, asked.after.is_some()),
         gate_id,
         zone_id: upload.catalog.zone(gate_id),
         device_id: item.device.device_id,
@@ -361,7 +364,7 @@ fn decided(upload: &Upload, item: &Item, code: &TicketCode, known: &Known, story
 
 /// The server's own verdict, by all that it knows when it hears of the scan.
 fn own(upload: &Upload, item: &Item, story: Option<&Story>, ruled: &Decision, overriding: Option<&Overriding>) -> store::Recorded {
-    let (Ok((code, None)), Some(story)) = (&item.code, story) else {
+    let (Ok((shown, None)), Some(story)) = (&item.code, story) else {
         let reason = ruled.reason.unwrap_or(Reason::Unknown);
         return store::Recorded {
             ticket_id: story.map(|s| s.ticket.ticket_id),
@@ -370,7 +373,7 @@ fn own(upload: &Upload, item: &Item, story: Option<&Story>, ruled: &Decision, ov
     };
     let mut known = Known { entries: story.entries(), ..story.known(item.happened_at) };
     upload.catalog.ground().clear(&mut known.entries, item.happened_at);
-    let decision = decided(upload, item, code, &known, story, overriding);
+    let decision = decided(upload, item, shown, &known, story, overriding);
     store::Recorded::decided(&item.device, &item.reported.asked, story.ticket.ticket_id, &decision, upload.received_at)
 }
 

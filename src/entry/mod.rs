@@ -5,6 +5,7 @@
 //! a repeat of a scan gets the first answer. Every presentation is recorded. What devices without network let in beyond that is in the ledger.
 
 pub mod api;
+pub mod binding;
 mod catalog;
 mod decide;
 pub mod explain;

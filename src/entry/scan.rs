@@ -29,7 +29,7 @@ use crate::{
     sabotage,
     tickets::{
         self, Scanned, TicketKind,
-        code::{CodeError, TicketCode},
+        code::{CodeError, Shown, TicketCode},
     },
 };
 
@@ -102,8 +102,8 @@ async fn decided(app: &App, device: &Device, asked: Asked) -> Result<ScanAnswer,
     let now = app.clock.now();
     let asked = if (now - asked.scanned_at).abs() > TimeDelta::days(31) { Asked { scanned_at: now, ..asked } } else { asked };
     let ring = keys::ring(app, festival).await?;
-    let code = match TicketCode::verify(asked.code.trim(), festival, &ring) {
-        Ok(code) => code,
+    let shown = match Shown::verify(asked.code.trim(), festival, &ring) {
+        Ok(shown) => shown,
         Err(error) => {
             let reason = match error {
                 CodeError::Unknown => Reason::Unknown,
@@ -125,7 +125,9 @@ async fn decided(app: &App, device: &Device, asked: Asked) -> Result<ScanAnswer,
             Err(AskError::Database(error)) => return Err(error.into()),
         },
     };
-    Ok(app.pass::<Scanning>(festival, Request { asked, code, device: device.clone(), overriding, catalog, arrived_at: app.clock.now() }).await??)
+    let is_live = shown.is_live(now, asked.after.is_some());
+    let request = Request { asked, code: shown.code, is_live, device: device.clone(), overriding, catalog, arrived_at: app.clock.now() };
+    Ok(app.pass::<Scanning>(festival, request).await??)
 }
 
 /// Why a scan got no answer: the device decides by itself.
@@ -171,6 +173,8 @@ fn forged(app: &App, device: &Device, asked: &Asked, reason: Reason) -> ScanAnsw
 pub struct Request {
     asked: Asked,
     code: TicketCode,
+    /// Whether the phone that the ticket is bound to made it just now.
+    is_live: bool,
     device: Device,
     overriding: Option<Result<Overriding, NotAllowed>>,
     catalog: Arc<Catalog>,
@@ -196,6 +200,7 @@ impl Request {
         Presented {
             kind: self.asked.kind,
             generation: self.code.generation,
+            is_live: self.is_live,
             gate_id: self.device.gate_id,
             zone_id: self.catalog.zone(self.device.gate_id),
             device_id: self.device.device_id,

@@ -78,6 +78,9 @@ pub struct PassTerms {
     /// What the staff look at before they let its holder in.
     #[oai(skip_serializing_if_is_none)]
     pub check_instruction: Option<Instruction>,
+    /// Whether its holder shows a live code: the phone that the ticket is bound to makes it anew every fifteen seconds, so a picture of it opens nothing.
+    #[oai(default)]
+    pub needs_live_code: bool,
 }
 
 /// When the holders of a pass may come in on a festival day. It may begin before the day opens: an early lane.

@@ -171,8 +171,8 @@ pub(super) async fn next_number(conn: &mut PgConnection, promoter: PromoterId, f
 pub(super) async fn insert_pass(conn: &mut PgConnection, festival: FestivalId, pass: PassId, number: i32, terms: &PassTerms) -> Result<Pass, sqlx::Error> {
     sqlx::query_as(
         "insert into passes (festival_id, pass_id, pass_number, name, color, color_name, day_mask, zone_ids, reentry, check_instruction, \
-                             entries_a_day, windows, companion_pass_ids) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) returning *",
+                             entries_a_day, windows, companion_pass_ids, needs_live_code) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) returning *",
     )
     .bind(festival)
     .bind(pass)
@@ -187,6 +187,7 @@ pub(super) async fn insert_pass(conn: &mut PgConnection, festival: FestivalId, p
     .bind(terms.entries_a_day)
     .bind(Json(&terms.windows))
     .bind(&terms.companion_pass_ids)
+    .bind(terms.needs_live_code)
     .fetch_one(conn)
     .await
 }
@@ -210,7 +211,7 @@ pub(super) async fn lock_pass(conn: &mut PgConnection, promoter: PromoterId, pas
 pub(super) async fn update_pass(conn: &mut PgConnection, pass: PassId, terms: &PassTerms) -> Result<Pass, sqlx::Error> {
     sqlx::query_as(
         "update passes set name = $3, color = $4, color_name = $5, zone_ids = $6, reentry = $7, check_instruction = $8, entries_a_day = $9, windows = $10, \
-                           companion_pass_ids = $11 \
+                           companion_pass_ids = $11, needs_live_code = $12 \
          where festival_id = $1 and pass_id = $2 returning *",
     )
     .bind(pass.festival())
@@ -224,6 +225,7 @@ pub(super) async fn update_pass(conn: &mut PgConnection, pass: PassId, terms: &P
     .bind(terms.entries_a_day)
     .bind(Json(&terms.windows))
     .bind(&terms.companion_pass_ids)
+    .bind(terms.needs_live_code)
     .fetch_one(conn)
     .await
 }

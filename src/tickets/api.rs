@@ -102,6 +102,17 @@ async fn owns(app: &App, staff: &Staff, festival: crate::id::FestivalId) -> Resu
     Ok(found.is_some_and(|f| f.promoter_id == staff.promoter) && staff.reaches(festival))
 }
 
+/// A ticket that a fan holds: by its own secret, or by that of its order while nobody took it.
+///
+/// # Errors
+/// 404 where there is none.
+pub async fn held(app: &App, secret: &str, id: TicketId) -> Result<Ticket, Problem> {
+    let ticket = super::ticket(&app.pools.web, id).await?.ok_or_else(|| NOT_FOUND.problem())?;
+    let own = app.secrets.is_link(Purpose::HolderLink, id.0, ticket.link_generation, secret);
+    let is_held = own || (ticket.claimed_at.is_none() && orders::api::of_fan(app, secret, ticket.order_id).await.is_ok());
+    if is_held { Ok(ticket) } else { Err(NOT_FOUND.problem()) }
+}
+
 /// A ticket that a fan may show. A promoter sees tickets, never a code that opens a gate.
 async fn own(app: &App, who: &Reader, id: TicketId) -> Result<Ticket, Problem> {
     match who {

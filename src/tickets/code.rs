@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use data_encoding::BASE32_NOPAD;
 use ed25519_dalek::{Signature, Signer};
 
+use super::live;
 use crate::{
     id::FestivalId,
     keys::{KeyState, Ring},
@@ -18,7 +19,7 @@ const PREFIX: &str = "G1";
 /// Length of the text.
 pub const LENGTH: usize = 143;
 /// Kind 1 (ticket), version 1.
-const TICKET: u8 = 0x11;
+pub(super) const PASS: u8 = 0x11;
 /// Kind 4 (add-on without a pass), version 1.
 const ADD_ON: u8 = 0x41;
 
@@ -63,9 +64,9 @@ pub enum CodeError {
 }
 
 impl TicketCode {
-    fn bytes(&self) -> [u8; 24] {
+    pub(super) fn bytes(&self) -> [u8; 24] {
         let mut b = [0; 24];
-        b[0] = if self.is_add_on { ADD_ON } else { TICKET };
+        b[0] = if self.is_add_on { ADD_ON } else { PASS };
         b[1] = self.key_id;
         b[2..6].copy_from_slice(&self.festival.number().to_be_bytes());
         b[6..14].copy_from_slice(&self.number.to_be_bytes());
@@ -85,6 +86,33 @@ impl TicketCode {
         Some(format!("{PREFIX}{}", BASE32_NOPAD.encode(&[body.as_slice(), &signature.to_bytes()].concat())))
     }
 
+    /// What 24 bytes say: a kind that is known, zero reserved flags, a festival that may be.
+    pub(super) fn read(body: &[u8; 24]) -> Option<Self> {
+        let is_add_on = match body[0] {
+            PASS => false,
+            ADD_ON => true,
+            _ => return None,
+        };
+        if body[19] & 0xfe != 0 {
+            return None;
+        }
+        let u16_at = |i: usize| u16::from_be_bytes([body[i], body[i + 1]]);
+        let u32_at = |i: usize| u32::from_be_bytes([body[i], body[i + 1], body[i + 2], body[i + 3]]);
+        let mut number = [0; 8];
+        number.copy_from_slice(&body[6..14]);
+        Some(Self {
+            is_add_on,
+            key_id: body[1],
+            festival: FestivalId(i32::try_from(u32_at(2)).ok()?),
+            number: i64::from_be_bytes(number),
+            pass_number: u16_at(14),
+            day_mask: u16_at(16),
+            generation: body[18],
+            live_required: body[19] & 1 == 1,
+            not_after: u32_at(20),
+        })
+    }
+
     /// Reads the bytes of a text: exactly this length, prefix, upper case, zero trailing bits, zero reserved flags.
     ///
     /// # Errors
@@ -93,34 +121,30 @@ impl TicketCode {
         let base32 = text.strip_prefix(PREFIX).filter(|_| text.len() == LENGTH).ok_or(CodeError::Unknown)?;
         let bytes = BASE32_NOPAD.decode(base32.as_bytes()).map_err(|_| CodeError::Unknown)?;
         let bytes: [u8; 88] = bytes.try_into().map_err(|_| CodeError::Unknown)?;
-        let (body, signature) = bytes.split_at(24);
-        let is_add_on = match body[0] {
-            TICKET => false,
-            ADD_ON => true,
-            _ => return Err(CodeError::Unknown),
-        };
-        if body[19] & 0xfe != 0 {
-            return Err(CodeError::Unknown);
-        }
-        let u16_at = |i: usize| u16::from_be_bytes([body[i], body[i + 1]]);
-        let u32_at = |i: usize| u32::from_be_bytes([body[i], body[i + 1], body[i + 2], body[i + 3]]);
-        let mut number = [0; 8];
-        number.copy_from_slice(&body[6..14]);
-        let festival = i32::try_from(u32_at(2)).map_err(|_| CodeError::Unknown)?;
-        let code = Self {
-            is_add_on,
-            key_id: body[1],
-            festival: FestivalId(festival),
-            number: i64::from_be_bytes(number),
-            pass_number: u16_at(14),
-            day_mask: u16_at(16),
-            generation: body[18],
-            live_required: body[19] & 1 == 1,
-            not_after: u32_at(20),
-        };
-        let mut sig = [0; 64];
-        sig.copy_from_slice(signature);
-        Ok((code, sig))
+        let (mut body, mut signature) = ([0; 24], [0; 64]);
+        body.copy_from_slice(&bytes[..24]);
+        signature.copy_from_slice(&bytes[24..]);
+        Ok((Self::read(&body).ok_or(CodeError::Unknown)?, signature))
+    }
+}
+
+/// A code that somebody presents at a gate, with what its signatures vouch for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// What it says.
+    pub code: TicketCode,
+    /// The state of the key that signed it.
+    pub key: KeyState,
+    /// Unix seconds at which the phone that the ticket is bound to made it; `None` for a picture that stays as it is.
+    pub live_at: Option<i64>,
+}
+
+impl Shown {
+    /// Whether the phone made it just now; `is_answer`: it was seen by an earlier scan, which this one answers for.
+    #[must_use]
+    pub fn is_live(&self, now: DateTime<Utc>, is_answer: bool) -> bool {
+        let age = |at: i64| now.timestamp() - at;
+        self.live_at.is_some_and(|at| (-live::SECONDS..=if is_answer { live::ANSWER_SECONDS } else { live::SECONDS }).contains(&age(at)))
     }
 
     /// Reads and verifies a text at a festival: the signature first, strictly, and never the database.
@@ -128,26 +152,31 @@ impl TicketCode {
     /// # Errors
     /// [`CodeError`].
     pub fn verify(text: &str, festival: FestivalId, ring: &Ring) -> Result<Self, CodeError> {
-        match Self::signed(text, festival, ring)? {
-            (code, KeyState::Active | KeyState::VerifyOnly) => Ok(code),
-            (_, KeyState::Revoked) => Err(CodeError::KeyRetired),
-            (_, KeyState::Pending) => Err(CodeError::Forged),
+        let shown = Self::signed(text, festival, ring)?;
+        match shown.key {
+            KeyState::Active | KeyState::VerifyOnly => Ok(shown),
+            KeyState::Revoked => Err(CodeError::KeyRetired),
+            KeyState::Pending => Err(CodeError::Forged),
         }
     }
 
-    /// The same whatever became of the key, with its state: for what happened at a gate already.
+    /// The same whatever became of the key: for what happened at a gate already.
     ///
     /// # Errors
     /// [`CodeError`].
-    pub fn signed(text: &str, festival: FestivalId, ring: &Ring) -> Result<(Self, KeyState), CodeError> {
-        let (code, signature) = Self::parse(text)?;
+    pub fn signed(text: &str, festival: FestivalId, ring: &Ring) -> Result<Self, CodeError> {
+        if text.starts_with(live::PREFIX) {
+            let (code, key, live_at) = live::signed(text, festival, ring)?;
+            return Ok(Self { code, key, live_at: Some(live_at) });
+        }
+        let (code, signature) = TicketCode::parse(text)?;
         if code.festival != festival {
             return Err(CodeError::WrongFestival);
         }
         let key = ring.key(code.key_id).ok_or(CodeError::Forged)?;
         let signed = [DOMAIN, &code.bytes()].concat();
         key.public.verify_strict(&signed, &Signature::from_bytes(&signature)).map_err(|_| CodeError::Forged)?;
-        Ok((code, key.state))
+        Ok(Self { code, key: key.state, live_at: None })
     }
 }
 
@@ -195,7 +224,7 @@ mod tests {
         let ring = ring(7, 1, KeyState::Active);
         for vector in vectors["codes"].as_array().unwrap() {
             let text = vector["text"].as_str().unwrap();
-            let read = TicketCode::verify(text, FestivalId(217), &ring).unwrap();
+            let read = Shown::verify(text, FestivalId(217), &ring).unwrap().code;
             assert_eq!(format!("{:016x}", read.number), vector["number"].as_str().unwrap());
             assert_eq!(i64::from(read.pass_number), vector["pass_number"].as_i64().unwrap());
             assert_eq!(i64::from(read.day_mask), vector["day_mask"].as_i64().unwrap());
@@ -216,7 +245,7 @@ mod tests {
             let mut bent = bytes.clone();
             bent[bit / 8] ^= 1 << (bit % 8);
             let bent = format!("G1{}", BASE32_NOPAD.encode(&bent));
-            assert!(TicketCode::verify(&bent, FestivalId(217), &ring).is_err(), "bit {bit}");
+            assert!(Shown::verify(&bent, FestivalId(217), &ring).is_err(), "bit {bit}");
         }
     }
 
@@ -236,7 +265,9 @@ mod tests {
         };
         let ring = Ring(table["keys"].as_array().unwrap().iter().map(key).collect());
         for case in table["cases"].as_array().unwrap() {
-            let found = match TicketCode::verify(case["text"].as_str().unwrap(), FestivalId(217), &ring) {
+            let shown = Shown::verify(case["text"].as_str().unwrap(), FestivalId(217), &ring);
+            assert_eq!(shown.ok().and_then(|s| s.live_at), case["live_at"].as_i64(), "{}", case["name"]);
+            let found = match shown {
                 Ok(_) => "ok",
                 Err(CodeError::Unknown) => "unknown",
                 Err(CodeError::Forged) => "forged",
@@ -247,18 +278,36 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_live_code_is_live_for_seconds() {
+        let table: serde_json::Value = serde_json::from_str(include_str!("../../tests/vectors/presented-codes.json")).unwrap();
+        let now = DateTime::from_timestamp(1_781_892_000, 999_000_000).unwrap();
+        for moment in table["moments"].as_array().unwrap() {
+            let live_at = Some(now.timestamp() - moment["age"].as_i64().unwrap());
+            let shown = Shown { code: code(), key: KeyState::Active, live_at };
+            assert_eq!(shown.is_live(now, moment["is_answer"].as_bool().unwrap()), moment["is_live"].as_bool().unwrap(), "{moment}");
+            assert!(!Shown { live_at: None, ..shown }.is_live(now, true));
+        }
+    }
+
     proptest! {
         #[test]
         fn parsing_undoes_signing(number: i64, pass_number: u16, day_mask: u16, generation: u8, not_after: u32, is_add_on: bool) {
             let ring = ring(7, 1, KeyState::Active);
             let code = TicketCode { number, pass_number, day_mask, generation, not_after, is_add_on, ..code() };
             let text = code.sign(&ring).unwrap();
-            prop_assert_eq!(TicketCode::verify(&text, FestivalId(217), &ring), Ok(code));
+            prop_assert_eq!(Shown::verify(&text, FestivalId(217), &ring), Ok(Shown { code, key: KeyState::Active, live_at: None }));
         }
 
         #[test]
         fn no_text_makes_the_parser_panic(text in ".{0,200}") {
             let _ = TicketCode::parse(&text);
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_of_live_codes_panic(bytes: [u8; 94], more: [u8; 94], length in 0..=188_usize) {
+            let bytes = [bytes, more].concat();
+            let _ = Shown::verify(&format!("G2{}", BASE32_NOPAD.encode(&bytes[..length])), FestivalId(217), &ring(7, 1, KeyState::Active));
         }
     }
 }

@@ -9,6 +9,7 @@
 
 pub mod api;
 pub mod code;
+pub mod live;
 pub mod picture;
 mod reissue;
 mod store;
@@ -28,10 +29,10 @@ use crate::{
 };
 use code::TicketCode;
 
-pub use reissue::{ReissueError, reissue, void};
+pub use reissue::{Becomes, Cause, GENERATIONS, ReissueError, alter, reissue, void};
 pub use store::{
-    Before, Listed, Named, Scanned, by_numbers, changes, feed, lock, lock_one, mark_claimed, name_holders, named, named_of, of_festival, of_order, renew_link,
-    ticket,
+    Before, Listed, Named, Scanned, by_numbers, changes, count_changes, feed, lock, lock_one, mark_claimed, name_holders, named, named_of, of_festival,
+    of_order, renew_link, ticket,
 };
 
 /// The state of a ticket.
@@ -102,6 +103,9 @@ pub struct Ticket {
     /// The line of the order.
     #[oai(skip)]
     pub line_no: i16,
+    /// The Ed25519 key of the phone that it is bound to.
+    #[oai(skip)]
+    pub live_key: Option<Vec<u8>>,
 }
 
 impl Ticket {
@@ -121,7 +125,7 @@ impl Ticket {
             pass_number: u16::try_from(self.pass_number).unwrap_or(0),
             day_mask: u16::try_from(self.day_mask).unwrap_or(0),
             generation: u8::try_from(self.generation).unwrap_or(0),
-            live_required: false,
+            live_required: self.live_key.is_some(),
             not_after: u32::try_from(self.not_after.timestamp()).unwrap_or(u32::MAX),
         }
     }

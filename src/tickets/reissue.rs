@@ -1,5 +1,8 @@
-//! A ticket is re-issued or voided by its promoter. Its code is dead from that moment: gates hear of it by the feed, and what a gate without network
-//! let in by it afterwards is in the ledger of discrepancies.
+//! A ticket changes after it was issued: its promoter re-issues or voids it, its holder binds it to a phone, it becomes a wristband. Its code of before is
+//! dead from that moment: gates hear of it by the feed, and what a gate without network let in by it afterwards is in the ledger of discrepancies.
+
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 
 use super::{Ticket, TicketStatus, store};
 use crate::{
@@ -10,6 +13,43 @@ use crate::{
     id::TicketId,
     keys,
 };
+
+/// What a ticket becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Becomes<'a> {
+    /// Its state.
+    pub status: TicketStatus,
+    /// The only generation that opens a gate.
+    pub generation: i16,
+    /// The key of the phone that it is bound to.
+    pub live_key: Option<&'a [u8]>,
+}
+
+/// Why a ticket changes, in words of the schema, with a sentence for whoever asks later.
+#[derive(Clone, Copy, Debug)]
+pub struct Cause<'a> {
+    /// One of `ticket_changes.why`.
+    pub why: &'static str,
+    /// The sentence, or nothing.
+    pub note: &'a str,
+}
+
+/// The last generation: the byte of its code is used up.
+pub const GENERATIONS: i16 = 255;
+
+/// Changes a locked ticket: what it was is written down, and gates hear of it. A new generation is signed by the active key, because whatever signed the
+/// codes of before may have leaked.
+///
+/// # Errors
+/// What the database said.
+pub async fn alter(conn: &mut PgConnection, ticket: &Ticket, becomes: &Becomes<'_>, cause: Cause<'_>, now: DateTime<Utc>) -> Result<Ticket, sqlx::Error> {
+    let festival = ticket.ticket_id.festival();
+    let active = keys::active(&mut *conn, festival).await?;
+    let key_id = active.filter(|_| becomes.generation != ticket.generation).unwrap_or(ticket.key_id);
+    store::insert_change(&mut *conn, ticket, cause.why, cause.note, now).await?;
+    let position = festivals::take_positions(&mut *conn, festival, "tickets", 1).await?;
+    store::change(conn, ticket.ticket_id, becomes, key_id, position).await
+}
 
 /// Why a ticket was not re-issued or voided.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +73,7 @@ pub async fn reissue(app: &App, staff: &Staff, id: TicketId, note: &str) -> Resu
     change(app, staff, id, ("reissued", "ticket.reissued", note), |ticket, voided| {
         let revives = ticket.status == TicketStatus::Void && voided;
         // Gates know a ticket by its number, so it keeps it; the byte of its generation is used up after 255.
-        let fits = ticket.generation < 255 && (revives || ticket.status == TicketStatus::Valid);
+        let fits = ticket.generation < GENERATIONS && (revives || ticket.status == TicketStatus::Valid);
         fits.then_some((TicketStatus::Valid, ticket.generation + 1))
     })
     .await
@@ -70,12 +110,9 @@ async fn change(
     if (status, generation) == (ticket.status, ticket.generation) {
         return Ok(ticket);
     }
-    // Whatever signed the codes of before may have leaked.
-    let active = keys::active(&mut tx, festival).await?;
-    let key_id = active.filter(|_| generation != ticket.generation).unwrap_or(ticket.key_id);
-    store::insert_change(&mut tx, &ticket, why, note, now).await?;
-    let position = festivals::take_positions(&mut tx, festival, "tickets", 1).await?;
-    let after = store::change(&mut tx, id, status, generation, key_id, position).await?;
+    // Whoever gets another code binds it anew.
+    let live_key = ticket.live_key.as_deref().filter(|_| generation == ticket.generation);
+    let after = alter(&mut tx, &ticket, &Becomes { status, generation, live_key }, Cause { why, note }, now).await?;
     let said = |ticket: &Ticket| serde_json::json!({ "status": ticket.status, "generation": ticket.generation });
     let act =
         Act { festival, actor: staff.actor, action, object_kind: "ticket", object_id: id.to_string(), before: Some(said(&ticket)), after: Some(said(&after)) };

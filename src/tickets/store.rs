@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgPool};
 
-use super::{Issue, Ticket, TicketKind, TicketStatus, code};
+use super::{Becomes, Issue, Ticket, TicketKind, TicketStatus, code};
 use crate::id::{FestivalId, OrderId, TicketId};
 
 pub(super) async fn insert(
@@ -130,6 +130,8 @@ pub struct Named {
     pub order_id: OrderId,
     /// Whom it is for.
     pub holder_name: String,
+    /// Whether it is bound to a phone.
+    pub is_bound: bool,
     /// Where it stands in the feed.
     pub position: i64,
 }
@@ -140,7 +142,7 @@ pub struct Named {
 /// What the database said.
 pub async fn named(conn: &mut PgConnection, festival: FestivalId, after: i64, most: i64) -> Result<Vec<Named>, sqlx::Error> {
     sqlx::query_as(
-        "select ticket_id, ticket_number, status, pass_number, order_id, holder_name, position from tickets \
+        "select ticket_id, ticket_number, status, pass_number, order_id, holder_name, live_key is not null as is_bound, position from tickets \
          where festival_id::bigint = $1 and position > $2 order by position limit $3",
     )
     .bind(festival)
@@ -156,7 +158,7 @@ pub async fn named(conn: &mut PgConnection, festival: FestivalId, after: i64, mo
 /// What the database said.
 pub async fn named_of(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<Vec<Named>, sqlx::Error> {
     sqlx::query_as(
-        "select ticket_id, ticket_number, status, pass_number, order_id, holder_name, position from tickets \
+        "select ticket_id, ticket_number, status, pass_number, order_id, holder_name, live_key is not null as is_bound, position from tickets \
          where festival_id = $1 and order_id = any($2) order by order_id, ticket_id",
     )
     .bind(festival)
@@ -217,6 +219,19 @@ pub async fn lock_one(conn: &mut PgConnection, id: TicketId) -> Result<Option<Ti
     Ok(found.map(Ticket::numbered))
 }
 
+/// How often a ticket changed for a reason.
+///
+/// # Errors
+/// What the database said.
+pub async fn count_changes(conn: &mut PgConnection, id: TicketId, why: &str) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select count(*) from ticket_changes where festival_id = $1 and ticket_id = $2 and why = $3")
+        .bind(id.festival())
+        .bind(id)
+        .bind(why)
+        .fetch_one(conn)
+        .await
+}
+
 /// Why a ticket changed last.
 pub(super) async fn last_change(conn: &mut PgConnection, id: TicketId) -> Result<Option<String>, sqlx::Error> {
     sqlx::query_scalar("select why from ticket_changes where festival_id = $1 and ticket_id = $2 order by change_no desc limit 1")
@@ -245,24 +260,19 @@ pub(super) async fn insert_change(conn: &mut PgConnection, ticket: &Ticket, why:
 }
 
 /// Changes the state and code of a locked ticket.
-pub(super) async fn change(
-    conn: &mut PgConnection,
-    id: TicketId,
-    status: TicketStatus,
-    generation: i16,
-    key_id: i16,
-    position: i64,
-) -> Result<Ticket, sqlx::Error> {
-    let changed: Ticket =
-        sqlx::query_as("update tickets set status = $3, generation = $4, key_id = $5, position = $6 where festival_id = $1 and ticket_id = $2 returning *")
-            .bind(id.festival())
-            .bind(id)
-            .bind(status)
-            .bind(generation)
-            .bind(key_id)
-            .bind(position)
-            .fetch_one(conn)
-            .await?;
+pub(super) async fn change(conn: &mut PgConnection, id: TicketId, becomes: &Becomes<'_>, key_id: i16, position: i64) -> Result<Ticket, sqlx::Error> {
+    let changed: Ticket = sqlx::query_as(
+        "update tickets set status = $3, generation = $4, live_key = $5, key_id = $6, position = $7 where festival_id = $1 and ticket_id = $2 returning *",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .bind(becomes.status)
+    .bind(becomes.generation)
+    .bind(becomes.live_key)
+    .bind(key_id)
+    .bind(position)
+    .fetch_one(conn)
+    .await?;
     Ok(changed.numbered())
 }
 

@@ -19,7 +19,7 @@ const MARK: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 -6 24 
 /// The mark on the color of the night, with the margin that a phone may cut (W3C: the inner four fifths are safe).
 const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-12 -18 48 48\"><path fill=\"#131315\" d=\"M-12-18h48v48h-48z\"/><path fill=\"#fff\" fill-rule=\"evenodd\" d=\"M0 0h11.4v12H0zM12.6 0H24v12H12.6zM12 1.8a4.2 4.2 0 1 0 .01 0zM12 5a1 1 0 1 1-.01 0z\"/></svg>";
 
-const FILES: [(&str, &str, &str); 12] = [
+const FILES: [(&str, &str, &str); 14] = [
     ("gatefold.css", "text/css; charset=utf-8", include_str!("assets/gatefold.css")),
     ("gatefold.js", "text/javascript; charset=utf-8", include_str!("assets/gatefold.js")),
     ("gate.js", "text/javascript; charset=utf-8", include_str!("assets/gate.js")),
@@ -30,6 +30,8 @@ const FILES: [(&str, &str, &str); 12] = [
     ("gate-store.js", "text/javascript; charset=utf-8", include_str!("assets/gate-store.js")),
     ("gate-link.js", "text/javascript; charset=utf-8", include_str!("assets/gate-link.js")),
     ("gate-phone.js", "text/javascript; charset=utf-8", include_str!("assets/gate-phone.js")),
+    ("ticket.js", "text/javascript; charset=utf-8", include_str!("assets/ticket.js")),
+    ("ticket-code.js", "text/javascript; charset=utf-8", include_str!("assets/ticket-code.js")),
     ("mark.svg", "image/svg+xml", MARK),
     ("gate-icon.svg", "image/svg+xml", ICON),
 ];
@@ -69,6 +71,14 @@ pub async fn gate_worker(request: &Request, Path(name): Path<String>) -> poem::R
     response.headers_mut().insert("service-worker-allowed", HeaderValue::from_static("/gate"));
     response.headers_mut().insert("cache-control", HeaderValue::from_static("no-cache"));
     Ok(response)
+}
+
+/// The worker that serves tickets' own pages without network. Its address lies beside theirs, so these are its own.
+#[handler]
+pub async fn ticket_worker(request: &Request) -> Response {
+    let mut response = answer(request, "text/javascript; charset=utf-8", &Packed::of(include_str!("assets/ticket-offline.js").as_bytes().to_vec()).await);
+    response.headers_mut().insert("cache-control", HeaderValue::from_static("no-cache"));
+    response
 }
 
 /// What makes the page of the gate an app that can be installed (W3C Web Application Manifest).

@@ -234,7 +234,7 @@ fn badge() -> Markup {
 const ABILITIES: [&str; 9] = ["list", "camera", "reads", "verifies", "keeps", "installed", "clock", "awake", "shakes"];
 
 /// The words that the script of the gate says.
-const WORDS: [&str; 54] = [
+const WORDS: [&str; 57] = [
     "camera-on",
     "camera-server",
     "camera-off",
@@ -289,6 +289,9 @@ const WORDS: [&str; 54] = [
     "unable-often",
     "unable-network",
     "unable-letters",
+    "unable-unbind",
+    "unbind",
+    "unbound",
 ];
 
 fn words(reader: &Reader) -> serde_json::Map<String, serde_json::Value> {

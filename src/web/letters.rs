@@ -3,11 +3,13 @@
 
 use std::{fmt::Write, future::Future, pin::Pin};
 
+use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::{
     accounts,
     app::App,
+    entry::binding::binding,
     festivals::{self, Festival},
     id::{OrderId, PaymentId},
     library,
@@ -117,6 +119,7 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
             w.f("mail-paid-inside", [("taxes", taxes.join(&w.t("comma"))), ("moment", moment), ("number", order.number())])
         };
         let (mut codes, mut pictures) = (Vec::new(), Vec::new());
+        let live = |from: Option<DateTime<Utc>>| w.f("live-order", [("moment", from.map(|at| w.at(at, &f.time_zone).long()).unwrap_or_default())]).into_owned();
         for (i, ticket) in issued.iter().enumerate() {
             let code = ticket.code_text(app).await?.ok_or_else(|| sqlx::Error::Protocol("a signing key cannot be opened".to_owned()))?;
             let pass = passes.iter().find(|p| p.pass_number == ticket.pass_number).map(|p| &p.terms.name);
@@ -124,22 +127,25 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
                 .or_else(|| add_ons.iter().find(|a| a.add_on_number == ticket.pass_number).map(|a| &a.name))
                 .map(|n| n.read(w).to_owned())
                 .unwrap_or_default();
-            if let Some(png) = picture::png(&code, Surface::Print, 6) {
+            // A code that its phone makes anew is in no email.
+            let live = binding(app, ticket).await?.map(|binding| live(binding.opens_at));
+            if let Some(png) = picture::png(&code, Surface::Print, 6).filter(|_| live.is_none()) {
                 pictures.push((format!("ticket-{}", i + 1), png));
             }
-            codes.push((name, ticket));
+            codes.push((name, ticket, live));
         }
         let row = "padding:12px 0;border-top:1px solid #c4c4be;font-size:16px;line-height:22px;color:#131315;";
         let body = html! {
             p style="margin:0" { (hello) br; br; (lead) @if !albums.is_empty() { (w.t("gap")) (w.t("mail-and-record")) } }
             (button(&url, &w.t("mail-open-tickets")))
             @for album in &albums { (button(&url, &w.f("mail-play", [("title", album.title.clone())]))) }
-            @for (i, (name, ticket)) in codes.iter().enumerate() {
+            @for (i, (name, ticket, live)) in codes.iter().enumerate() {
                 table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" style="margin:28px 0 0" bgcolor="#ffffff" { tr { td align="center" style={ "padding:16px;color:#131315;" (TEXT) } {
                     h2 style={ "margin:0;font-size:24px;line-height:30px;" (POSTER) } { (name) @if codes.len() > 1 { " " (w.f("n-of-m", [("n", (i + 1).to_string()), ("m", codes.len().to_string())])) } }
-                    img src=(format!("cid:ticket-{}", i + 1)) width="342" height="342" alt=(w.f("qr-of", [("n", (i + 1).to_string()), ("m", codes.len().to_string())])) style="display:block;margin:8px auto;width:342px;max-width:100%;height:auto";
+                    @if let Some(live) = live { p style="margin:12px 0;font-size:16px;line-height:24px" { (live) } }
+                    @else { img src=(format!("cid:ticket-{}", i + 1)) width="342" height="342" alt=(w.f("qr-of", [("n", (i + 1).to_string()), ("m", codes.len().to_string())])) style="display:block;margin:8px auto;width:342px;max-width:100%;height:auto"; }
                     div style="font-size:16px" { (ticket.holder_name) " " span style="font-family:monospace;font-weight:bold" { (ticket.short_code(app)) } }
-                    @if codes.len() > 1 { div style="margin-top:12px;font-size:16px;line-height:28px" { a href=(ticket.url(app)) style="color:#131315" { (w.t("mail-own-link")) } } }
+                    @if codes.len() > 1 || live.is_some() { div style="margin-top:12px;font-size:16px;line-height:28px" { a href=(ticket.url(app)) style="color:#131315" { (w.t("mail-own-link")) } } }
                 } } }
             }
             table role="presentation" width="100%" cellpadding="0" cellspacing="0" border="0" style="margin:28px 0 0" {
@@ -167,8 +173,11 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
             let _ = writeln!(text, "{} × {name}  {}", line.quantity, line.total.print());
         }
         let _ = writeln!(text, "{}  {}\n{paid}", w.t("total"), order.total.print());
-        for (name, ticket) in &codes {
+        for (name, ticket, live) in &codes {
             let _ = writeln!(text, "\n{name} {} {}\n{}", ticket.holder_name, ticket.short_code(app), ticket.url(app));
+            if let Some(live) = live {
+                let _ = writeln!(text, "{live}");
+            }
         }
         if !issued.is_empty() {
             let _ = writeln!(text, "\n{}\n{}", w.t("mail-before"), w.t("mail-before-lead"));

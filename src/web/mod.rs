@@ -39,6 +39,7 @@ pub fn routes() -> Route {
         .at("/o/:order/:secret/cancellations", post(order::cancel))
         .at("/o/:order/:secret/holders", post(order::holders))
         .at("/o/:order/:secret/recalls", post(order::recall))
+        .at("/t/offline.js", get(assets::ticket_worker))
         .at("/t/:ticket/:secret", get(ticket::page))
         .at("/t/:ticket/:secret/claims", post(ticket::claim))
         .at("/simulated-bank/:payment", get(bank::page).post(bank::decide))

@@ -49,6 +49,7 @@ use May::{Anyone, Device, FanOrPromoter, Music, Promoter as Of, Public, PublicOr
 use Scope::{CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, OffersWrite, OrdersRead, ReleasesWrite, ScansRead, TicketsWrite};
 
 const TABLE: &[(&str, May)] = &[
+    ("bind_ticket", May::Fan),
     ("call_clearing_off", Of(GatesWrite)),
     ("cancel_order", May::Fan),
     ("change_gate", Of(FestivalsWrite)),
@@ -156,6 +157,7 @@ const TABLE: &[(&str, May)] = &[
     ("show_ticket_svg", May::Fan),
     ("sign_in_on_device", Device),
     ("sign_out_on_device", Device),
+    ("unbind_ticket", May::Supervisor),
     ("void_ticket", Of(TicketsWrite)),
 ];
 
@@ -472,7 +474,9 @@ impl World {
             | "revoke_signing_key"
             | "sign_out_on_device"
             | "revoke_pairing"
-            | "revoke_supervisor_card" => None,
+            | "revoke_supervisor_card"
+            | "unbind_ticket" => None,
+            "bind_ticket" => Some(json!({ "public_key": format!("{}=", "A".repeat(43)), "proof": format!("{}==", "A".repeat(86)) })),
             "issue_supervisor_card" => Some(json!({ "name": "Jo", "day_index": 0 })),
             "search_tickets" => Some(json!({ "text": "mara" })),
             "sign_in_on_device" => Some(json!({ "shift_code": if token == Some(&self.other_device) { &self.other_shift } else { &self.shift } })),

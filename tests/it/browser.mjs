@@ -45,6 +45,68 @@ const scenes = {
     return { gathering, sideways, title, errors };
   },
 
+  /** A ticket with live codes: bound to one phone, shown without network, moved to another phone. */
+  async live() {
+    const browser = await chromium.launch({ executablePath, args: quiet });
+    const phone = async () => {
+      const context = await browser.newContext({ viewport: { width: 360, height: 780 }, deviceScaleFactor: 2, locale: "en-GB" });
+      const page = await context.newPage();
+      watch(page);
+      return { context, page };
+    };
+    const [faces, codes, files] = [[], [], []];
+    const face = async (page, wanted) => {
+      await page.waitForSelector(`[data-live-code][data-face=${wanted}]`, { timeout: 20_000 });
+      faces.push(await page.getAttribute("[data-live-code]", "data-face"));
+    };
+    const code = async (page, before) => {
+      await page.waitForFunction((code) => ![undefined, code].includes(document.querySelector("[data-live-code]").dataset.code), before, { timeout: 20_000 });
+      const file = path.join(pictures, `live-code-${codes.length}.png`);
+      const [shown] = await Promise.all([page.getAttribute("[data-live-code]", "data-code"), page.locator("[data-picture]").screenshot({ path: file })]);
+      // Nothing changed meanwhile.
+      if ((await page.getAttribute("[data-live-code]", "data-code")) !== shown) return code(page, before);
+      codes.push(shown);
+      files.push(file);
+      return shown;
+    };
+    const { context, page } = await phone();
+    await page.goto(input.order);
+    await look(page, "live-order-360");
+    const leads = await page.getAttribute(".live a.button", "href");
+    await page.goto(input.ticket);
+    await face(page, "free");
+    await look(page, "live-free-360");
+    await page.click("[data-show=free] [data-bind]");
+    await face(page, "here");
+    const first = await code(page);
+    await look(page, "live-here-360");
+    // Fifteen seconds at most, and it is another one.
+    await code(page, first);
+
+    await page.waitForFunction(async (address) => (await caches.match(address)) !== undefined, new URL(input.ticket).pathname, { timeout: 20_000 });
+    await context.setOffline(true);
+    errors.length = 0;
+    await page.reload();
+    await face(page, "here");
+    const isOffline = await page.isVisible("[data-no-network]");
+    await code(page);
+    await look(page, "live-offline-360");
+    await context.setOffline(false);
+    errors.length = 0;
+
+    const other = await phone();
+    await other.page.goto(input.ticket);
+    await face(other.page, "elsewhere");
+    await look(other.page, "live-elsewhere-360");
+    await other.page.click("[data-show=elsewhere] [data-bind]");
+    await face(other.page, "here");
+    await code(other.page);
+    await page.reload();
+    await face(page, "elsewhere");
+    await browser.close();
+    return { faces, codes, pictures: files, leads, isOffline, sideways, errors };
+  },
+
   /** From the page of the festival to the ticket, on a screen of 390 pixels; then a look at 320 and 1440. */
   async buy() {
     const browser = await chromium.launch({ executablePath, args: quiet });

@@ -2,18 +2,24 @@
 import { readFileSync } from "node:fs";
 
 const [folder, module] = process.argv.slice(2);
-const { importKey, verify } = await import(`data:text/javascript,${encodeURIComponent(readFileSync(module, "utf8"))}`);
+const { importKey, isLive, verify } = await import(`data:text/javascript,${encodeURIComponent(readFileSync(module, "utf8"))}`);
 const read = (name) => JSON.parse(readFileSync(`${folder}/${name}.json`, "utf8"));
 const different = [];
 
-const { festival, keys, cases } = read("presented-codes");
+const { festival, keys, cases, moments } = read("presented-codes");
 for (const key of keys) key.imported = await importKey(key);
 if (keys.some((key) => !key.imported)) different.push("this browser has no Ed25519");
-for (const { name, text, expected } of cases) {
+for (const { name, text, expected, live_at } of cases) {
   const { code, reason } = await verify(text, festival, keys);
   const found = code ? "ok" : reason;
   if (found !== expected) different.push(`${name}: ${found}, not ${expected}`);
+  if (code && code.phone?.at !== live_at) different.push(`${name}: made at ${code.phone?.at}, not ${live_at}`);
 }
+const live = (await verify(cases.find((one) => one.live_at).text, festival, keys)).code;
+for (const { age, is_answer, is_live } of moments) {
+  if (isLive(live, (live.phone.at + age) * 1000, is_answer) !== is_live) different.push(`a live code of ${age} seconds: ${!is_live}`);
+}
+if (isLive((await verify(cases[0].text, festival, keys)).code, Date.now(), false)) different.push("a picture is live");
 // A browser without Ed25519 says so of every code that it would have verified, and finds the rest all the same.
 const unable = keys.map((key) => ({ ...key, imported: null }));
 for (const { name, text, expected } of cases) {

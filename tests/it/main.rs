@@ -18,6 +18,7 @@ mod house;
 mod invariants;
 mod journeys;
 mod lineup;
+mod live;
 mod look;
 mod mail;
 mod merge;

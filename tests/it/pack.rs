@@ -163,6 +163,9 @@ async fn a_device_decides_as_the_server_does() {
         ("presented.company === false", "presented.company"),
         ("rules.is_taken === false", "false"),
         ("&& !places.has(place)", ""),
+        ("rules.needs_live_code && !presented.is_live", "rules.needs_live_code"),
+        ("rules.needs_live_code && !presented.is_live", "!presented.is_live"),
+        ("holds(\"live_code_required\") && rules", "rules"),
     ];
     fits("decide.mjs", "/decisions.json", "gate-decide.js", &mistakes).await;
 }
@@ -172,12 +175,21 @@ async fn a_device_reads_codes_as_the_server_does() {
     let mistakes = [
         ("return bits === 0 ?", "return true ?"),
         ("|| body[19] & 0xfe", ""),
-        ("text.length !== LENGTH ||", ""),
+        ("text.length === length && text", "text"),
         ("key.state === \"revoked\"", "false"),
         ("key.state === \"pending\"", "false"),
         ("code.festival_id !== festival", "false"),
         ("gatefold-ticket-v1", "gatefold-ticket-v2"),
-        ("if (!(await crypto.subtle.verify(\"Ed25519\", key.imported, code.signature, signed)))", "if (false)"),
+        ("if (!(await crypto.subtle.verify(\"Ed25519\", key.imported, code.signature, new Uint8Array(code.signed))))", "if (false)"),
+        ("if (code.phone && !(await isShown(code.phone)))", "if (false)"),
+        ("gatefold-live-v1", "gatefold-live-v2"),
+        ("gatefold-show-v1", "gatefold-show-v2"),
+        ("live[0] !== LIVE.kind", "false"),
+        ("(live && bytes[19] !== 1)", "false"),
+        ("-SECONDS <= age", "-SECONDS < age"),
+        ("(isAnswer ? ANSWER_SECONDS : SECONDS)", "SECONDS"),
+        ("phone ? Math.floor(at / 1000) - phone.at : Infinity", "phone ? Math.floor(at / 1000) - phone.at : 0"),
+        ("...digest, ...seconds", "...digest"),
     ];
     fits("codes.mjs", "", "gate-code.js", &mistakes).await;
 }

@@ -26,14 +26,20 @@ async fn by_zbar(picture: &GrayImage, name: &str) -> Option<String> {
     std::fs::create_dir_all(crate::house::folder()).unwrap();
     let file = crate::house::folder().join(format!("print-{name}.png"));
     picture.save(&file).unwrap();
-    let read = tokio::process::Command::new("zbarimg").args(["--quiet", "--raw", "-Sdisable", "-Sqrcode.enable"]).arg(&file).output().await;
+    by_zbar_file(&file).await
+}
+
+/// What zbar reads in a picture.
+pub async fn by_zbar_file(file: &std::path::Path) -> Option<String> {
+    let read = tokio::process::Command::new("zbarimg").args(["--quiet", "--raw", "-Sdisable", "-Sqrcode.enable"]).arg(file).output().await;
     let text = String::from_utf8(read.expect("zbarimg is missing: apt-get install zbar-tools").stdout).unwrap();
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
-fn by_rqrr(picture: &GrayImage) -> Option<String> {
-    let side = usize::try_from(picture.width()).unwrap();
-    let mut prepared = rqrr::PreparedImage::prepare_from_greyscale(side, side, |x, y| picture.as_raw()[y * side + x]);
+/// What rqrr reads in a picture.
+pub fn by_rqrr(picture: &GrayImage) -> Option<String> {
+    let [width, height] = [picture.width(), picture.height()].map(|side| usize::try_from(side).unwrap());
+    let mut prepared = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| picture.as_raw()[y * width + x]);
     prepared.detect_grids().into_iter().find_map(|grid| grid.decode().ok()).map(|(_, text)| text)
 }
 

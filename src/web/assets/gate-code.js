@@ -1,4 +1,4 @@
-// Reads and verifies a ticket code on a device, as src/tickets/code.rs does, and a supervisor's card, as src/entry/overrides/card.rs does; held to
+// Reads and verifies a ticket code on a device, as src/tickets/code.rs and live.rs do, and a supervisor's card, as src/entry/overrides/card.rs does; held to
 // tests/vectors/ticket-codes.json and presented-codes.json.
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -26,11 +26,23 @@ const base32 = (text) => {
   return bits === 0 ? new Uint8Array(bytes) : null;
 };
 
+/** A live code (src/tickets/live.rs): a certificate, the seconds at which the phone made it, and the phone's signature. */
+const LIVE = { prefix: "G2", length: 303, certificate: 120, kind: 0x21, body: 56, domain: new TextEncoder().encode("gatefold-live-v1\0"), shown: new TextEncoder().encode("gatefold-show-v1\0") };
+/** How far its seconds may be from ours, either way; and how old it may be where a scan answers for an earlier one of it. */
+const SECONDS = 30;
+const ANSWER_SECONDS = 15 * 60;
+
+const bare = (text, { prefix, length }, size) => {
+  const bytes = text.length === length && text.startsWith(prefix) ? base32(text.slice(prefix.length)) : null;
+  return bytes?.length === size ? bytes : null;
+};
+
 /** What a text says, and its signed bytes; null where it is no code of ours. */
 export const parse = (text) => {
-  if (text.length !== LENGTH || !text.startsWith(PREFIX)) return null;
-  const bytes = base32(text.slice(PREFIX.length));
-  if (bytes?.length !== 88) return null;
+  const live = bare(text, LIVE, 188);
+  if (live && live[0] !== LIVE.kind) return null;
+  const bytes = live ? Uint8Array.of(0x11, ...live.slice(1, 24), ...live.slice(LIVE.body, LIVE.certificate)) : bare(text, { prefix: PREFIX, length: LENGTH }, 88);
+  if (!bytes || (live && bytes[19] !== 1)) return null;
   const [body, signature] = [bytes.slice(0, 24), bytes.slice(24)];
   const kind = KINDS[body[0]];
   if (!kind || body[19] & 0xfe) return null;
@@ -45,9 +57,27 @@ export const parse = (text) => {
     generation: body[18],
     is_live: body[19] === 1,
     not_after: view.getUint32(20),
-    body,
+    signed: live ? [...LIVE.domain, ...live.slice(0, LIVE.body)] : [...DOMAIN, ...body],
     signature,
+    // What the phone made, where it is live.
+    phone: live && { key: live.slice(24, LIVE.body), certificate: live.slice(0, LIVE.certificate), at: new DataView(live.buffer).getUint32(LIVE.certificate), seconds: live.slice(LIVE.certificate, 124), signature: live.slice(124) },
   };
+};
+
+/** What stays the same of a code that is made anew every fifteen seconds. */
+export const identity = (text) => (text.startsWith(LIVE.prefix) && text.length === LIVE.length ? text.slice(0, 2 + (LIVE.certificate * 8) / 5) : text);
+
+/** Whether the phone that a ticket is bound to made a code just now; `isAnswer`: it was seen by an earlier scan, which this one answers for. */
+export const isLive = ({ phone }, at, isAnswer) => {
+  const age = phone ? Math.floor(at / 1000) - phone.at : Infinity;
+  return -SECONDS <= age && age <= (isAnswer ? ANSWER_SECONDS : SECONDS);
+};
+
+/** Whether a phone's signature over what it shows is right; its key is vouched for by the certificate. */
+const isShown = async ({ key, certificate, seconds, signature }) => {
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", certificate));
+  const imported = await crypto.subtle.importKey("raw", key, "Ed25519", false, ["verify"]).catch(() => null);
+  return imported && crypto.subtle.verify("Ed25519", imported, signature, new Uint8Array([...LIVE.shown, ...digest, ...seconds]));
 };
 
 /** The public half of a key of the pack, as WebCrypto wants it; null where this browser has no Ed25519 (then the list decides alone). */
@@ -61,7 +91,7 @@ export const importKey = async (key) => {
 };
 
 /**
- * Verifies a text at a festival: { code } or { reason }. `keys` are those of the pack, each with `imported`. Where a browser has no Ed25519 the
+ * Verifies a text, of a picture or made by a phone, at a festival: { code } or { reason }. `keys` are those of the pack, each with `imported`. Where a browser has no Ed25519 the
  * answer carries `unverified: true`: only a ticket that is on the list may come in then.
  */
 export const verify = async (text, festival, keys) => {
@@ -71,8 +101,8 @@ export const verify = async (text, festival, keys) => {
   const key = keys.find((k) => k.key_id === code.key_id);
   if (!key) return { reason: "forged" };
   if (key.imported) {
-    const signed = new Uint8Array([...DOMAIN, ...code.body]);
-    if (!(await crypto.subtle.verify("Ed25519", key.imported, code.signature, signed))) return { reason: "forged" };
+    if (!(await crypto.subtle.verify("Ed25519", key.imported, code.signature, new Uint8Array(code.signed)))) return { reason: "forged" };
+    if (code.phone && !(await isShown(code.phone))) return { reason: "forged" };
   }
   if (key.state === "revoked") return { reason: "key_retired" };
   if (key.state === "pending") return { reason: "forged" };

@@ -113,6 +113,7 @@ const enter = (ticket, entries, rules, ground, presented, lifted) => {
   if (holds("wrong_zone") && zone_id && rules.zone_ids.length && !rules.zone_ids.includes(zone_id)) return refused("wrong_zone", index);
   const closed = outside(rules.windows ?? [], index, gate_id, at);
   if (closed && holds(closed)) return refused(closed, index);
+  if (holds("live_code_required") && rules.needs_live_code && !presented.is_live) return refused("live_code_required", index);
   const place = placeOf(ground, zone_id);
   // Inside the site people go where they like.
   const again = place ? "after_exit" : rules.reentry;

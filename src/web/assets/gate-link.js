@@ -1,7 +1,7 @@
 // Who decides: the server while it answers within 800 ms, else this device, by its list (5-tickets-and-gates). After two misses in a row the device decides
 // at once and looks for the server in the background; three good answers in a row, and the server decides again. What the device decided is reported.
 
-import { importKey, isCard, verify, verifyCard } from "/assets/gate-code.js";
+import { identity, importKey, isCard, isLive, verify, verifyCard } from "/assets/gate-code.js";
 import { cleared, decide, entryDay } from "/assets/gate-decide.js";
 import { Pack, read } from "/assets/gate-pack.js";
 import * as store from "/assets/gate-store.js";
@@ -153,7 +153,7 @@ export class Link {
   async scan({ kind = "entry", code, after, checked, override }) {
     const scan = { scan_id: uuid7(), kind, ticket_code: code, scanned_at: new Date().toISOString(), gate_id: this.gate.gate_id, after, checked, override };
     // What this phone decided of the same code is not with the server yet: asked now, it would say otherwise.
-    const isBehind = this.isReady && [...this.waiting.values()].some((one) => one.ticket_code === code);
+    const isBehind = this.isReady && [...this.waiting.values()].some((one) => identity(one.ticket_code) === identity(code));
     if (this.isOnline && !isBehind) {
       const answer = await this.#json("/v1/scans", scan);
       const verdict = answer?.ok ? await answer.json().catch(() => null) : null;
@@ -229,6 +229,12 @@ export class Link {
     return (await answer.json()).items;
   }
 
+  /** Lets a ticket go from its phone, so that its holder takes another one. */
+  async unbind(ticketId) {
+    const answer = await this.#json(`/v1/tickets/${ticketId}/unbindings`, {}, { patience: 10_000 });
+    if (!answer?.ok) throw new Unable({ 403: "override", 409: "unbind" }[answer?.status] ?? "network");
+  }
+
   /** The code of a ticket: by the ten letters beside its picture, or by its id. */
   async lookUp(what) {
     const may = this.gate.is_supervisor || this.supervising;
@@ -238,7 +244,7 @@ export class Link {
   }
 
   /** What the list says of a scan. */
-  async #decide({ scan_id, kind, ticket_code, checked, override }) {
+  async #decide({ scan_id, kind, ticket_code, after, checked, override }) {
     const at = Date.now() + this.offset;
     const { rules, head } = this.pack;
     const shown = (decision, more) => ({ scan_id, decided_at: new Date(at).toISOString(), ...decision, ...more });
@@ -264,7 +270,7 @@ export class Link {
     const wanted = rules.passes.filter((one) => pass?.companion_pass_ids.includes(one.pass_id)).map((one) => one.pass_number);
     const company = wanted.length ? others.some((other) => wanted.includes(other.pass_number) && other.entries.some(isOnSite)) : null;
     const comes = kind === "entry" || kind === "look";
-    const presented = { kind, generation: code.generation, gate_id, zone_id, checked: checked ?? null, lifts, at, company, places: comes ? this.#places(zone_id, day, ground, at, pending) : undefined };
+    const presented = { kind, generation: code.generation, is_live: isLive(code, at, Boolean(after)), gate_id, zone_id, checked: checked ?? null, lifts, at, company, places: comes ? this.#places(zone_id, day, ground, at, pending) : undefined };
     const { effects, first, day_index, overridden, ...decision } = decide(ticket, entries, mine, ground, presented);
     const number = code.number.toString(16).padStart(16, "0").toUpperCase();
     const late = others.filter((other) => (other.day_mask >> day) & 1 && !other.entries.some((entry) => entry.day_index === day && !entry.undone_at)).length;
@@ -298,9 +304,9 @@ export class Link {
   /** What a pass allows at this gate. */
   #allows(pass) {
     const gate = this.pack.rules.gates.find((one) => one.gate_id === this.gate.gate_id);
-    const { zone_ids, reentry, entries_a_day, windows, check_instruction } = pass;
+    const { zone_ids, reentry, entries_a_day, windows, check_instruction, needs_live_code } = pass;
     const is_taken = !gate?.pass_ids.length || gate.pass_ids.includes(pass.pass_id);
-    return { zone_ids, is_taken, reentry, entries_a_day, windows: windows.map(moments), instruction: check_instruction ?? null };
+    return { zone_ids, is_taken, reentry, entries_a_day, windows: windows.map(moments), instruction: check_instruction ?? null, needs_live_code };
   }
 
   /** The numbers of tickets whose scans wait to be reported. */

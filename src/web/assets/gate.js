@@ -1,7 +1,7 @@
 // The gate: camera, a scanner that types, or a hand. Read a code, have it decided (gate-link.js), show the verdict, sound it.
 
 import { Camera } from "/assets/gate-camera.js";
-import { isCard } from "/assets/gate-code.js";
+import { identity, isCard } from "/assets/gate-code.js";
 import { isOverridable } from "/assets/gate-decide.js";
 import { Link, Unable } from "/assets/gate-link.js";
 import { abilities, practised, stayAwake } from "/assets/gate-phone.js";
@@ -375,13 +375,19 @@ if (stage) {
       results.replaceChildren();
       attempt(async () => {
         const items = await link.search(event.target.text.value.trim());
-        const row = ({ ticket_id, holder_name, order_number, ticket_end, status, pass }) =>
-          element("li", {}, element("button", { class: "button", type: "button", "data-ticket": ticket_id }, element("b", {}, holder_name), ` ${[read(pass?.name), order_number, `…${ticket_end}`, status === "valid" ? "" : words[`ticket-${status}`]].filter(Boolean).join(" · ")}`));
+        const row = ({ ticket_id, holder_name, order_number, ticket_end, status, pass, is_bound }) =>
+          element("li", {}, is_bound ? element("button", { class: "button plain", type: "button", "data-unbind": ticket_id }, words.unbind) : null, element("button", { class: "button", type: "button", "data-ticket": ticket_id }, element("b", {}, holder_name), ` ${[read(pass?.name), order_number, `…${ticket_end}`, status === "valid" ? "" : words[`ticket-${status}`]].filter(Boolean).join(" · ")}`));
         results.replaceChildren(...(items.length ? items.map(row) : [element("li", {}, words["no-ticket-found"])]));
       });
     });
     results?.addEventListener("click", (event) => {
-      const { ticket } = event.target.closest("button")?.dataset ?? {};
+      const button = event.target.closest("button");
+      const { ticket, unbind } = button?.dataset ?? {};
+      if (unbind)
+        attempt(async () => {
+          await link.unbind(unbind);
+          button.replaceWith(element("p", { class: "more", role: "status" }, words.unbound));
+        });
       if (ticket)
         attempt(async () => {
           const code = await link.lookUp({ ticket_id: ticket });
@@ -418,11 +424,11 @@ if (stage) {
   const found = (code) => {
     if (asked) return isCard(code ?? "") && showCard(code);
     // The same code in front of the camera is one presentation until it was away for three seconds.
-    if (!code || (code === last.code && Date.now() - last.at < 3000)) {
+    if (!code || (identity(code) === last.code && Date.now() - last.at < 3000)) {
       if (code) last.at = Date.now();
       return;
     }
-    last = { code, at: Date.now() };
+    last = { code: identity(code), at: Date.now() };
     scan(code);
   };
 

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     app::App,
+    entry::binding,
     festivals::{self, Festival},
     http::{
         cookies::same_origin,
@@ -200,7 +201,11 @@ fn ended(reader: &Reader, opened: &Opened, status: OrderStatus) -> Response {
 async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let order = &opened.order;
     let issued = tickets::of_order(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
-    let stubs = ticket::stubs(reader, app, &opened.festival, &issued).await?;
+    let mut is_live = false;
+    for ticket in &issued {
+        is_live |= binding::binding(app, ticket).await.map_err(Problem::from)?.is_some();
+    }
+    let stubs = ticket::stubs(reader, app, &opened.festival, &issued, ticket::On::Order).await?;
     let albums = library::albums(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
     let music = albums_of(reader, app, &albums).await?;
     let paid_at = order.paid_at.map(|at| reader.language.at(at, &opened.festival.terms.time_zone).long()).unwrap_or_default();
@@ -216,7 +221,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
                 section class="stack" {
                     p class="faded" { (reader.f("order-paid", [("number", order.number()), ("moment", paid_at)])) }
                     h2 { (reader.f("you-are-in", [("count", issued.len().to_string())])) }
-                    p { (reader.t("you-are-in-lead")) }
+                    p { (reader.t(if is_live { "live-lead" } else { "you-are-in-lead" })) }
                     @if issued.len() > 1 { p { (reader.t("own-links")) } (links(reader, app, opened, &issued)) }
                 }
                 (music)

@@ -1,6 +1,7 @@
 //! A ticket as it is shown: paper by day and night; and the holder's own page, which shows this ticket and its album and
 //! nothing else of the order.
 
+use data_encoding::BASE64;
 use maud::{Markup, PreEscaped, html};
 use poem::{
     Request, handler,
@@ -13,7 +14,10 @@ use super::{
 };
 use crate::{
     app::App,
-    entry::explain::{self, Windows},
+    entry::{
+        binding::{self, Binding},
+        explain::{self, Windows},
+    },
     festivals::{self, Day, Festival, Gate, Zone},
     http::{
         cookies::same_origin,
@@ -31,11 +35,20 @@ use crate::{
     words::date_range,
 };
 
+/// On which page a ticket is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// That of its order.
+    Order,
+    /// Its own.
+    Own,
+}
+
 /// The tickets of an order, one under the other.
 ///
 /// # Errors
 /// What the database said.
-pub async fn stubs(reader: &Reader, app: &App, festival: &Festival, issued: &[Ticket]) -> Result<Markup, Problem> {
+pub async fn stubs(reader: &Reader, app: &App, festival: &Festival, issued: &[Ticket], on: On) -> Result<Markup, Problem> {
     let (pool, id) = (&app.pools.web, festival.festival_id);
     let site = Site {
         days: festivals::days(pool, id).await?,
@@ -46,8 +59,12 @@ pub async fn stubs(reader: &Reader, app: &App, festival: &Festival, issued: &[Ti
     };
     let mut all = Vec::with_capacity(issued.len());
     for (i, ticket) in issued.iter().enumerate() {
-        let code = ticket.code_text(app).await?.ok_or_else(|| Problem::internal("the signing key cannot be opened"))?;
-        all.push(stub(reader, app, festival, &site, ticket, &code, (i + 1, issued.len())));
+        let place = (i + 1, issued.len());
+        let code = match binding::binding(app, ticket).await?.filter(|_| ticket.status == TicketStatus::Valid) {
+            Some(binding) => live(reader, app, festival, ticket, binding, on),
+            None => fixed(reader, &ticket.code_text(app).await?.ok_or_else(|| Problem::internal("the signing key cannot be opened"))?, place),
+        };
+        all.push(stub(reader, app, festival, &site, ticket, &code, place));
     }
     Ok(html! { @for stub in &all { (stub) } })
 }
@@ -68,7 +85,49 @@ fn rules(reader: &Reader, festival: &Festival, Site { days, gates, passes, .. }:
     said
 }
 
-fn stub(reader: &Reader, app: &App, festival: &Festival, site: &Site, ticket: &Ticket, code: &str, (n, of): (usize, usize)) -> Markup {
+/// A code that stays as it is.
+fn fixed(reader: &Reader, code: &str, (n, of): (usize, usize)) -> Markup {
+    html! {
+        div class="code" {
+            @if let Some((side, path)) = picture::path(code, Surface::Screen) {
+                svg viewBox=(format!("0 0 {side} {side}")) shape-rendering="crispEdges" role="img" aria-label=(reader.f("qr-of", [("n", n.to_string()), ("m", of.to_string())])) { (PreEscaped(format!("<path d=\"{path}\"/>"))) }
+            }
+        }
+    }
+}
+
+/// A code that a phone makes anew every fifteen seconds (`ticket.js`): on the ticket's own page, to which that of the order leads.
+fn live(reader: &Reader, app: &App, festival: &Festival, ticket: &Ticket, binding: Binding, on: On) -> Markup {
+    let zone = &festival.terms.time_zone;
+    let from = binding.opens_at.map(|at| reader.language.at(at, zone).long()).unwrap_or_default();
+    let bound = ticket.live_key.as_deref().map(|key| BASE64.encode(key)).unwrap_or_default();
+    if on == On::Order {
+        return html! {
+            div class="live stack" {
+                p { b { (reader.t("live-code")) } }
+                p { (reader.f("live-order", [("moment", from)])) }
+                @if ticket.claimed_at.is_none() { p { a class="button" href=(ticket.url(app)) { (reader.t("live-open-page")) } } }
+            }
+        };
+    }
+    html! {
+        div class="live" data-live-code="" data-bound=(bound) data-now=(app.clock.now().to_rfc3339()) data-opens-at=(binding.opens_at.unwrap_or_default().to_rfc3339()) data-zone=(zone) {
+            noscript { p class="notice bad" { (reader.t("live-no-script")) } }
+            div data-show="here" hidden {
+                div class="code" data-picture="" { svg viewBox="0 0 65 65" shape-rendering="crispEdges" role="img" aria-label=(reader.t("live-picture")) { path d="" {} } }
+                div class="turn" { b class="human" data-clock="" {} progress class="groove" max="15" value="15" aria-label=(reader.t("live-left")) {} }
+                p class="small" { (reader.t("live-here")) }
+            }
+            div class="stack" data-show="early" hidden { p { b { (reader.t("live-code")) } } p { (reader.f("live-early", [("moment", from)])) } }
+            div class="stack" data-show="free" hidden { p { b { (reader.t("live-code")) } } p { (reader.t("live-free")) } p { button class="button" type="button" data-bind="" { (reader.t("live-bind")) } } }
+            div class="stack" data-show="elsewhere" hidden { p { b { (reader.t("live-code")) } } p { (reader.t("live-elsewhere")) } p { button class="button" type="button" data-bind="" { (reader.t("live-move")) } } }
+            div data-show="unable" hidden { p class="notice bad" { (reader.t("live-unable")) } }
+            p class="notice bad" role="alert" data-trouble="" data-taken=(reader.t("live-taken")) data-failed=(reader.t("live-failed")) data-network=(reader.t("live-network")) data-unable=(reader.t("live-unable")) hidden {}
+        }
+    }
+}
+
+fn stub(reader: &Reader, app: &App, festival: &Festival, site: &Site, ticket: &Ticket, code: &Markup, (n, of): (usize, usize)) -> Markup {
     let f = &festival.terms;
     let pass = site.passes.iter().find(|p| p.pass_number == ticket.pass_number).filter(|_| ticket.kind == TicketKind::Pass);
     let add_on = site.add_ons.iter().find(|a| a.add_on_number == ticket.pass_number).filter(|_| ticket.kind == TicketKind::AddOn);
@@ -87,11 +146,7 @@ fn stub(reader: &Reader, app: &App, festival: &Festival, site: &Site, ticket: &T
                 span { (dates) } span { (text(&f.place, reader.language)) }
             }
             @if !alive { p class="hurt" { (reader.t("ticket-dead")) } }
-            div class="code" {
-                @if let Some((side, path)) = picture::path(code, Surface::Screen) {
-                    svg viewBox=(format!("0 0 {side} {side}")) shape-rendering="crispEdges" role="img" aria-label=(reader.f("qr-of", [("n", n.to_string()), ("m", of.to_string())])) { (PreEscaped(format!("<path d=\"{path}\"/>"))) }
-                }
-            }
+            (code)
             div class="holder" { p { b { (ticket.holder_name) } } p class="human" { (ticket.short_code(app)) } }
             div class="perforation" {}
             @if let Some(p) = pass {
@@ -152,7 +207,8 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
     let id = TicketId(id);
     let ticket = open(&app, id, &secret).await?;
     let festival = festivals::one(&app.pools.web, id.festival()).await.map_err(Problem::from)?.ok_or_else(|| NOT_FOUND.problem())?;
-    let stub = stubs(&reader, &app, &festival, std::slice::from_ref(&ticket)).await?;
+    let stub = stubs(&reader, &app, &festival, std::slice::from_ref(&ticket), On::Own).await?;
+    let is_live = binding::binding(&app, &ticket).await.map_err(Problem::from)?.is_some();
     let albums = library::of_line(&app.pools.web, ticket.order_id, ticket.line_no).await.map_err(Problem::from)?;
     let music = albums_of(&reader, &app, &albums).await?;
     let shell = Shell {
@@ -167,7 +223,9 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
         main class="gatefold" id="content" {
             section class="panel cover board" aria-labelledby="ticket" { h1 class="unseen" id="ticket" { (reader.t("your-ticket")) } (stub) }
             div class="panel" {
-                section class="stack" { h2 { (reader.t("see-you")) } p { (reader.t("you-are-in-lead")) } }
+                p class="notice bad" role="status" data-no-network="" hidden { (reader.t("ticket-no-network")) }
+                section class="stack" { h2 { (reader.t("see-you")) } p { (reader.t(if is_live { "live-lead" } else { "you-are-in-lead" })) } p class="small faded" { (reader.t("ticket-kept")) } }
+                script type="module" src="/assets/ticket.js" {}
                 (claiming(&reader, &app, &festival, &ticket))
                 (music)
             }

@@ -154,6 +154,8 @@ ids! {
     EntitlementId;
     /// One presentation of a code at a gate; made by the device (UUIDv7 or v8).
     ScanId;
+    /// One exchange of a ticket for a wristband; made by the device (UUIDv7 or v8).
+    BandId;
     /// One upload of a file in parts.
     UploadId;
 }

@@ -59,11 +59,13 @@ pub enum Purpose {
     VoucherCode,
     /// Names the tickets of one order alike at the gates.
     OrderGroup,
+    /// What devices of gates hash wristbands with.
+    Band,
     /// The password of a database role.
     DatabaseRole,
 }
 
-const PURPOSES: [(Purpose, &str); 16] = [
+const PURPOSES: [(Purpose, &str); 17] = [
     (Purpose::OrderLink, "order-link"),
     (Purpose::HolderLink, "holder-link"),
     (Purpose::SignInLink, "sign-in-link"),
@@ -79,6 +81,7 @@ const PURPOSES: [(Purpose, &str); 16] = [
     (Purpose::WaitingDraw, "waiting-draw"),
     (Purpose::VoucherCode, "voucher-code"),
     (Purpose::OrderGroup, "order-group"),
+    (Purpose::Band, "band"),
     (Purpose::DatabaseRole, "database-role"),
 ];
 
@@ -166,11 +169,7 @@ impl Secrets {
     #[must_use]
     pub fn mac(&self, purpose: Purpose, parts: &[&[u8]]) -> [u8; 32] {
         let key = PURPOSES.iter().position(|(p, _)| *p == purpose).map_or([0; 32], |i| self.purposes[i]);
-        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&key).expect("HMAC takes a key of any length");
-        for part in parts {
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
+        hmac(&key, parts)
     }
 
     /// The secret of an object: first 16 bytes of HMAC-SHA256(purpose key, festival, id, generation), as 26 letters of
@@ -259,6 +258,19 @@ pub fn same(a: &[u8], b: &[u8]) -> bool {
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
+}
+
+/// HMAC-SHA256 (RFC 2104) over parts.
+///
+/// # Panics
+/// Never: HMAC takes a key of any length.
+#[must_use]
+pub fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
 }
 
 /// A new token: prefix, festival, and 256 random bits in base32. Shown once; only its hash is kept.

@@ -34,8 +34,10 @@ impl From<PairError> for Problem {
 pub enum Profile {
     /// Scan only.
     Scan,
-    /// Scan, and override with a reason.
+    /// Scan, search names, and override with a reason.
     Supervisor,
+    /// Exchange tickets for wristbands.
+    Exchange,
 }
 
 impl Profile {
@@ -43,6 +45,7 @@ impl Profile {
         match self {
             Self::Scan => "scan",
             Self::Supervisor => "supervisor",
+            Self::Exchange => "exchange",
         }
     }
 }

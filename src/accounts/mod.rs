@@ -204,7 +204,7 @@ pub struct Device {
     pub gate_ids: Vec<GateId>,
     /// The name it was given when it was paired.
     pub name: String,
-    /// `scan` or `supervisor`.
+    /// `scan`, `supervisor` or `exchange`.
     pub profile: String,
     /// When it was paired.
     pub paired_at: DateTime<Utc>,

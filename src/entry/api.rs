@@ -347,8 +347,8 @@ impl EntryApi {
         /// The tag of the rules that the device has: they are left away while it is theirs.
         #[oai(validator(max_length = 64))]
         rules: Query<Option<String>>,
-        /// The format that the device reads: 1 has no gates and moments of entries.
-        #[oai(default = "oldest", validator(minimum(value = "1"), maximum(value = "2")))]
+        /// The format that the device reads: 1 has no gates and moments of entries, 2 no wristbands.
+        #[oai(default = "oldest", validator(minimum(value = "1"), maximum(value = "3")))]
         format: Query<u8>,
     ) -> Result<GatePack, Or<Usual>> {
         let from = Positions { tickets: *tickets, admissions: *admissions };

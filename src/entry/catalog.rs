@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    ToCollect,
+    ToCollect, bands,
     decide::{Again, Ground, Rules},
     incident::{self, Clearing, GateHold},
 };
@@ -34,6 +34,8 @@ pub struct Catalog {
     pub clearings: Vec<Clearing>,
     /// Zones whose gates stand inside the site.
     pub(super) inner: Vec<ZoneId>,
+    /// Whether anybody wears a band.
+    pub(super) has_bands: bool,
 }
 
 impl Catalog {
@@ -92,6 +94,7 @@ pub(super) async fn catalog(app: &App, festival: FestivalId) -> Result<Arc<Catal
             gates: festivals::gates(pool, festival).await?,
             holds: incident::store::holds(pool, festival).await?,
             clearings: incident::store::clearings(pool, festival).await?,
+            has_bands: bands::has_bands(pool, festival).await?,
             inner: zones.iter().filter(|z| z.is_inner).map(|z| z.zone_id).collect(),
             zones,
         }))

@@ -124,7 +124,9 @@ impl Ground<'_> {
 #[derive(Clone, Debug)]
 pub(super) struct Presented {
     pub(super) kind: ScanKind,
-    pub(super) generation: u8,
+    pub(super) generation: i16,
+    /// Whether it is a wristband, which the ticket became.
+    pub(super) is_band: bool,
     /// Whether the phone that the ticket is bound to made the code just now.
     pub(super) is_live: bool,
     pub(super) gate_id: GateId,
@@ -232,11 +234,14 @@ fn judge(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &
         }
         ScanKind::Entry | ScanKind::Look => {}
     }
-    if i16::from(presented.generation) != known.generation {
+    if presented.generation != known.generation {
         return refused(Reason::Revoked, None);
     }
     match known.status {
+        // A band that outlived its exchange.
+        TicketStatus::Valid if presented.is_band => return refused(Reason::Revoked, None),
         TicketStatus::Valid => {}
+        TicketStatus::Exchanged if presented.is_band => {}
         TicketStatus::Suspended => return refused(Reason::Suspended, None),
         TicketStatus::Exchanged => return refused(Reason::Exchanged, None),
         TicketStatus::Void => return refused(Reason::Revoked, None),
@@ -280,7 +285,7 @@ fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &
     if let Some(reason) = outside(&rules.windows, index, gate_id, at).filter(|reason| holds(*reason)) {
         return refused(reason, Some(index));
     }
-    if holds(Reason::LiveCodeRequired) && rules.needs_live_code && !presented.is_live {
+    if holds(Reason::LiveCodeRequired) && rules.needs_live_code && !presented.is_live && !presented.is_band {
         return refused(Reason::LiveCodeRequired, Some(index));
     }
     let place = ground.place(zone_id);
@@ -481,7 +486,9 @@ mod tests {
     #[derive(Deserialize)]
     struct PresentedRow {
         kind: ScanKind,
-        generation: u8,
+        generation: i16,
+        #[serde(default)]
+        is_band: bool,
         #[serde(default)]
         is_live: bool,
         gate_id: Option<GateId>,
@@ -558,9 +565,9 @@ mod tests {
                 instruction: r.instruction,
                 needs_live_code: r.needs_live_code,
             });
-            let PresentedRow { kind, generation, is_live, gate_id, zone_id, checked, at, places, company, lifts } = presented;
+            let PresentedRow { kind, generation, is_band, is_live, gate_id, zone_id, checked, at, places, company, lifts } = presented;
             let gate_id = gate_id.unwrap_or(GateId(uuid::Uuid::from_u128(1)));
-            let presented = Presented { kind, generation, is_live, gate_id, zone_id, device_id: OWN, checked, at, places, company, lifts };
+            let presented = Presented { kind, generation, is_band, is_live, gate_id, zone_id, device_id: OWN, checked, at, places, company, lifts };
             ground.clear(&mut known.entries, at);
             let decision = decide(&known, rules.as_ref(), &ground, &presented);
             let told = |effect: &Effect| match effect {

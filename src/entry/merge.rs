@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use super::{
-    Asked, Reason, ScanKind, Verdict,
+    Asked, Carried, Reason, ScanKind, Verdict, bands,
     catalog::{Catalog, catalog},
     decide::{Again, Decision, Entered, Known, Lifts, Presented, decide, is_again, next_no},
     ledger::{self, DiscrepancyKind, First, Found},
@@ -87,7 +87,10 @@ pub async fn merge(app: &App, device: &Device, sent_at: DateTime<Utc>, reported:
         // Five hundred signatures take as long as a hundred scans: not on a thread that scans are answered on.
         let device = device.clone();
         let keys = Arc::clone(&ring);
-        let reading = tokio::task::spawn_blocking(move || reported.into_iter().map(|reported| Item::read(reported, &device, &keys, clock)).collect());
+        let texts: Vec<&str> =
+            reported.iter().map(|reported| reported.asked.code.as_str()).filter(|code| catalog.has_bands && bands::carried(code).is_some()).collect();
+        let bands = if texts.is_empty() { HashMap::new() } else { bands::known(app, &mut *app.pools.web.acquire().await?, festival, &texts).await? };
+        let reading = tokio::task::spawn_blocking(move || reported.into_iter().map(|reported| Item::read(reported, &device, &keys, &bands, clock)).collect());
         let items = reading.await.map_err(|_| Busy::jittered())?;
         Ok(app.pass::<Merging>(festival, Upload { items, catalog, ring, received_at }).await?)
     })
@@ -109,13 +112,13 @@ struct Item {
     device: Device,
     reported: Reported,
     /// What the code says, with what speaks against its key; or why it is none of ours.
-    code: Result<(Shown, Option<Reason>), Reason>,
+    code: Result<(Carried, Option<Reason>), Reason>,
     happened_at: DateTime<Utc>,
     is_doubtful: bool,
 }
 
 impl Item {
-    fn read(mut reported: Reported, device: &Device, ring: &keys::Ring, clock: Clock) -> Self {
+    fn read(mut reported: Reported, device: &Device, ring: &keys::Ring, bands: &HashMap<String, bands::Known>, clock: Clock) -> Self {
         let festival = device.festival_id;
         let here = device.clone().at(reported.gate_id).unwrap_or_else(|| device.clone());
         // A clock beyond all calendars says nothing.
@@ -125,21 +128,25 @@ impl Item {
         // A year that no database holds is not kept as it was said.
         reported.asked.scanned_at = reported.asked.scanned_at.clamp(clock.received_at - CALENDAR, clock.received_at + CALENDAR);
         let revoked_at = |key_id: u8| ring.key(key_id).and_then(|key| key.revoked_at);
-        let code = match Shown::signed(&reported.asked.code, festival, ring) {
-            Ok(shown @ Shown { key: KeyState::Active | KeyState::VerifyOnly, .. }) => Ok((shown, None)),
-            // Whoever came in by it is in: the ticket is looked up, and the ledger says so where the key was dead by then.
-            Ok(shown @ Shown { key: KeyState::Revoked, .. }) => {
-                Ok((shown, revoked_at(shown.code.key_id).is_none_or(|at| at <= happened_at).then_some(Reason::KeyRetired)))
-            }
+        let code = match Shown::signed(reported.asked.code.trim(), festival, ring) {
             Ok(Shown { key: KeyState::Pending, .. }) | Err(CodeError::Forged | CodeError::KeyRetired) => Err(Reason::Forged),
-            Err(CodeError::Unknown) => Err(Reason::Unknown),
-            Err(CodeError::WrongFestival) => Err(Reason::WrongFestival),
+            Ok(shown) => {
+                // Whoever came in by it is in: the ticket is looked up, and the ledger says so where the key was dead by then.
+                let is_dead = shown.key == KeyState::Revoked && revoked_at(shown.code.key_id).is_none_or(|at| at <= happened_at);
+                // What the device saw before it says by its verdict alone: which of the two reports comes first says nothing.
+                let is_live = if reported.asked.after.is_some() { shown.is_recent(happened_at) } else { shown.is_live(happened_at) };
+                Ok((Carried::code(&shown, is_live), is_dead.then_some(Reason::KeyRetired)))
+            }
+            Err(error) => match bands::carried(&reported.asked.code).and_then(|text| bands.get(&text)) {
+                Some(known) if error == CodeError::Unknown => Ok((Carried::band(known), None)),
+                _ => Err(error.into()),
+            },
         };
         Self { device: here, happened_at, is_doubtful, code, reported }
     }
 
     fn number(&self) -> Option<i64> {
-        self.code.as_ref().ok().map(|(shown, _)| shown.code.number)
+        self.code.as_ref().ok().map(|(carried, _)| carried.number)
     }
 
     /// The supervisor's word that it was decided by.
@@ -333,23 +340,24 @@ fn by_ticket<T>(rows: Vec<T>, ticket: impl Fn(&T) -> Option<TicketId>) -> HashMa
 
 /// What the rules say of a presentation at its moment, apart from who was in then.
 fn ruled(upload: &Upload, item: &Item, story: Option<&Story>, overriding: Option<&Overriding>) -> Decision {
-    let (Ok((shown, retired)), Some(story)) = (&item.code, story) else {
+    let (Ok((carried, retired)), Some(story)) = (&item.code, story) else {
         return Decision::refused(item.code.as_ref().err().copied().unwrap_or(Reason::Unknown));
     };
-    let decision = decided(upload, item, shown, &story.known(item.happened_at), story, overriding);
+    let decision = decided(upload, item, carried, &story.known(item.happened_at), story, overriding);
     match retired {
         Some(reason) if item.reported.asked.kind == ScanKind::Entry => Decision { day_index: decision.day_index, ..Decision::refused(*reason) },
         _ => decision,
     }
 }
 
-fn decided(upload: &Upload, item: &Item, shown: &Shown, known: &Known, story: &Story, overriding: Option<&Overriding>) -> Decision {
+fn decided(upload: &Upload, item: &Item, carried: &Carried, known: &Known, story: &Story, overriding: Option<&Overriding>) -> Decision {
     let asked = &item.reported.asked;
     let gate_id = item.device.gate_id;
     let presented = Presented {
         kind: asked.kind,
-        generation: shown.code.generation,
-        is_live: shown.is_live(item.happened_at, asked.after.is_some()),
+        generation: carried.generation,
+        is_band: carried.is_band,
+        is_live: carried.is_live,
         gate_id,
         zone_id: upload.catalog.zone(gate_id),
         device_id: item.device.device_id,
@@ -364,7 +372,7 @@ fn decided(upload: &Upload, item: &Item, shown: &Shown, known: &Known, story: &S
 
 /// The server's own verdict, by all that it knows when it hears of the scan.
 fn own(upload: &Upload, item: &Item, story: Option<&Story>, ruled: &Decision, overriding: Option<&Overriding>) -> store::Recorded {
-    let (Ok((shown, None)), Some(story)) = (&item.code, story) else {
+    let (Ok((carried, None)), Some(story)) = (&item.code, story) else {
         let reason = ruled.reason.unwrap_or(Reason::Unknown);
         return store::Recorded {
             ticket_id: story.map(|s| s.ticket.ticket_id),
@@ -373,7 +381,7 @@ fn own(upload: &Upload, item: &Item, story: Option<&Story>, ruled: &Decision, ov
     };
     let mut known = Known { entries: story.entries(), ..story.known(item.happened_at) };
     upload.catalog.ground().clear(&mut known.entries, item.happened_at);
-    let decision = decided(upload, item, shown, &known, story, overriding);
+    let decision = decided(upload, item, carried, &known, story, overriding);
     store::Recorded::decided(&item.device, &item.reported.asked, story.ticket.ticket_id, &decision, upload.received_at)
 }
 

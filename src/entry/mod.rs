@@ -5,6 +5,7 @@
 //! a repeat of a scan gets the first answer. Every presentation is recorded. What devices without network let in beyond that is in the ledger.
 
 pub mod api;
+pub mod bands;
 pub mod binding;
 mod catalog;
 mod decide;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     id::{GateId, ScanId, TicketId},
     offers::{Instruction, Pass},
+    tickets::code::{CodeError, Shown, TicketCode},
     words::Text,
 };
 
@@ -34,6 +36,46 @@ pub use catalog::{Catalog, Catalogs};
 use overrides::Because;
 pub use scan::{Asked, Forgeries, ScanError, Scanning, record_forgeries, scan};
 pub use store::{arrivals, inside, latest, of_festival};
+
+impl From<CodeError> for Reason {
+    fn from(error: CodeError) -> Self {
+        match error {
+            CodeError::Unknown => Self::Unknown,
+            CodeError::Forged => Self::Forged,
+            CodeError::KeyRetired => Self::KeyRetired,
+            CodeError::WrongFestival => Self::WrongFestival,
+        }
+    }
+}
+
+/// What somebody carries to a gate, as far as it vouches for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Carried {
+    /// The number of the ticket.
+    number: i64,
+    /// The number of its pass.
+    pass_number: i32,
+    /// The generation of the ticket that it opens a gate with.
+    generation: i16,
+    /// Whether the phone that the ticket is bound to made it just now.
+    is_live: bool,
+    /// Whether it is a wristband.
+    is_band: bool,
+}
+
+impl Carried {
+    /// A code.
+    fn code(shown: &Shown, is_live: bool) -> Self {
+        let TicketCode { number, pass_number, generation, .. } = shown.code;
+        Self { number, pass_number: pass_number.into(), generation: generation.into(), is_live, is_band: false }
+    }
+
+    /// A wristband.
+    fn band(known: &bands::Known) -> Self {
+        let bands::Known { ticket_number: number, pass_number, generation, .. } = *known;
+        Self { number, pass_number, generation, is_live: false, is_band: true }
+    }
+}
 
 /// What a scan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]

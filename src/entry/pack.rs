@@ -1,12 +1,14 @@
 //! The pack of a gate: what a device decides by without network, and its deltas (10-rules 26, 29). No personal data is in it.
 //!
 //! ```text
-//! "GFP2" · u32 length · header, JSON · u32 count · tickets, 18 bytes each · u32 count · admissions, 19 bytes each; big-endian
+//! "GFP3" · u32 length · header, JSON · u32 count · tickets, 18 bytes each · u32 count · admissions, 19 bytes each
+//!        · u32 count · bands, 16 bytes each; big-endian
 //!
 //! ticket      0 8 number · 8 2 pass number · 10 2 day mask · 12 1 generation · 13 1 state · 14 4 order group
 //! state       bits 0-1: valid, suspended, exchanged, void · bit 2: an add-on
 //! admission   0 8 number · 8 1 day index · 9 1 number of the entry · 10 1 bit 0: left, bit 1: taken back, bit 2: put out, bit 3: of an add-on · 11 4 gate · 15 4 entered at, Unix seconds
 //! gate        bytes 8 to 11 of its id, which are random
+//! band        0 8 number of its ticket · 8 8 what it carries: the first bytes of HMAC-SHA256 under the salt of the rules; zeros where it ended or is plain
 //! ```
 //!
 //! A whole pack begins at the positions 0 and 0 and carries the digest of its tickets; a device replaces what it has by it. A delta has what changed
@@ -23,7 +25,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 
-use super::{incident, overrides, store};
+use super::{bands, incident, overrides, store};
 use crate::{
     app::App,
     festivals,
@@ -34,16 +36,16 @@ use crate::{
     tickets::{self, TicketKind, TicketStatus},
 };
 
-/// The first bytes of a pack.
-const MAGIC: &[u8; 4] = b"GFP2";
+/// The first bytes of a pack, by its format: the first has admissions without gates and moments, the second no bands.
+const MAGIC: [&[u8; 4]; 3] = [b"GFP1", b"GFP2", b"GFP3"];
 /// Rows of a feed that are read at once, and the most of each in a delta.
 const PAGE: i64 = 2_000;
-/// The first bytes, and the bytes of an admission, as a page of before version 2 reads them.
-const OLD_MAGIC: &[u8; 4] = b"GFP1";
+/// The bytes of an admission, as a page of before format 2 reads them.
 const OLD_ADMISSION: usize = 11;
 /// Bytes of a record.
 const TICKET: usize = 18;
 const ADMISSION: usize = 19;
+const BAND: usize = 16;
 
 /// Where a device stands in the two feeds of a festival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -62,6 +64,7 @@ pub struct Part {
     digest: Option<String>,
     tickets: Bytes,
     admissions: Bytes,
+    bands: Bytes,
 }
 
 /// The whole packs of festivals, for every device that comes at the same time.
@@ -118,7 +121,7 @@ pub async fn pack(app: &App, festival: FestivalId, from: Positions, tag: Option<
         rules: (tag != Some(known.tag.as_str())).then_some(&known.rules),
     };
     let header = serde_json::to_vec(&header).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let magic = if format == 1 { OLD_MAGIC } else { MAGIC };
+    let magic = MAGIC[usize::from(format.clamp(1, 3)) - 1];
     let head = [magic.as_slice(), &count(header.len()), &header, &count(part.tickets.len() / TICKET)].concat();
     let between = Bytes::copy_from_slice(&count(part.admissions.len() / ADMISSION));
     let admissions = if format == 1 {
@@ -131,7 +134,11 @@ pub async fn pack(app: &App, festival: FestivalId, from: Positions, tag: Option<
     } else {
         part.admissions.clone()
     };
-    Ok(vec![head.into(), part.tickets.clone(), between, admissions])
+    let mut pieces = vec![head.into(), part.tickets.clone(), between, admissions];
+    if format > 2 {
+        pieces.extend([Bytes::copy_from_slice(&count(part.bands.len() / BAND)), part.bands.clone()]);
+    }
+    Ok(pieces)
 }
 
 fn count(n: usize) -> [u8; 4] {
@@ -156,6 +163,7 @@ async fn rules(app: &App, festival: FestivalId) -> Result<Rules, sqlx::Error> {
         "holds": incident::store::holds(pool, festival).await?.into_iter().filter(|hold| hold.ended_at.is_none()).collect::<Vec<_>>().to_json(),
         // Sixteen hexadecimal digits each.
         "revoked_cards": overrides::revoked_cards(pool, festival).await?,
+        "band_salt": BASE64.encode(&bands::salt(app, festival)),
         "clearings": incident::store::clearings(pool, festival).await?.to_json(),
     });
     let tag = HEXLOWER.encode(&secrets::sha256(rules.to_string().as_bytes())[..8]);
@@ -175,6 +183,7 @@ async fn delta(app: &App, festival: FestivalId, from: Positions) -> Result<Optio
     }
     let mut part = Reading::from(from);
     let (some, others) = (part.admissions(&mut conn, festival).await?, part.tickets(app, &mut conn, festival).await?);
+    part.bands(&mut conn, festival).await?;
     Ok(Some(part.packed(some || others)))
 }
 
@@ -187,6 +196,7 @@ async fn whole(app: &App, festival: FestivalId) -> Result<Arc<Part>, sqlx::Error
             let mut part = Reading::from(Positions::default());
             while part.admissions(&mut conn, festival).await? {}
             while part.tickets(&house, &mut conn, festival).await? {}
+            part.bands(&mut conn, festival).await?;
             let mut part = part.packed(false);
             part.digest = Some(HEXLOWER.encode(&secrets::sha256(&part.tickets)));
             Ok(Arc::new(part))
@@ -204,11 +214,13 @@ struct Reading {
     tickets: BTreeMap<[u8; 8], [u8; TICKET]>,
     /// By number, day and entry.
     admissions: BTreeMap<[u8; 10], [u8; ADMISSION]>,
+    /// By number.
+    bands: BTreeMap<[u8; 8], [u8; BAND]>,
 }
 
 impl Reading {
     fn from(from: Positions) -> Self {
-        Self { from, to: from, tickets: BTreeMap::new(), admissions: BTreeMap::new() }
+        Self { from, to: from, tickets: BTreeMap::new(), admissions: BTreeMap::new(), bands: BTreeMap::new() }
     }
 
     /// Reads a page of tickets; whether there may be another.
@@ -231,11 +243,32 @@ impl Reading {
         Ok(i64::try_from(page.len()) == Ok(PAGE))
     }
 
+    /// Reads the bands that changed between the two positions of tickets: a band changes with its ticket.
+    async fn bands(&mut self, conn: &mut PgConnection, festival: FestivalId) -> Result<(), sqlx::Error> {
+        let mut after = self.from.tickets;
+        loop {
+            let page = bands::feed(&mut *conn, festival, after, self.to.tickets, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.position;
+            self.bands.extend(page.iter().map(|listed| (listed.ticket_number.to_be_bytes(), band_record(listed))));
+        }
+    }
+
     fn packed(self, more: bool) -> Part {
         let tickets: Vec<u8> = self.tickets.into_values().flatten().collect();
         let admissions: Vec<u8> = self.admissions.into_values().flatten().collect();
-        Part { from: self.from, to: self.to, more, digest: None, tickets: tickets.into(), admissions: admissions.into() }
+        let bands: Vec<u8> = self.bands.into_values().flatten().collect();
+        Part { from: self.from, to: self.to, more, digest: None, tickets: tickets.into(), admissions: admissions.into(), bands: bands.into() }
     }
+}
+
+fn band_record(band: &bands::Listed) -> [u8; BAND] {
+    let mut record = [0; BAND];
+    record[..8].copy_from_slice(&band.ticket_number.to_be_bytes());
+    if let Some(hash) = band.band_hash.as_deref().filter(|hash| hash.len() == 8) {
+        record[8..].copy_from_slice(hash);
+    }
+    record
 }
 
 fn ticket_record(app: &App, tickets::Listed { ticket, .. }: &tickets::Listed) -> [u8; TICKET] {

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use super::{
-    Checked, FirstEntry, PassShown, Reason, ScanAnswer, ScanKind, Verdict,
+    Carried, Checked, FirstEntry, PassShown, Reason, ScanAnswer, ScanKind, Verdict, bands,
     catalog::{Catalog, catalog},
     decide::{Effect, Entered, Known, Presented, Rules, decide, entry_day, is_again},
     overrides::{self, AskError, Cards, NotAllowed, Override, Overriding},
@@ -29,7 +29,7 @@ use crate::{
     sabotage,
     tickets::{
         self, Scanned, TicketKind,
-        code::{CodeError, Shown, TicketCode},
+        code::{CodeError, Shown},
     },
 };
 
@@ -102,19 +102,17 @@ async fn decided(app: &App, device: &Device, asked: Asked) -> Result<ScanAnswer,
     let now = app.clock.now();
     let asked = if (now - asked.scanned_at).abs() > TimeDelta::days(31) { Asked { scanned_at: now, ..asked } } else { asked };
     let ring = keys::ring(app, festival).await?;
-    let shown = match Shown::verify(asked.code.trim(), festival, &ring) {
-        Ok(shown) => shown,
-        Err(error) => {
-            let reason = match error {
-                CodeError::Unknown => Reason::Unknown,
-                CodeError::Forged => Reason::Forged,
-                CodeError::KeyRetired => Reason::KeyRetired,
-                CodeError::WrongFestival => Reason::WrongFestival,
-            };
-            return Ok(forged(app, device, &asked, reason));
-        }
-    };
     let catalog = catalog(app, festival).await?;
+    let carried = match Shown::verify(asked.code.trim(), festival, &ring) {
+        Ok(shown) => {
+            let is_live = shown.is_live(now) || was_live(app, device, &asked, &shown, now).await?;
+            Carried::code(&shown, is_live)
+        }
+        Err(error) => match band(app, festival, &catalog, error, &asked.code).await? {
+            Some(known) => Carried::band(&known),
+            None => return Ok(forged(app, device, &asked, error.into())),
+        },
+    };
     let overriding = match asked.override_.as_ref().filter(|_| asked.kind == ScanKind::Entry) {
         None => None,
         // Apart, because it is rare, and what it needs takes no room in the futures of all.
@@ -125,9 +123,26 @@ async fn decided(app: &App, device: &Device, asked: Asked) -> Result<ScanAnswer,
             Err(AskError::Database(error)) => return Err(error.into()),
         },
     };
-    let is_live = shown.is_live(now, asked.after.is_some());
-    let request = Request { asked, code: shown.code, is_live, device: device.clone(), overriding, catalog, arrived_at: app.clock.now() };
+    let request = Request { asked, carried, device: device.clone(), overriding, catalog, arrived_at: app.clock.now() };
     Ok(app.pass::<Scanning>(festival, request).await??)
+}
+
+/// Whether a code was live when this device scanned it first: staff looked at a document since then, or called a supervisor. What the scan before says of
+/// itself does not count, only when it came.
+async fn was_live(app: &App, device: &Device, asked: &Asked, shown: &Shown, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    let Some(first) = asked.after.filter(|_| shown.is_recent(now)) else { return Ok(false) };
+    let mut conn = app.pools.web.acquire().await?;
+    let seen_at = store::seen_at(&mut conn, device.festival_id, first, device.device_id, shown.code.number).await?;
+    Ok(seen_at.is_some_and(|at| shown.was_live(now, at)))
+}
+
+/// What a text that is no code of ours stands for, where somebody wears a band. What nobody wears costs one look-up.
+async fn band(app: &App, festival: FestivalId, catalog: &Catalog, error: CodeError, text: &str) -> Result<Option<bands::Known>, sqlx::Error> {
+    if error != CodeError::Unknown || !catalog.has_bands || bands::carried(text).is_none() {
+        return Ok(None);
+    }
+    let mut conn = app.pools.web.acquire().await?;
+    Ok(bands::known(app, &mut conn, festival, &[text]).await?.into_values().next())
 }
 
 /// Why a scan got no answer: the device decides by itself.
@@ -169,12 +184,10 @@ fn forged(app: &App, device: &Device, asked: &Asked, reason: Reason) -> ScanAnsw
     }
 }
 
-/// A scan whose code is well signed.
+/// A scan whose code is well signed, or of a band that we know.
 pub struct Request {
     asked: Asked,
-    code: TicketCode,
-    /// Whether the phone that the ticket is bound to made it just now.
-    is_live: bool,
+    carried: Carried,
     device: Device,
     overriding: Option<Result<Overriding, NotAllowed>>,
     catalog: Arc<Catalog>,
@@ -188,19 +201,20 @@ impl Request {
     }
 
     fn pass(&self) -> Option<&Pass> {
-        self.catalog.pass(i32::from(self.code.pass_number))
+        self.catalog.pass(self.carried.pass_number)
     }
 
     /// What the rules of its pass allow at its gate.
     fn rules(&self) -> Option<Rules> {
-        self.catalog.rules(i32::from(self.code.pass_number), self.device.gate_id)
+        self.catalog.rules(self.carried.pass_number, self.device.gate_id)
     }
 
     fn presented(&self, places: Option<i32>, company: Option<bool>) -> Presented {
         Presented {
             kind: self.asked.kind,
-            generation: self.code.generation,
-            is_live: self.is_live,
+            generation: self.carried.generation,
+            is_band: self.carried.is_band,
+            is_live: self.carried.is_live,
             gate_id: self.device.gate_id,
             zone_id: self.catalog.zone(self.device.gate_id),
             device_id: self.device.device_id,
@@ -228,7 +242,7 @@ impl Kind for Scanning {
     }
 
     async fn run(_: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[Request]) -> Result<Vec<Result<ScanAnswer, NotAllowed>>, Trouble> {
-        let mut numbers: Vec<i64> = batch.iter().map(|r| r.code.number).collect();
+        let mut numbers: Vec<i64> = batch.iter().map(|r| r.carried.number).collect();
         numbers.sort_unstable();
         numbers.dedup();
         let tickets = if sabotage::no_lock() { tickets::by_numbers(conn, festival, &numbers).await? } else { tickets::lock(conn, festival, &numbers).await? };
@@ -251,7 +265,7 @@ impl Kind for Scanning {
         // Whom a supervisor lets in before the doors open is counted for the day to come.
         let ahead = |r: &Request| {
             let lifts = &r.overriding()?.lifts;
-            let (_, known) = known.get(&r.code.number)?;
+            let (_, known) = known.get(&r.carried.number)?;
             entry_day(known.day_mask, r.rules().as_ref(), &catalog.days, r.arrived_at, Some(lifts))
         };
         let days: BTreeSet<i16> = batch.iter().filter_map(ahead).collect();
@@ -262,7 +276,7 @@ impl Kind for Scanning {
         // Entries of a ticket that a clearing ended and that no row says of yet.
         let mut ended: HashMap<TicketId, Vec<usize>> = HashMap::new();
         for request in batch {
-            let Some((ticket, known)) = known.get_mut(&request.code.number) else {
+            let Some((ticket, known)) = known.get_mut(&request.carried.number) else {
                 let scan = recorded
                     .entry(request.asked.scan_id)
                     .or_insert_with(|| {
@@ -287,7 +301,7 @@ impl Kind for Scanning {
             ended.entry(ticket_id).or_default().extend(catalog.ground().clear(&mut known.entries, request.arrived_at));
             let day = entry_day(known.day_mask, rules.as_ref(), &catalog.days, request.arrived_at, request.overriding().map(|o| &o.lifts));
             let places = day.and_then(|day| presence.left(catalog.zone(request.device.gate_id), day));
-            let company = day.and_then(|day| mates.company(&catalog, ticket, i32::from(request.code.pass_number), day));
+            let company = day.and_then(|day| mates.company(&catalog, ticket, request.carried.pass_number, day));
             let presented = request.presented(places, company);
             let mut decision = decide(known, rules.as_ref(), &catalog.ground(), &presented);
             if let (false, Verdict::Admitted, Some(overriding)) = (decision.overridden.is_empty(), decision.verdict, request.overriding()) {
@@ -415,7 +429,7 @@ impl Company {
 fn answer(request: &Request, scan: &store::Recorded, known: Option<&Known>, company: Company) -> ScanAnswer {
     let first = known.and_then(|k| scan.first_scan_id.and_then(|id| k.entries.iter().find(|e| e.scan_id == id)));
     let gate = |e: &Entered| request.catalog.gates.iter().find(|g| g.gate_id == e.gate_id).map(|g| g.name.clone()).unwrap_or_default();
-    let number = format!("{:016X}", request.code.number);
+    let number = format!("{:016X}", request.carried.number);
     // Whoever comes in or is looked at is told; whoever is refused or leaves hears nothing of it.
     let is_asked = matches!(scan.kind, ScanKind::Entry | ScanKind::Look) && scan.verdict == Verdict::Admitted;
     ScanAnswer {

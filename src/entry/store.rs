@@ -78,6 +78,26 @@ pub(super) async fn by_ids(conn: &mut PgConnection, festival: FestivalId, scans:
     Ok(rows.into_iter().map(|r| (r.scan_id, r)).collect())
 }
 
+/// When a device scanned a ticket first: the scan that another one answers for.
+pub(super) async fn seen_at(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    scan: ScanId,
+    device: DeviceId,
+    number: i64,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select s.decided_at from scans s join tickets t on t.festival_id = s.festival_id and t.ticket_id = s.ticket_id \
+         where s.festival_id = $1 and s.scan_id = $2 and s.device_id = $3 and t.ticket_number = $4",
+    )
+    .bind(festival)
+    .bind(scan)
+    .bind(device)
+    .bind(number)
+    .fetch_optional(conn)
+    .await
+}
+
 #[derive(FromRow)]
 struct EntryRow {
     ticket_id: TicketId,

@@ -10,7 +10,7 @@ use crate::{
     audit::{self, Act, Actor},
     id::TicketId,
     orders::{self, OrderStatus},
-    tickets::{self, Ticket, TicketStatus},
+    tickets::{self, Becomes, Cause, GENERATIONS, Ticket, TicketStatus},
 };
 
 /// The longest name of a holder, in characters.
@@ -76,6 +76,13 @@ pub async fn claim(app: &App, seen: &Ticket, who: &Claimant) -> Result<Ticket, C
     let claimed = tickets::mark_claimed(&mut tx, id, name, email, now).await?.ok_or(ClaimError::Claimed)?;
     store::claim(&mut tx, &claimed, now).await?;
     note(&mut tx, id, "ticket.claimed", now).await?;
+    // A phone that it was bound to before is somebody else's.
+    let claimed = if claimed.live_key.is_some() && claimed.generation < GENERATIONS {
+        let becomes = Becomes { status: claimed.status, generation: claimed.generation + 1, live_key: None, released_key: None };
+        tickets::alter(&mut tx, &claimed, &becomes, Cause { why: "unbound", note: "" }, now).await?
+    } else {
+        claimed
+    };
     tx.commit().await?;
     Ok(claimed)
 }

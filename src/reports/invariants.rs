@@ -195,6 +195,17 @@ pub static INVARIANTS: &[Invariant] = &[
                 where $1::timestamptz is not null and (a.because is not null and o.scan_id is null or a.is_again and not o.reasons && array['already_inside', 'no_reentry'])",
     },
     Invariant {
+        name: "bands-are-on-one-wrist",
+        claim: "a ticket is exchanged where it is on a wrist by a band of its generation, and nowhere else; the stocks count the bands",
+        query: "select (select count(*) from tickets t left join bands b on b.festival_id = t.festival_id and b.ticket_id = t.ticket_id and b.ended_at is null \
+                        where $1::timestamptz is not null \
+                          and (t.status = 'exchanged' and (b.band_id is null or b.generation <> t.generation) or t.status = 'valid' and b.band_id is not null)) \
+                     + (select count(*) from (select festival_id, color, count(*) filter (where ended_why is distinct from 'returned') as given, \
+                                                     count(*) filter (where ended_why = 'lost') as lost from bands group by 1, 2) b \
+                        full join band_stocks s on s.festival_id = b.festival_id and s.color = b.color \
+                        where coalesce(b.given, 0) <> coalesce(s.given, 0) or coalesce(b.lost, 0) <> coalesce(s.lost, 0))",
+    },
+    Invariant {
         name: "zones-add-up",
         claim: "as many are counted in a zone on a day as passes came in since it was cleared and did not leave",
         query: "select count(*) from zone_counts c where $1::timestamptz is not null and c.cleared_at is not null \

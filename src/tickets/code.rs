@@ -140,11 +140,22 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Whether the phone made it just now; `is_answer`: it was seen by an earlier scan, which this one answers for.
+    /// Whether the phone made it just now.
     #[must_use]
-    pub fn is_live(&self, now: DateTime<Utc>, is_answer: bool) -> bool {
-        let age = |at: i64| now.timestamp() - at;
-        self.live_at.is_some_and(|at| (-live::SECONDS..=if is_answer { live::ANSWER_SECONDS } else { live::SECONDS }).contains(&age(at)))
+    pub fn is_live(&self, now: DateTime<Utc>) -> bool {
+        self.live_at.is_some_and(|at| (at - now.timestamp()).abs() <= live::SECONDS)
+    }
+
+    /// The same where a scan answers for an earlier one of it: staff looked at a document since then, or called a supervisor.
+    #[must_use]
+    pub fn was_live(&self, now: DateTime<Utc>, seen_at: DateTime<Utc>) -> bool {
+        self.is_live(seen_at) && self.is_recent(now)
+    }
+
+    /// Whether a phone made it since an earlier scan of it may have been.
+    #[must_use]
+    pub fn is_recent(&self, now: DateTime<Utc>) -> bool {
+        self.live_at.is_some_and(|at| (-live::SECONDS..=live::ANSWER_SECONDS).contains(&(now.timestamp() - at)))
     }
 
     /// Reads and verifies a text at a festival: the signature first, strictly, and never the database.
@@ -283,10 +294,12 @@ mod tests {
         let table: serde_json::Value = serde_json::from_str(include_str!("../../tests/vectors/presented-codes.json")).unwrap();
         let now = DateTime::from_timestamp(1_781_892_000, 999_000_000).unwrap();
         for moment in table["moments"].as_array().unwrap() {
-            let live_at = Some(now.timestamp() - moment["age"].as_i64().unwrap());
-            let shown = Shown { code: code(), key: KeyState::Active, live_at };
-            assert_eq!(shown.is_live(now, moment["is_answer"].as_bool().unwrap()), moment["is_live"].as_bool().unwrap(), "{moment}");
-            assert!(!Shown { live_at: None, ..shown }.is_live(now, true));
+            let age = moment["age"].as_i64().unwrap();
+            let shown = Shown { code: code(), key: KeyState::Active, live_at: Some(now.timestamp() - age) };
+            let seen_at = moment["seen_age"].as_i64().map(|seen| now - chrono::TimeDelta::seconds(age - seen));
+            let found = seen_at.map_or(shown.is_live(now), |seen_at| shown.was_live(now, seen_at));
+            assert_eq!(found, moment["is_live"].as_bool().unwrap(), "{moment}");
+            assert!(!Shown { live_at: None, ..shown }.is_recent(now));
         }
     }
 

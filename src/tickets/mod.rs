@@ -31,7 +31,7 @@ use code::TicketCode;
 
 pub use reissue::{Becomes, Cause, GENERATIONS, ReissueError, alter, reissue, void};
 pub use store::{
-    Before, Listed, Named, Scanned, by_numbers, changes, count_changes, feed, lock, lock_one, mark_claimed, name_holders, named, named_of, of_festival,
+    Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, lock, lock_one, mark_claimed, name_holders, named, named_of, of_festival,
     of_order, renew_link, ticket,
 };
 
@@ -106,6 +106,12 @@ pub struct Ticket {
     /// The Ed25519 key of the phone that it is bound to.
     #[oai(skip)]
     pub live_key: Option<Vec<u8>>,
+    /// The key of a phone that it was let go from.
+    #[oai(skip)]
+    pub released_key: Option<Vec<u8>>,
+    /// Where it stands in the feed of tickets.
+    #[oai(skip)]
+    pub position: i64,
 }
 
 impl Ticket {

@@ -23,6 +23,8 @@ pub struct Becomes<'a> {
     pub generation: i16,
     /// The key of the phone that it is bound to.
     pub live_key: Option<&'a [u8]>,
+    /// The key of a phone that was let go: it binds the ticket no more.
+    pub released_key: Option<&'a [u8]>,
 }
 
 /// Why a ticket changes, in words of the schema, with a sentence for whoever asks later.
@@ -112,7 +114,7 @@ async fn change(
     }
     // Whoever gets another code binds it anew.
     let live_key = ticket.live_key.as_deref().filter(|_| generation == ticket.generation);
-    let after = alter(&mut tx, &ticket, &Becomes { status, generation, live_key }, Cause { why, note }, now).await?;
+    let after = alter(&mut tx, &ticket, &Becomes { status, generation, live_key, released_key: None }, Cause { why, note }, now).await?;
     let said = |ticket: &Ticket| serde_json::json!({ "status": ticket.status, "generation": ticket.generation });
     let act =
         Act { festival, actor: staff.actor, action, object_kind: "ticket", object_id: id.to_string(), before: Some(said(&ticket)), after: Some(said(&after)) };

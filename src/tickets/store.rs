@@ -219,17 +219,19 @@ pub async fn lock_one(conn: &mut PgConnection, id: TicketId) -> Result<Option<Ti
     Ok(found.map(Ticket::numbered))
 }
 
-/// How often a ticket changed for a reason.
+/// How often the holder of a ticket bound it, since somebody else had a hand in it.
 ///
 /// # Errors
 /// What the database said.
-pub async fn count_changes(conn: &mut PgConnection, id: TicketId, why: &str) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("select count(*) from ticket_changes where festival_id = $1 and ticket_id = $2 and why = $3")
-        .bind(id.festival())
-        .bind(id)
-        .bind(why)
-        .fetch_one(conn)
-        .await
+pub async fn count_bindings(conn: &mut PgConnection, id: TicketId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "select count(*) from ticket_changes c where c.festival_id = $1 and c.ticket_id = $2 and c.why = 'bound' \
+         and c.change_no > coalesce((select max(change_no) from ticket_changes where festival_id = $1 and ticket_id = $2 and why <> 'bound'), 0)",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .fetch_one(conn)
+    .await
 }
 
 /// Why a ticket changed last.
@@ -262,13 +264,14 @@ pub(super) async fn insert_change(conn: &mut PgConnection, ticket: &Ticket, why:
 /// Changes the state and code of a locked ticket.
 pub(super) async fn change(conn: &mut PgConnection, id: TicketId, becomes: &Becomes<'_>, key_id: i16, position: i64) -> Result<Ticket, sqlx::Error> {
     let changed: Ticket = sqlx::query_as(
-        "update tickets set status = $3, generation = $4, live_key = $5, key_id = $6, position = $7 where festival_id = $1 and ticket_id = $2 returning *",
+        "update tickets set status = $3, generation = $4, live_key = $5, released_key = $6, key_id = $7, position = $8 where festival_id = $1 and ticket_id = $2 returning *",
     )
     .bind(id.festival())
     .bind(id)
     .bind(becomes.status)
     .bind(becomes.generation)
     .bind(becomes.live_key)
+    .bind(becomes.released_key)
     .bind(key_id)
     .bind(position)
     .fetch_one(conn)

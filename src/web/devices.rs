@@ -8,6 +8,7 @@ use poem::{
 };
 
 use super::{
+    bands,
     control::visitor,
     gate::to_gate,
     layout::{PageResult, Reader, Shell, see_other, text},
@@ -17,7 +18,7 @@ use crate::{
     accounts::{self, Device, Member, Pairing, Scope, Wanted, shift},
     app::App,
     entry::{
-        Verdict,
+        self, Verdict,
         overrides::card::{self, NewCard, SupervisorCard},
     },
     festivals::{self, Day, Festival, Gate},
@@ -26,16 +27,19 @@ use crate::{
         problem::{MALFORMED, NOT_FOUND, Problem},
     },
     id::{DeviceId, GateId},
+    offers,
     tickets::picture::{Surface, path},
 };
 
+/// What a device may do.
+const PROFILES: [&str; 3] = ["scan", "supervisor", "exchange"];
 /// Hours that a shift may last.
 const HOURS: [i64; 4] = [4, 8, 12, 16];
 /// How many phones a sheet may pair.
 const SHEETS: [i16; 6] = [5, 10, 20, 50, 100, 300];
 
 /// A member who may pair devices, and a festival of theirs; `None` when nobody is signed in.
-async fn keeper(request: &Request, app: &App, slug: &str) -> Result<Option<(Member, Festival)>, Problem> {
+pub(super) async fn keeper(request: &Request, app: &App, slug: &str) -> Result<Option<(Member, Festival)>, Problem> {
     let Some((who, festival)) = visitor(request, app, slug).await? else { return Ok(None) };
     who.staff.may(Scope::GatesWrite)?;
     Ok(Some((who, festival)))
@@ -63,6 +67,8 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
     let devices = accounts::devices(&app, &who.staff, id).await.map_err(Problem::from)?;
     let sheets = accounts::sheets(&app, &who.staff, id).await.map_err(Problem::from)?;
     let cards = card::cards(&app, &who.staff, id).await.map_err(Problem::from)?;
+    let passes = offers::passes(&app.pools.web, id).await.map_err(Problem::from)?;
+    let stocks = entry::bands::stocks(&mut *app.pools.web.acquire().await.map_err(Problem::from)?, id).await.map_err(Problem::from)?;
     let running = shift::running(&app, &who, id).await.map_err(Problem::from)?;
     let desk = Desk { reader: &reader, festival: &festival, gates: &gates, days: &days, now };
     Ok(shell(&reader, &festival, "devices").page(&html! {
@@ -78,6 +84,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                     section id="cards" aria-labelledby="cards-title" { header class="head" { h2 id="cards-title" { (reader.t("supervisor-cards")) } p { (reader.t("supervisor-cards-lead")) } } (desk.cards(&cards)) }
                 }
                 div class="panel" {
+                    section id="bands" aria-labelledby="bands-title" { header class="head" { h2 id="bands-title" { (reader.t("bands")) } p { (reader.t("bands-lead")) } } (bands::section(&reader, &festival, &passes, &stocks)) }
                     section id="list" aria-labelledby="list-title" { header class="head" { h2 id="list-title" { (reader.t("paired")) } p { (reader.t("paired-lead")) } } (desk.devices(&devices)) }
                 }
             }
@@ -135,7 +142,7 @@ impl Desk<'_> {
                     div class="field" { label for="gate" { (reader.t("gate")) } select id="gate" name="gate" { @for gate in self.gates { option value=(gate.gate_id) { (text(&gate.name, reader.language)) } } } }
                     @if self.gates.len() > 1 { label class="sure" { input type="checkbox" name="all" value="yes"; span { (reader.t("may-move")) } } }
                     div class="field" { label for="profile" { (reader.t("profile")) } select id="profile" name="profile" {
-                        option value="scan" { (reader.t("profile-scan")) } option value="supervisor" { (reader.t("profile-supervisor")) }
+                        @for profile in PROFILES { option value=(profile) { (reader.t(&format!("profile-{profile}"))) } }
                     } }
                     div class="field" { label for="most" { (reader.t("how-many-phones")) } select id="most" name="most" {
                         option value="1" { (reader.t("one-phone")) }
@@ -233,7 +240,8 @@ pub async fn offer(request: &Request, body: poem::Body, app: Data<&App>, Path(sl
     let Some((who, festival)) = keeper(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
     let fields = fields(body).await?;
     let gate: GateId = field(&fields, "gate").parse().map_err(|_| MALFORMED.problem())?;
-    let profile = if field(&fields, "profile") == "supervisor" { "supervisor" } else { "scan" };
+    let wished = field(&fields, "profile");
+    let profile = PROFILES.into_iter().find(|profile| *profile == wished).unwrap_or("scan");
     let gates = festivals::gates(&app.pools.web, festival.festival_id).await.map_err(Problem::from)?;
     let others: Vec<GateId> = if field(&fields, "all") == "yes" { gates.iter().map(|g| g.gate_id).collect() } else { Vec::new() };
     let devices: i16 = field(&fields, "most").parse().unwrap_or(1);
@@ -255,7 +263,7 @@ pub async fn show_pairing(request: &Request, reader: Reader, app: Data<&App>, Pa
     let gate = gates.iter().find(|g| g.gate_id == pairing.gate_id).map(|g| text(&g.name, reader.language));
     let lead = html! {
         @if is_good { p { (reader.t("pairing-how")) } } @else { p class="notice bad" role="alert" { (reader.t("pairing-over")) } }
-        p { @if let Some(gate) = gate { b { (gate) } " · " } (reader.t(if pairing.profile == "supervisor" { "profile-supervisor" } else { "profile-scan" })) " · " (reader.f("good-until", [("time", until)])) @if pairing.most_devices > 1 { " · " (reader.f("n-of-m", [("n", pairing.devices.to_string()), ("m", pairing.most_devices.to_string())])) } }
+        p { @if let Some(gate) = gate { b { (gate) } " · " } (reader.t(&format!("profile-{}", pairing.profile))) " · " (reader.f("good-until", [("time", until)])) @if pairing.most_devices > 1 { " · " (reader.f("n-of-m", [("n", pairing.devices.to_string()), ("m", pairing.most_devices.to_string())])) } }
     };
     let below = html! { @if is_good {
         p class="human" { (pairing.pairing_code) }

@@ -134,6 +134,9 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
         "language": if reader.language == Language::Zh { "zh" } else { "en" }, "words": words(reader),
     })
     .to_string();
+    let is_desk = device.profile == "exchange";
+    let desk = (is_desk || device.is_supervisor()).then_some(("exchange", is_desk));
+    let modes = [("entry", !is_desk), ("exit", false), ("look", false)].into_iter().chain(desk);
     // Whoever holds the device chooses the gate among those it may stand at.
     let choice = html! {
         @if allowed.len() > 1 {
@@ -164,7 +167,7 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
                 span data-list="" { (reader.t("list-none")) }
             }
             div class="modes" role="radiogroup" aria-label=(reader.t("what-is-scanned")) {
-                @for (kind, checked) in [("entry", true), ("exit", false), ("look", false)] {
+                @for (kind, checked) in modes {
                     label { input type="radio" name="kind" value=(kind) checked[checked]; span { (reader.t(&format!("mode-{kind}"))) } }
                 }
             }
@@ -234,7 +237,7 @@ fn badge() -> Markup {
 const ABILITIES: [&str; 9] = ["list", "camera", "reads", "verifies", "keeps", "installed", "clock", "awake", "shakes"];
 
 /// The words that the script of the gate says.
-const WORDS: [&str; 57] = [
+const WORDS: [&str; 69] = [
     "camera-on",
     "camera-server",
     "camera-off",
@@ -289,6 +292,18 @@ const WORDS: [&str; 57] = [
     "unable-often",
     "unable-network",
     "unable-letters",
+    "give-band",
+    "band-given",
+    "bands-left",
+    "band",
+    "take-back",
+    "plain-band",
+    "band-lost",
+    "band-ended",
+    "unable-desk",
+    "unable-band",
+    "unable-exchange",
+    "unable-no-band",
     "unable-unbind",
     "unbind",
     "unbound",

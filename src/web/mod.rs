@@ -3,6 +3,7 @@
 pub mod art;
 pub mod assets;
 pub mod control;
+pub mod bands;
 pub mod devices;
 pub mod docs;
 pub mod gate;
@@ -70,6 +71,7 @@ pub fn routes() -> Route {
         .at("/desk/:slug/devices/pairings", post(devices::offer))
         .at("/desk/:slug/devices/pairings/:no", get(devices::show_pairing))
         .at("/desk/:slug/devices/pairings/:no/revoke", post(devices::revoke_sheet))
+        .at("/desk/:slug/devices/bands", post(bands::deliver))
         .at("/desk/:slug/devices/cards", post(devices::issue))
         .at("/desk/:slug/devices/cards/:number", get(devices::show_card))
         .at("/desk/:slug/devices/cards/:number/revoke", post(devices::revoke_card))

@@ -50,6 +50,10 @@ use Scope::{CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, OffersWrite, O
 
 const TABLE: &[(&str, May)] = &[
     ("bind_ticket", May::Fan),
+    ("end_band", May::Supervisor),
+    ("exchange_ticket", May::Supervisor),
+    ("list_band_stocks", Of(ScansRead)),
+    ("set_band_stock", Of(GatesWrite)),
     ("call_clearing_off", Of(GatesWrite)),
     ("cancel_order", May::Fan),
     ("change_gate", Of(FestivalsWrite)),
@@ -429,6 +433,7 @@ impl World {
             ("{part_no}", "1".to_owned()),
             ("{key_id}", "1".to_owned()),
             ("{pairing_no}", "1".to_owned()),
+            ("{color}", "ffd21f".to_owned()),
             ("{card_number}", if missing { "0".repeat(16) } else { self.card.clone() }),
         ];
         let path = filled.iter().fold(path.to_owned(), |path, (name, id)| path.replace(name, id));
@@ -476,6 +481,9 @@ impl World {
             | "revoke_pairing"
             | "revoke_supervisor_card"
             | "unbind_ticket" => None,
+            "exchange_ticket" => Some(json!({ "exchange_id": uuid::Uuid::now_v7(), "ticket_code": self.code })),
+            "end_band" => Some(json!({ "why": "lost" })),
+            "set_band_stock" => Some(json!({ "delivered": 5 })),
             "bind_ticket" => Some(json!({ "public_key": format!("{}=", "A".repeat(43)), "proof": format!("{}==", "A".repeat(86)) })),
             "issue_supervisor_card" => Some(json!({ "name": "Jo", "day_index": 0 })),
             "search_tickets" => Some(json!({ "text": "mara" })),

@@ -69,6 +69,25 @@ const scenes = {
       files.push(file);
       return shown;
     };
+    // A gate that loses its network before the ticket is bound.
+    const gate = await phone();
+    await gate.context.grantPermissions(["camera"]);
+    await gate.page.goto(`${input.url}/gate#${input.pairing_code}`);
+    await gate.page.fill("#name", "lane 1");
+    await gate.page.click("button.broad");
+    await gate.page.waitForFunction(() => Number(document.querySelector("[data-list]")?.dataset.tickets) >= 1, null, { timeout: 30_000 });
+    const texts = await gate.page.evaluate(() => JSON.parse(document.querySelector("[data-gate]").dataset.gate).words);
+    await gate.context.setOffline(true);
+    const scanned = async (code) => {
+      await gate.page.fill("#typed", code);
+      await gate.page.press("#typed", "Enter");
+      await gate.page.waitForSelector("[data-verdict]");
+      const verdict = await gate.page.getAttribute("[data-verdict]", "data-verdict");
+      const reason = (await gate.page.locator("[data-stage] .reason").allTextContents())[0];
+      await gate.page.click("[data-next]");
+      return verdict === "refused" ? Object.keys(texts).find((key) => key.startsWith("reason-") && texts[key] === reason)?.slice(7) : verdict;
+    };
+
     const { context, page } = await phone();
     await page.goto(input.order);
     await look(page, "live-order-360");
@@ -80,8 +99,13 @@ const scenes = {
     await face(page, "here");
     const first = await code(page);
     await look(page, "live-here-360");
-    // Fifteen seconds at most, and it is another one.
-    await code(page, first);
+    // Fifteen seconds at most, and it is another one; also where the server takes the connection and says nothing.
+    await page.route("**/t/**", () => {});
+    await page.evaluate(() => dispatchEvent(new Event("online")));
+    const second = await code(page, first);
+    const atGate = { picture: await scanned(input.picture), live: await scanned(second) };
+    await page.unroute("**/t/**");
+    await gate.context.close();
 
     await page.waitForFunction(async (address) => (await caches.match(address)) !== undefined, new URL(input.ticket).pathname, { timeout: 20_000 });
     await context.setOffline(true);
@@ -104,7 +128,80 @@ const scenes = {
     await page.reload();
     await face(page, "elsewhere");
     await browser.close();
-    return { faces, codes, pictures: files, leads, isOffline, sideways, errors };
+    return { faces, codes, pictures: files, leads, isOffline, gate: atGate, sideways, errors };
+  },
+
+  /** An exchange desk gives bands; a gate that loses its network knows them. */
+  async exchange() {
+    const browser = await chromium.launch({ executablePath, args: [...quiet, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"] });
+    const paired = async (code, name) => {
+      const context = await browser.newContext({ viewport: { width: 390, height: 844 }, locale: "en-GB", permissions: ["camera"] });
+      const page = await context.newPage();
+      watch(page);
+      await page.goto(`${input.url}/gate#${code}`);
+      await page.fill("#name", name);
+      await page.click("button.broad");
+      await page.waitForFunction((n) => Number(document.querySelector("[data-list]")?.dataset.tickets) >= n, input.codes.length, { timeout: 30_000 });
+      return { context, page };
+    };
+    const shown = (page) => page.locator("[data-stage] section").evaluate((section) => ({
+      word: section.querySelector("h1").textContent,
+      verdict: section.dataset.verdict ?? null,
+      reason: section.querySelector(".reason")?.textContent ?? null,
+      left: section.querySelector("[data-left]")?.dataset.left ?? null,
+      offline: "offlineVerdict" in section.dataset,
+    }));
+    const enter = async (page, code, selector = "[data-verdict], [data-unable]") => {
+      await page.fill("#typed", code);
+      await page.press("#typed", "Enter");
+      await page.waitForSelector(selector);
+      return shown(page);
+    };
+    const seen = {};
+    const { page } = await paired(input.desk, "desk 1");
+    await look(page, "desk-390");
+    seen.asked = await enter(page, input.codes[0], "[data-plain]");
+    await look(page, "desk-give-390");
+    seen.given = await enter(page, input.bands[0], "[data-take-back]");
+    await look(page, "desk-given-390");
+    await page.click("[data-next]");
+    await enter(page, input.codes[1], "[data-plain]");
+    await enter(page, input.bands[0], ".trouble:not([hidden])");
+    seen.taken = await page.isVisible(".trouble");
+    await look(page, "desk-taken-390");
+    // A reader that types, as for NFC: fast keys and Enter, wherever the focus is.
+    await page.evaluate(() => document.activeElement?.blur());
+    await page.keyboard.type(input.bands[1], { delay: 5 });
+    await page.keyboard.press("Enter");
+    await page.waitForSelector("[data-take-back]");
+    seen.other = await shown(page);
+    await page.click("[data-next]");
+    await enter(page, input.codes[2], "[data-plain]");
+    await page.click("[data-plain]");
+    await page.waitForSelector("[data-take-back]");
+    seen.plain = await shown(page);
+    await page.click("[data-next]");
+    seen.again = await enter(page, input.codes[2], "[data-verdict=refused]");
+    await look(page, "desk-again-390");
+
+    const gate = await paired(input.gate, "lane 1");
+    // The list knows the three bands before the network goes.
+    await gate.page.waitForTimeout(500);
+    await gate.context.setOffline(true);
+    errors.length = 0;
+    seen.band = await enter(gate.page, input.bands[0], "[data-verdict]");
+    await look(gate.page, "gate-band-390");
+    await gate.page.click("[data-next]");
+    seen.picture = await enter(gate.page, input.codes[0], "[data-verdict]");
+    await gate.page.click("[data-next]");
+    seen.nobodys = await enter(gate.page, "04A1B2C3D4E5F7", "[data-verdict]");
+    await gate.page.click("[data-next]");
+    seen.tens = await enter(gate.page, input.bands[1], "[data-verdict]");
+    await gate.context.setOffline(false);
+    errors.length = 0;
+    await gate.page.waitForFunction(() => Number(document.querySelector("[data-offline]").dataset.waiting) === 0, null, { timeout: 30_000 });
+    await browser.close();
+    return { ...seen, sideways, errors };
   },
 
   /** From the page of the festival to the ticket, on a screen of 390 pixels; then a look at 320 and 1440. */
@@ -595,19 +692,20 @@ const scenes = {
         }
         return bytes;
       };
-      const pack = (head, tickets, admissions) => {
+      const pack = (head, tickets, admissions, bands) => {
         const json = new TextEncoder().encode(JSON.stringify({ server_time: new Date().toISOString(), festival_id: festival, ...head }));
         const length = new Uint8Array(4);
         new DataView(length.buffer).setUint32(0, json.length);
-        return new Blob([new TextEncoder().encode("GFP2"), length, json, tickets, admissions]).arrayBuffer();
+        return new Blob([new TextEncoder().encode("GFP3"), length, json, tickets, admissions, bands]).arrayBuffer();
       };
       // Three tickets an order; whoever is in came by the one gate, which leads to a zone that is counted.
       const ticket = (view, at) => { view.setUint16(at + 8, 1); view.setUint16(at + 10, 7); view.setUint32(at + 14, Number(view.getBigUint64(at) >> 24n) / 3); };
       const entry = (view, at) => { view.setUint8(at + 9, 1); view.setUint32(at + 11, 0x8a000001); view.setUint32(at + 15, 1_000); };
+      const band = (view, at) => view.setBigUint64(at + 8, view.getBigUint64(at) ^ 0xb0b0b0b0b0b0b0b0n);
       const gates = [{ gate_id: "00000000-0000-8000-8a00-000100000000", zone_id: "dock", name: { en: "Dock" } }];
-      const whole = await pack({ from: { tickets: 0, admissions: 0 }, to: { tickets: count, admissions: count }, digest: "", rules: { gates } }, records(18, 0, count, ticket), records(19, 0, count / 2, entry));
+      const whole = await pack({ from: { tickets: 0, admissions: 0 }, to: { tickets: count, admissions: count }, digest: "", rules: { gates } }, records(18, 0, count, ticket), records(19, 0, count / 2, entry), records(16, 0, count / 2, band));
       const deltas = [];
-      for (let at = count / 2; at < count / 2 + 10_000; at += 2_000) deltas.push(await pack({ from: { tickets: 1, admissions: 1 }, to: { tickets: count, admissions: at } }, records(18, at, at, ticket), records(19, at, at + 2_000, entry)));
+      for (let at = count / 2; at < count / 2 + 10_000; at += 2_000) deltas.push(await pack({ from: { tickets: 1, admissions: 1 }, to: { tickets: count, admissions: at } }, records(18, at, at, ticket), records(19, at, at + 2_000, entry), records(16, at, at + 1, band)));
       const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
       const codes = [];
       for (let n = 0; n < 1_000; n++) {
@@ -655,12 +753,15 @@ const scenes = {
         list.take(read(delta));
         return Math.round(performance.now() - began);
       });
+      began = performance.now();
+      const wearers = [0, count / 2 - 1, count / 2, count - 1].map((n) => list.wearer(numbers[n] ^ 0xb0b0b0b0b0b0b0b0n) === numbers[n]);
+      const bandMs = (performance.now() - began) / 4;
       const counted = list.inside("dock", 0, 0);
       const inside = [0, count / 2 + 9_999, count - 1].map((n) => list.entries(numbers[n]).length);
       // Numbers begin with the time they were given at, in steps of 16 seconds, of which 24 bits are kept.
       const given = (ms) => list.isNewer(((BigInt(Math.floor(ms / 16_000)) & 0xffffffn) << 40n) | 5n);
       const newer = [Date.now() + 60_000, Date.now(), Date.now() - 120_000, Date.now() - 300 * 86_400_000].map(given);
-      return { newer, counted, bytes: whole.byteLength, verdicts, p50: times[500], p99: times[990], taking, grown, deltaMs, inside, size: list.size };
+      return { wearers, bandMs, newer, counted, bytes: whole.byteLength, verdicts, p50: times[500], p99: times[990], taking, grown, deltaMs, inside, size: list.size };
     }, input.tickets);
     await browser.close();
     return { ...seen, errors };

@@ -309,8 +309,10 @@ async fn a_phone_decides_with_150_000_tickets_on_it() {
     println!("{seen}");
     assert_eq!(seen["errors"], json!([]));
     let ms = |name: &str| seen[name].as_f64().unwrap();
-    // 2.7 MB of tickets before the doors, and 19 bytes for each that is in.
-    assert!(seen["bytes"].as_i64().unwrap() < 18 * 150_000 + 19 * 75_000 + 1_000, "{seen}");
+    // 2.7 MB of tickets before the doors, 19 bytes for each that is in, and 16 for each band.
+    assert!(seen["bytes"].as_i64().unwrap() < 18 * 150_000 + 19 * 75_000 + 16 * 75_000 + 1_000, "{seen}");
+    assert_eq!(seen["wearers"], json!([true, true, true, false]), "{seen}");
+    assert!(ms("bandMs") < 50.0, "{seen}");
     assert!(ms("p99") < 50.0, "{seen}");
     assert!(ms("taking") < 1_000.0 && ms("grown") < 20e6, "{seen}");
     assert_eq!(seen["counted"], 85_000);

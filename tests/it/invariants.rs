@@ -13,6 +13,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::{
     actors::{Festival, key},
+    bands,
     house::{House, opening},
     releases::bundle,
 };
@@ -29,7 +30,7 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("stock-equals-allocations", &["delete from allocations where order_id in (select order_id from orders where status = 'paid')"]),
     // An order that ended and still holds its stock.
     ("stock-equals-allocations", &["update orders set status = 'expired', ended_at = held_until where status = 'held'"]),
-    ("tickets-of-paid-orders", &["delete from tickets t where not exists (select from admissions a where a.ticket_id = t.ticket_id)"]),
+    ("tickets-of-paid-orders", &["delete from tickets t where not exists (select from admissions a where a.ticket_id = t.ticket_id) and status = 'valid'"]),
     ("tickets-of-paid-orders", &["update tickets set status = 'void' where unit_no = 1"]),
     (
         "tickets-of-paid-orders",
@@ -105,6 +106,11 @@ const BREAKS: &[(&str, &[&str])] = &[
         &["delete from discrepancies where kind = 'surplus_admission'", "update admissions set left_at = entered_at + interval '1 hour'"],
     ),
     ("overrides-have-names", &["update admissions set because = 'hardship'"]),
+    ("bands-are-on-one-wrist", &["update tickets set status = 'valid' where status = 'exchanged'"]),
+    ("bands-are-on-one-wrist", &["update bands set generation = generation + 1"]),
+    ("bands-are-on-one-wrist", &["update bands set ended_at = given_at, ended_why = 'lost'"]),
+    ("bands-are-on-one-wrist", &["update band_stocks set given = given + 1"]),
+    ("bands-are-on-one-wrist", &["delete from band_stocks"]),
     ("zones-add-up", &["update zone_counts set inside = inside + 1"]),
     ("zones-add-up", &["update admissions set left_at = entered_at where gate_id in (select gate_id from gates where zone_id is not null)"]),
     ("reports-are-merged", &["delete from admissions a where exists (select from scan_reports r where r.scan_id = a.scan_id)"]),
@@ -185,6 +191,10 @@ pub async fn world(house: &House) -> Festival {
     visitor.pay(&key(), "simulated_instant").await.expect(201);
     let code = visitor.tickets().await[0]["ticket_code"].as_str().unwrap().to_owned();
     assert_eq!(zoned.device().await.scan(&code, house.app.clock.now()).await.expect(201)["verdict"], "admitted");
+    // A ticket that became a wristband.
+    let worn = house.anybody().order("worn@x.example", &[(&bundle, 1)]).await;
+    worn.pay(&key(), "simulated_instant").await.expect(201);
+    bands::desk(&house, &festival).await.exchange(worn.tickets().await[0]["ticket_code"].as_str().unwrap(), "04A1B2C3D4E5F6").await;
     // What happened so far is old enough to be sealed.
     house.advance(TimeDelta::minutes(11));
     house.run_workers().await;

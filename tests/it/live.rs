@@ -179,6 +179,8 @@ async fn a_ticket_moves_with_its_holder_until_somebody_came_in() {
     answer(device.http.request("POST", "/v1/device-shifts").bearer_auth(&device.token).json(&json!({ "shift_code": digits }))).await.expect(200);
     assert_eq!(unbind(&device).await.status, 200);
     assert_eq!(unbind(&device).await.status, 409, "it is free already");
+    // Whoever found the phone that it was on has its link, too.
+    night.try_to_bind(0, &new).await.expect(409);
     let again = night.bind(0, &old).await;
     assert_eq!(night.scan(&device, &new.code(&after, night.now())).await, "revoked");
     assert_eq!(night.scan(&device, &old.code(&again, night.now())).await, "already_inside");
@@ -194,7 +196,10 @@ async fn a_ticket_moves_with_its_holder_until_somebody_came_in() {
     let claim = http.request("POST", &format!("/v1/tickets/{}/claims", night.id(1))).bearer_auth(format!("gf_order_{secret}"));
     answer(claim.json(&json!({ "name": "Jonas" }))).await.expect(200);
     assert_eq!(night.try_to_bind(1, &old).await.status, 404);
+    // The phone of before is let go; whoever sent the link has it still, and moves nothing any more.
+    assert_eq!(night.generation(1).await, 2);
     bind(&http, night.id(1), &secret, &old.binding(night.id(1))).await.expect(200);
+    bind(&http, night.id(1), &secret, &new.binding(night.id(1))).await.expect(409);
     bind(&http, night.id(1), &own_secret(&night.tickets[2]), &old.binding(night.id(1))).await.expect(404);
 
     // A phone that does not have the key; a proof for another ticket; bytes that are none.
@@ -221,6 +226,9 @@ async fn a_ticket_moves_with_its_holder_until_somebody_came_in() {
         bound += 1;
     }
     assert_eq!(bound, 20);
+    let unbinding = device.http.request("POST", &format!("/v1/tickets/{}/unbindings", night.id(3)));
+    assert_eq!(answer(unbinding.bearer_auth(&device.token)).await.status, 200);
+    night.bind(3, &Phone::new(99)).await;
     night.close().await;
 }
 
@@ -249,6 +257,19 @@ async fn staff_may_take_their_time_and_a_supervisor_lets_a_dead_phone_in() {
     let let_in = night.scan_as(&device, picture, word).await;
     assert_eq!((said(&let_in), &let_in["because"]), ("admitted".to_owned(), &json!("our_mistake")));
 
+    // A screenshot stays one, whatever scan it says that it answers for.
+    let screenshot = phone.code(&certificates[1], night.now());
+    night.house.advance(TimeDelta::minutes(10));
+    let refused = night.scan_as(&device, &screenshot, json!({})).await;
+    for after in [refused["scan_id"].clone(), check["scan_id"].clone(), json!(uuid::Uuid::now_v7())] {
+        let answer = night.scan_as(&device, &screenshot, json!({ "after": after, "checked": "yes" })).await;
+        assert_eq!(said(&answer), "live_code_required");
+    }
+    let word = json!({ "after": refused["scan_id"], "checked": "yes", "override": { "reasons": ["live_code_required"], "because": "hardship" } });
+    let let_in = night.scan_as(&device, &screenshot, word).await;
+    assert_eq!((said(&let_in), &let_in["because"]), ("admitted".to_owned(), &json!("hardship")));
+    assert_eq!(said(&night.scan_as(&device, &screenshot, json!({ "kind": "undo" })).await), "admitted");
+
     // Phones without network: what was live then is no discrepancy, what was a picture is one.
     night.house.advance(TimeDelta::minutes(10));
     let now = night.now();
@@ -271,7 +292,10 @@ async fn a_phone_makes_its_own_codes_without_network_and_two_decoders_read_them(
     night.until(EVENING);
     let order = format!("{}/o/{}/{}", night.house.url, night.fan.order, night.fan.secret);
     let own = night.tickets[0]["url"].as_str().unwrap().replace(&night.house.app.settings.public_url, &night.house.url);
-    let seen = scene("live", &json!({ "order": order, "ticket": own })).await;
+    let pairing = night.festival.promoter.make(&night.festival.path("/pairings"), json!({ "gate_id": night.festival.gate })).await;
+    let input =
+        json!({ "url": night.house.url, "order": order, "ticket": own, "picture": night.tickets[0]["ticket_code"], "pairing_code": pairing["pairing_code"] });
+    let seen = scene("live", &input).await;
     println!("{seen}");
     assert_eq!(seen["faces"], json!(["free", "here", "here", "elsewhere", "here", "elsewhere"]), "{seen}");
     assert_eq!(seen["leads"], own, "the page of the order leads to that of the ticket");
@@ -287,6 +311,8 @@ async fn a_phone_makes_its_own_codes_without_network_and_two_decoders_read_them(
         let picture = image::open(file).unwrap().into_luma8();
         assert_eq!(crate::print::by_rqrr(&picture).as_deref(), Some(*code), "rqrr, {file}");
     }
+    // A gate whose list is older than the binding: the festival's key vouches for it; a screenshot stays one there, too.
+    assert_eq!((&seen["gate"]["live"], &seen["gate"]["picture"]), (&json!("admitted"), &json!("live_code_required")), "{seen}");
     let device = night.festival.device().await;
     assert_eq!(night.scan(&device, codes[0]).await, "revoked", "the phone of before");
     assert_eq!(night.scan(&device, codes[3]).await, "admitted");

@@ -3,6 +3,7 @@
 mod actors;
 mod archive;
 mod authorization;
+mod bands;
 mod browser;
 mod claims;
 mod clusters;

@@ -1,10 +1,11 @@
-//! A ticket that shows live codes is bound to one phone: in the last two days before its doors, by its holder alone until somebody came in on it, then
-//! after a supervisor let it go (5-tickets-and-gates, 10-rules 28).
+//! A ticket that shows live codes is bound to one phone: in the last two days before its doors, by its holder alone until somebody came in on it or took it
+//! by its link, then after a supervisor let it go (5-tickets-and-gates, 10-rules 28).
 
 pub mod api;
 mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use data_encoding::BASE64;
 
 use super::catalog::{Catalog, catalog};
 use crate::{
@@ -39,6 +40,16 @@ pub async fn binding(app: &App, ticket: &Ticket) -> Result<Option<Binding>, sqlx
     Ok(is_asked_for(&catalog, ticket).then(|| Binding { opens_at: opens_at(&catalog, ticket), is_bound: ticket.live_key.is_some() }))
 }
 
+/// The certificate of a bound ticket in base64: it is no secret, the phone's key is.
+///
+/// # Errors
+/// What the database said.
+pub async fn certificate(app: &App, ticket: &Ticket) -> Result<Option<String>, sqlx::Error> {
+    let Some(key) = ticket.live_key.as_deref().and_then(|key| <&[u8; 32]>::try_from(key).ok()) else { return Ok(None) };
+    let ring = keys::ring(app, ticket.ticket_id.festival()).await?;
+    Ok(ticket.code().certify(key, &ring).map(|certificate| BASE64.encode(&certificate)))
+}
+
 fn is_asked_for(catalog: &Catalog, ticket: &Ticket) -> bool {
     ticket.kind == TicketKind::Pass && catalog.pass(ticket.pass_number).is_some_and(|pass| pass.terms.needs_live_code)
 }
@@ -63,8 +74,8 @@ pub enum BindError {
     /// It is early.
     #[error("the ticket can be bound to a phone from {}", .0.to_rfc3339())]
     TooEarly(DateTime<Utc>),
-    /// Somebody came in on it, or it was bound too often.
-    #[error("the ticket is bound to another phone; a supervisor at the gate can let it go")]
+    /// Somebody came in on it or took it, it was bound too often, or its phone was let go.
+    #[error("the ticket cannot be put on this phone; a supervisor at the gate can let it go from its phone")]
     Taken,
     /// It is bound to no phone.
     #[error("the ticket is bound to no phone")]
@@ -104,11 +115,13 @@ pub async fn bind(app: &App, id: TicketId, key: &[u8; 32], proof: &[u8; 64]) -> 
     let bound = if ticket.live_key.as_deref() == Some(key) {
         ticket
     } else {
-        let is_taken = ticket.live_key.is_some() && store::has_entered(&mut tx, id).await?;
-        if is_taken || ticket.generation >= GENERATIONS || tickets::count_changes(&mut tx, id, "bound").await? >= MOST {
+        // Whoever took it by its link shares that link with whoever sent it.
+        let is_settled = ticket.live_key.is_some() && (ticket.claimed_at.is_some() || store::has_entered(&mut tx, id).await?);
+        let is_lost = ticket.released_key.as_deref() == Some(key);
+        if is_settled || is_lost || ticket.generation >= GENERATIONS || tickets::count_bindings(&mut tx, id).await? >= MOST {
             return Err(BindError::Taken);
         }
-        let becomes = Becomes { status: ticket.status, generation: ticket.generation + 1, live_key: Some(key) };
+        let becomes = Becomes { status: ticket.status, generation: ticket.generation + 1, live_key: Some(key), released_key: ticket.released_key.as_deref() };
         let bound = tickets::alter(&mut tx, &ticket, &becomes, Cause { why: "bound", note: "" }, now).await?;
         tx.commit().await?;
         bound
@@ -117,7 +130,7 @@ pub async fn bind(app: &App, id: TicketId, key: &[u8; 32], proof: &[u8; 64]) -> 
     bound.code().certify(key, &ring).ok_or(BindError::NoKey)
 }
 
-/// Lets a ticket go, so that its holder binds another phone: by a supervisor who is signed in on a device.
+/// Lets a ticket go, so that its holder binds another phone; not the one that it was on, which may be in other hands. By a supervisor who is signed in on a device.
 ///
 /// # Errors
 /// [`BindError`].
@@ -137,7 +150,7 @@ pub async fn unbind(app: &App, device: &Device, id: TicketId) -> Result<(), Bind
     if ticket.generation >= GENERATIONS {
         return Err(BindError::Taken);
     }
-    let becomes = Becomes { status: ticket.status, generation: ticket.generation + 1, live_key: None };
+    let becomes = Becomes { status: ticket.status, generation: ticket.generation + 1, live_key: None, released_key: ticket.live_key.as_deref() };
     tickets::alter(&mut tx, &ticket, &becomes, Cause { why: "unbound", note: "" }, now).await?;
     let actor = device.supervisor_id.map_or(Actor::Device(device.device_id.0), Actor::Member);
     let act = Act {

@@ -2,6 +2,8 @@
 
 /** How many pixels a picture has at most, wide or high. */
 const SIDE = 960;
+/** What wristbands carry, and tickets. */
+const BARS = ["qr_code", "data_matrix", "code_128", "code_39", "itf", "ean_13"];
 
 export class Camera {
   #facing = "environment";
@@ -63,19 +65,23 @@ export class Camera {
     });
   }
 
-  /** Who reads on this device: { name, rest: milliseconds between two pictures, read }; null where nobody does. */
+  /**
+   * Who reads on this device: { name, rest: milliseconds between two pictures, read }; null where nobody does. `read(isWide)` reads the barcodes of
+   * wristbands, too.
+   */
   async reader() {
-    if ("BarcodeDetector" in window && (await BarcodeDetector.getSupportedFormats()).includes("qr_code")) {
-      const detector = new BarcodeDetector({ formats: ["qr_code"] });
-      return { name: "native", rest: 60, read: async () => (await detector.detect(this.video))[0]?.rawValue };
+    const formats = "BarcodeDetector" in window ? await BarcodeDetector.getSupportedFormats() : [];
+    if (formats.includes("qr_code")) {
+      const [narrow, wide] = [["qr_code"], BARS.filter((name) => formats.includes(name))].map((some) => new BarcodeDetector({ formats: some }));
+      return { name: "native", rest: 60, read: async (isWide) => (await (isWide ? wide : narrow).detect(this.video))[0]?.rawValue };
     }
     const worker = await this.#library();
     if (!worker) return null;
-    const read = () =>
+    const read = (isWide) =>
       new Promise((done) => {
         worker.onmessage = ({ data }) => done(data.code);
         const frame = this.#picture().getImageData(0, 0, this.#canvas.width, this.#canvas.height);
-        worker.postMessage(frame, [frame.data.buffer]);
+        worker.postMessage({ frame, isWide }, [frame.data.buffer]);
       });
     return { name: "library", rest: 60, read };
   }

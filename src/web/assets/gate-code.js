@@ -67,10 +67,13 @@ export const parse = (text) => {
 /** What stays the same of a code that is made anew every fifteen seconds. */
 export const identity = (text) => (text.startsWith(LIVE.prefix) && text.length === LIVE.length ? text.slice(0, 2 + (LIVE.certificate * 8) / 5) : text);
 
-/** Whether the phone that a ticket is bound to made a code just now; `isAnswer`: it was seen by an earlier scan, which this one answers for. */
-export const isLive = ({ phone }, at, isAnswer) => {
-  const age = phone ? Math.floor(at / 1000) - phone.at : Infinity;
-  return -SECONDS <= age && age <= (isAnswer ? ANSWER_SECONDS : SECONDS);
+/**
+ * Whether the phone that a ticket is bound to made a code just now. `seenAt`: when this device scanned it first, where another scan answers for that one;
+ * staff looked at a document since then, or called a supervisor.
+ */
+export const isLive = ({ phone }, at, seenAt = at) => {
+  const age = (moment) => (phone ? Math.floor(moment / 1000) - phone.at : Infinity);
+  return Math.abs(age(seenAt)) <= SECONDS && age(at) <= (seenAt === at ? SECONDS : ANSWER_SECONDS);
 };
 
 /** Whether a phone's signature over what it shows is right; its key is vouched for by the certificate. */

@@ -113,7 +113,7 @@ const enter = (ticket, entries, rules, ground, presented, lifted) => {
   if (holds("wrong_zone") && zone_id && rules.zone_ids.length && !rules.zone_ids.includes(zone_id)) return refused("wrong_zone", index);
   const closed = outside(rules.windows ?? [], index, gate_id, at);
   if (closed && holds(closed)) return refused(closed, index);
-  if (holds("live_code_required") && rules.needs_live_code && !presented.is_live) return refused("live_code_required", index);
+  if (holds("live_code_required") && rules.needs_live_code && !presented.is_live && !presented.is_band) return refused("live_code_required", index);
   const place = placeOf(ground, zone_id);
   // Inside the site people go where they like.
   const again = place ? "after_exit" : rules.reentry;
@@ -143,7 +143,10 @@ const judge = (ticket, entries, rules, ground, presented, lifted) => {
     return own ? admitted(own.day_index, [effect("undo", own)]) : refused("unknown", entries.findLast(isOpen)?.day_index ?? null);
   }
   if (presented.generation !== ticket.generation) return refused("revoked");
-  if (ticket.status !== "valid") return refused(STATES[ticket.status]);
+  // A band opens for the ticket that became it, and for no other: what outlived its exchange is dead.
+  const isWorn = presented.is_band && ticket.status === "exchanged";
+  if (presented.is_band && ticket.status === "valid") return refused("revoked");
+  if (ticket.status !== "valid" && !isWorn) return refused(STATES[ticket.status]);
   return ticket.kind === "add_on" ? collect(entries, presented) : enter(ticket, entries, rules, ground, presented, lifted);
 };
 

@@ -1,7 +1,7 @@
 // Who decides: the server while it answers within 800 ms, else this device, by its list (5-tickets-and-gates). After two misses in a row the device decides
 // at once and looks for the server in the background; three good answers in a row, and the server decides again. What the device decided is reported.
 
-import { identity, importKey, isCard, isLive, verify, verifyCard } from "/assets/gate-code.js";
+import { identity, importKey, isCard, isLive, parse, verify, verifyCard } from "/assets/gate-code.js";
 import { cleared, decide, entryDay } from "/assets/gate-decide.js";
 import { Pack, read } from "/assets/gate-pack.js";
 import * as store from "/assets/gate-store.js";
@@ -13,9 +13,11 @@ const GOOD = 3;
 /** How long a list is good after the last word of the server. */
 const LIFE = 24 * 3_600_000;
 /** The format of the list. */
-const FORMAT = 2;
+const FORMAT = 3;
 /** The most reports of one upload. */
 const BATCH = 500;
+/** What a wristband may carry (src/entry/bands). */
+const BAND = /^[A-Z0-9._:-]{4,64}$/;
 
 /** A row of the rules with its moments in milliseconds of Unix time. */
 const moments = (row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, typeof value === "string" && /(_at|_until)$/.test(name) ? Date.parse(value) : value]));
@@ -50,6 +52,8 @@ export class Link {
   aside = new Set();
   /** Own entries by number. */
   own = new Map();
+  /** When codes were scanned here first, by scan and number. */
+  #seen = new Map();
   isOnline = navigator.onLine;
   #misses = 0;
   #good = 0;
@@ -151,7 +155,9 @@ export class Link {
 
   /** Decides a scan: { kind, code, after, checked, override }. What comes back has the shape of the server's answer, and `is_offline`. */
   async scan({ kind = "entry", code, after, checked, override }) {
-    const scan = { scan_id: uuid7(), kind, ticket_code: code, scanned_at: new Date().toISOString(), gate_id: this.gate.gate_id, after, checked, override };
+    const scan_id = uuid7();
+    const scan = { scan_id, kind, ticket_code: code, scanned_at: new Date().toISOString(), gate_id: this.gate.gate_id, after, checked, override };
+    this.#saw(scan_id, code);
     // What this phone decided of the same code is not with the server yet: asked now, it would say otherwise.
     const isBehind = this.isReady && [...this.waiting.values()].some((one) => identity(one.ticket_code) === identity(code));
     if (this.isOnline && !isBehind) {
@@ -176,6 +182,13 @@ export class Link {
     await this.#note(scan, verdict, [report]);
     this.changed();
     return { ...verdict, kind, is_offline: true };
+  }
+
+  #saw(scan_id, code) {
+    const number = parse(code)?.number;
+    if (number === undefined) return;
+    this.#seen.set(`${scan_id} ${number}`, Date.now() + this.offset);
+    if (this.#seen.size > 1_000) this.#seen.delete(this.#seen.keys().next().value);
   }
 
   /** What a card says that this phone verified; null where it cannot, or where it opens nothing. */
@@ -229,6 +242,19 @@ export class Link {
     return (await answer.json()).items;
   }
 
+  /** Exchanges a ticket for a wristband: { exchange_id, ticket_code, checked, band }. The server alone can: two desks without it would give two bands. */
+  async exchange(exchange) {
+    const answer = await this.#json("/v1/exchanges", exchange, { patience: 10_000 });
+    if (!answer?.ok) throw new Unable({ 403: "desk", 409: "band", 422: "band" }[answer?.status] ?? "exchange");
+    return answer.json();
+  }
+
+  /** Ends the wristband of a ticket: `lost`, or `returned`. */
+  async endBand(ticketId, why) {
+    const answer = await this.#json(`/v1/tickets/${ticketId}/band-ends`, { why }, { patience: 10_000 });
+    if (!answer?.ok) throw new Unable({ 403: "override", 404: "no-band" }[answer?.status] ?? "network");
+  }
+
   /** Lets a ticket go from its phone, so that its holder takes another one. */
   async unbind(ticketId) {
     const answer = await this.#json(`/v1/tickets/${ticketId}/unbindings`, {}, { patience: 10_000 });
@@ -248,9 +274,14 @@ export class Link {
     const at = Date.now() + this.offset;
     const { rules, head } = this.pack;
     const shown = (decision, more) => ({ scan_id, decided_at: new Date(at).toISOString(), ...decision, ...more });
-    const { code, reason, unverified } = await verify(ticket_code, head.festival_id, this.keys);
-    if (reason) return shown({ verdict: "refused", reason });
+    const read = await verify(ticket_code, head.festival_id, this.keys);
+    const worn = read.reason === "unknown" ? await this.#worn(ticket_code) : null;
+    const { code, unverified } = worn ?? read;
+
+    if (!code) return shown({ verdict: "refused", reason: read.reason });
     let ticket = this.pack.ticket(code.number);
+    // Re-issued, or bound to a phone, since the list was read: the signature vouches for it, while signatures count.
+    if (ticket && !worn && !unverified && !rules.list_only && code.generation > ticket.generation) ticket = { ...ticket, generation: code.generation };
     if (!ticket) {
       if (unverified || rules.list_only || !this.pack.isNewer(code.number)) return shown({ verdict: "refused", reason: "unknown" });
       // Sold since the list was read: the signature vouches for it.
@@ -270,7 +301,7 @@ export class Link {
     const wanted = rules.passes.filter((one) => pass?.companion_pass_ids.includes(one.pass_id)).map((one) => one.pass_number);
     const company = wanted.length ? others.some((other) => wanted.includes(other.pass_number) && other.entries.some(isOnSite)) : null;
     const comes = kind === "entry" || kind === "look";
-    const presented = { kind, generation: code.generation, is_live: isLive(code, at, Boolean(after)), gate_id, zone_id, checked: checked ?? null, lifts, at, company, places: comes ? this.#places(zone_id, day, ground, at, pending) : undefined };
+    const presented = { kind, generation: code.generation, is_live: !unverified && isLive(code, at, this.#seen.get(`${after} ${code.number}`)), is_band: Boolean(worn), gate_id, zone_id, checked: checked ?? null, lifts, at, company, places: comes ? this.#places(zone_id, day, ground, at, pending) : undefined };
     const { effects, first, day_index, overridden, ...decision } = decide(ticket, entries, mine, ground, presented);
     const number = code.number.toString(16).padStart(16, "0").toUpperCase();
     const late = others.filter((other) => (other.day_mask >> day) & 1 && !other.entries.some((entry) => entry.day_index === day && !entry.undone_at)).length;
@@ -285,6 +316,22 @@ export class Link {
       effects,
       number: code.number,
     });
+  }
+
+  /** What a wristband stands for, by what it carries: { code }; null where nobody wears it. */
+  async #worn(text) {
+    const carried = text.trim().toUpperCase();
+    if (!this.pack.hasBands || !this.pack.rules.band_salt || !BAND.test(carried)) return null;
+    const salt = Uint8Array.from(atob(this.pack.rules.band_salt), (c) => c.charCodeAt(0));
+    const key = await crypto.subtle.importKey("raw", salt, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+    const number = this.pack.wearer(new DataView(await crypto.subtle.sign("HMAC", key, new TextEncoder().encode(carried))).getBigUint64(0));
+    const ticket = number === undefined ? null : this.pack.ticket(number);
+    return ticket && { code: { ...ticket, number } };
+  }
+
+  /** Whether somebody wears a band that carries a text, by the list. */
+  async isBand(text) {
+    return this.pack.rules ? Boolean(await this.#worn(text)) : false;
   }
 
   /** The add-ons that nobody collected yet, by name. */

@@ -3,6 +3,7 @@
 
 const TICKET = 18;
 const ADMISSION = 19;
+const BAND = 16;
 const STATES = ["valid", "suspended", "exchanged", "void"];
 /** How many changes lie over the arrays before they are folded in. */
 const FOLD = 4_000;
@@ -12,11 +13,11 @@ const hex = (number) => number.toString(16).padStart(16, "0");
 const tagOf = ({ gate_id }) => Number.parseInt(gate_id.slice(19, 23) + gate_id.slice(24, 28), 16);
 const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** Reads the bytes of a pack: its head and the bytes of both lists. Throws where they are not one. */
+/** Reads the bytes of a pack: its head and the bytes of its lists. Throws where they are not one. */
 export const read = (buffer) => {
   const bytes = new Uint8Array(buffer);
   const all = view(bytes);
-  if (new TextDecoder().decode(bytes.subarray(0, 4)) !== "GFP2") throw new Error("not a pack");
+  if (new TextDecoder().decode(bytes.subarray(0, 4)) !== "GFP3") throw new Error("not a pack");
   let at = 8 + all.getUint32(4);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(8, at)));
   const list = (size) => {
@@ -26,9 +27,9 @@ export const read = (buffer) => {
     at = end;
     return records;
   };
-  const [tickets, admissions] = [list(TICKET), list(ADMISSION)];
+  const [tickets, admissions, bands] = [list(TICKET), list(ADMISSION), list(BAND)];
   if (at !== bytes.length) throw new Error("a pack with more behind it");
-  return { head, tickets, admissions };
+  return { head, tickets, admissions, bands };
 };
 
 /** The first record of a sorted list whose number is not below this one. */
@@ -70,20 +71,20 @@ const fold = (records, size, width, changed) => {
   return out.slice(0, end);
 };
 
-/** A list of tickets and admissions. `kept` is what `base()` and `changes()` gave before. */
+/** A list of tickets, admissions and wristbands. `kept` is what `base()` and `changes()` gave before. */
 export class Pack {
-  constructor({ head = null, rules = null, tickets = new Uint8Array(), admissions = new Uint8Array(), overTickets = new Map(), overAdmissions = new Map() } = {}) {
-    Object.assign(this, { head, rules, tickets, admissions, overTickets, overAdmissions });
+  constructor({ head = null, rules = null, tickets = new Uint8Array(), admissions = new Uint8Array(), bands = new Uint8Array(), overBands = new Map(), overTickets = new Map(), overAdmissions = new Map() } = {}) {
+    Object.assign(this, { head, rules, tickets, admissions, bands, overBands, overTickets, overAdmissions });
   }
 
   /** The large part, for keeping; it changes when `take` answers true. */
   base() {
-    return { tickets: this.tickets, admissions: this.admissions };
+    return { tickets: this.tickets, admissions: this.admissions, bands: this.bands };
   }
 
   /** The small part, for keeping with every delta. */
   changes() {
-    return { head: this.head, rules: this.rules, overTickets: this.overTickets, overAdmissions: this.overAdmissions };
+    return { head: this.head, rules: this.rules, overBands: this.overBands, overTickets: this.overTickets, overAdmissions: this.overAdmissions };
   }
 
   /** Where it stands in both feeds. */
@@ -92,12 +93,12 @@ export class Pack {
   }
 
   /** Takes a pack or a delta in; whether the large part changed. */
-  take({ head, tickets, admissions }) {
+  take({ head, tickets, admissions, bands = new Uint8Array() }) {
     const whole = head.from.tickets === 0 && head.from.admissions === 0;
     if (head.rules) [this.rules, this.#gates] = [head.rules, undefined];
     this.head = { ...head, rules: undefined };
     if (whole) {
-      Object.assign(this, { tickets: tickets.slice(), admissions: admissions.slice(), overTickets: new Map(), overAdmissions: new Map() });
+      Object.assign(this, { tickets: tickets.slice(), admissions: admissions.slice(), bands: bands.slice(), overBands: new Map(), overTickets: new Map(), overAdmissions: new Map() });
       return true;
     }
     for (let at = 0; at < tickets.length; at += TICKET) {
@@ -110,11 +111,17 @@ export class Pack {
       const others = (this.overAdmissions.get(name) ?? []).filter((one) => one[8] !== record[8] || one[9] !== record[9]);
       this.overAdmissions.set(name, [...others, record]);
     }
-    if (this.overTickets.size + this.overAdmissions.size < FOLD) return false;
+    for (let at = 0; at < bands.length; at += BAND) {
+      const record = bands.slice(at, at + BAND);
+      this.overBands.set(hex(view(record).getBigUint64(0)), record);
+    }
+    if (this.overTickets.size + this.overAdmissions.size + this.overBands.size < FOLD) return false;
     this.tickets = fold(this.tickets, TICKET, 8, this.overTickets.values());
     this.admissions = fold(this.admissions, ADMISSION, 10, [...this.overAdmissions.values()].flat());
+    this.bands = fold(this.bands, BAND, 8, this.overBands.values());
     this.overTickets = new Map();
     this.overAdmissions = new Map();
+    this.overBands = new Map();
     return true;
   }
 
@@ -143,6 +150,23 @@ export class Pack {
       pass_number: fields.getUint16(8),
       order_group: fields.getUint32(14),
     };
+  }
+
+  /** The number of the ticket that became a wristband, by the hash of what that carries (a bigint). */
+  wearer(hash) {
+    if (!hash) return undefined;
+    for (const record of this.overBands.values()) if (view(record).getBigUint64(8) === hash) return view(record).getBigUint64(0);
+    const all = view(this.bands);
+    for (let at = 0; at < this.bands.length; at += BAND) {
+      // What changed since counts instead of what it was.
+      if (all.getBigUint64(at + 8) === hash && !this.overBands.has(hex(all.getBigUint64(at)))) return all.getBigUint64(at);
+    }
+    return undefined;
+  }
+
+  /** Whether anybody wears one. */
+  get hasBands() {
+    return this.bands.length > 0 || this.overBands.size > 0;
   }
 
   /** The gate of an admission, by the part of its id that is in the record. */

@@ -3,7 +3,7 @@
 import { Camera } from "/assets/gate-camera.js";
 import { identity, isCard } from "/assets/gate-code.js";
 import { isOverridable } from "/assets/gate-decide.js";
-import { Link, Unable } from "/assets/gate-link.js";
+import { Link, Unable, uuid7 } from "/assets/gate-link.js";
 import { abilities, practised, stayAwake } from "/assets/gate-phone.js";
 
 /** The short code of a ticket, as people type it. */
@@ -115,16 +115,18 @@ if (stage) {
   /** The verdict, full screen: one word on one color with a shape; the reason in words; the pass; what the thumb may do. */
   const print = (answer) => {
     const { verdict, kind, pass, first_entry } = answer;
-    const passes = verdict === "admitted" && { undo: words.undone, exit: words.out, look: words["may-come-in"] }[kind];
+    const passes = verdict === "admitted" && { undo: words.undone, exit: words.out, look: words["may-come-in"], exchange: words[answer.given_at ? "band-given" : "give-band"] }[kind];
     const look = isRepeat(answer) ? "repeat" : verdict;
     const word = passes || (look === "repeat" ? words.repeat : words[`verdict-${verdict}`]);
     const sign = document.querySelector(`[data-sign="${look === "repeat" ? "check" : verdict}"]`).content.cloneNode(true);
     const reason = look === "repeat" ? null : (answer.reason && words[`reason-${answer.reason}`]) || (answer.instruction && words[`instruction-${answer.instruction}`]);
     const swatch = document.querySelector("[data-swatch]").content.cloneNode(true);
     swatch.querySelector("rect").setAttribute("fill", pass?.color ?? "#fff");
+    // What is still to be done is not what was done.
+    const ground = kind === "exchange" && verdict === "admitted" && !answer.given_at ? "repeat" : look;
     const section = element(
       "section",
-      { class: `verdict ${look}${passes ? " passing" : ""}`, role: verdict === "admitted" ? "status" : "alert", "data-verdict": verdict, "data-scan": answer.scan_id, "data-offline-verdict": answer.is_offline },
+      { class: `verdict ${ground}${passes ? " passing" : ""}`, role: verdict === "admitted" ? "status" : "alert", "data-verdict": verdict, "data-scan": answer.scan_id, "data-offline-verdict": answer.is_offline },
       sign,
       element("h1", {}, word),
       reason && element("p", { class: "reason" }, reason),
@@ -132,8 +134,9 @@ if (stage) {
       first_entry && element("p", { class: "more" }, words["first-entry"].replace("{time}", clock(first_entry.entered_at)), first_entry.gate ? ` ${read(first_entry.gate)}` : null),
       answer.others_not_in && element("p", { class: "more", "data-others": answer.others_not_in }, words["others-not-in"].replace("{n}", answer.others_not_in)),
       answer.to_collect?.length ? element("p", { class: "more", "data-to-collect": true }, words["to-collect"].replace("{name}", answer.to_collect.map(({ name, quantity }) => `${read(name)} × ${quantity}`).join(", "))) : null,
+      kind === "exchange" && answer.left !== undefined ? element("p", { class: "more", "data-left": answer.left }, words["bands-left"].replace("{n}", answer.left.toLocaleString(language))) : null,
       pass && element("p", { class: "pass" }, swatch, element("span", {}, read(pass.name), element("small", {}, read(pass.color_name)))),
-      element("p", { class: "more" }, [read(answer.day), answer.ticket_end && `…${answer.ticket_end}`, answer.is_offline && words["decided-here"]].filter(Boolean).join(" · ")),
+      element("p", { class: "more" }, [read(answer.day), answer.ticket_end && `…${answer.ticket_end}`, answer.band_end && `${words.band} …${answer.band_end}`, answer.is_offline && words["decided-here"]].filter(Boolean).join(" · ")),
     );
     const button = (attributes, text) => element("button", { class: "button", ...attributes }, text);
     const next = button({ "data-next": true }, words.next);
@@ -144,7 +147,7 @@ if (stage) {
     }
     const keys = {
       check: () => [button({ "data-checked": "yes" }, words.checked), button({ "data-checked": "help_desk" }, words["help-desk"])],
-      admitted: () => (passes ? [next] : [next, button({ "data-undo": true }, words.undo)]),
+      admitted: () => (kind === "exchange" ? (answer.given_at ? [next, button({ "data-take-back": true }, words["take-back"])] : [button({ "data-plain": true }, words["plain-band"]), next]) : passes ? [next] : [next, button({ "data-undo": true }, words.undo)]),
       refused: () => (kind === "entry" && isOverridable(answer.reason) ? [next, button({ "data-override": true }, words.supervisor)] : [next]),
     };
     stage.replaceChildren(section, element("div", { class: "keys" }, keys[verdict]()));
@@ -178,7 +181,43 @@ if (stage) {
   // As long as the device may take an entry back.
   setInterval(() => (undo.hidden ||= !latest || Date.now() - latest.at > 15 * 60_000), 10_000);
 
+  /** The exchange that a band is looked for: { exchange_id, ticket_code, checked }; null where none is. */
+  let trading = null;
+  /** A ticket at an exchange desk, then what its band carries: a plain one nothing. */
+  const trade = async (more) => {
+    if (busy) return;
+    busy = true;
+    const asked = { ...trading, ...more };
+    try {
+      if (!trading && SHORT.test(asked.ticket_code)) asked.ticket_code = await link.lookUp({ short_code: asked.ticket_code });
+      asked.exchange_id ??= uuid7();
+      const answer = { ...(await link.exchange(asked)), kind: "exchange" };
+      print(answer);
+      shown = { code: asked.ticket_code, scan: answer.exchange_id, kind: "exchange", ticket: answer.ticket_id };
+      trading = answer.verdict === "refused" || answer.given_at ? null : { exchange_id: asked.exchange_id, ticket_code: asked.ticket_code, checked: asked.checked };
+      if (trading && answer.verdict === "admitted") {
+        stage.querySelector("section").append(element("p", { class: "more trouble", role: "alert", hidden: true }), element("div", { class: "finder small" }, video));
+        video.play?.().catch(() => {});
+      }
+      sound(answer.verdict);
+    } catch (error) {
+      if (!(error instanceof Unable)) throw error;
+      if (error.message === "revoked") return location.reload();
+      if (error.message === "band" && stage.querySelector(".trouble")) trouble("band");
+      else {
+        excuse(error.message);
+        trading = null;
+        shown = { code: asked.ticket_code, kind: "exchange" };
+      }
+      sound("refused");
+    } finally {
+      busy = false;
+    }
+    stage.querySelector("button")?.focus();
+  };
+
   const scan = async (code, more = {}) => {
+    if (!more.kind && !more.after && mode() === "exchange" && !practised(code)) return trade(trading ? { band: { code } } : { ticket_code: code.slice(0, 400) });
     if (busy) return;
     busy = true;
     asked = null;
@@ -192,11 +231,11 @@ if (stage) {
       return;
     }
     try {
-      if (SHORT.test(code)) code = await link.lookUp({ short_code: code });
+      if (SHORT.test(code) && !(await link.isBand(code))) code = await link.lookUp({ short_code: code });
       if (isCard(code)) throw new Unable("card");
       const answer = await link.scan({ code: code.slice(0, 400), kind: mode(), ...more });
       remember(code, answer, print(answer));
-      shown = { code, scan: answer.scan_id, reason: answer.reason, override: more.override };
+      shown = { code, scan: answer.scan_id, first: more.after ?? answer.scan_id, reason: answer.reason, override: more.override };
       // Whoever may pass needs no thumb; a refusal or a check stays until somebody saw it.
       if (isAuto() && answer.verdict === "admitted") setTimeout(() => shown?.scan === answer.scan_id && next(), AUTO);
       sound(isRepeat(answer) ? "check" : answer.verdict);
@@ -234,7 +273,10 @@ if (stage) {
   const next = () => {
     if (video.parentNode !== finder) finder.prepend(video);
     stage.replaceChildren(finder);
+    // The phone that was too late to show a fresh one has it by now.
+    if (shown?.reason === "live_code_required") last.code = "";
     shown = null;
+    trading = null;
     asked = null;
     last.at = Date.now();
     video.play?.().catch(() => {});
@@ -243,13 +285,26 @@ if (stage) {
   stage.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button || !shown) return;
-    if ("override" in button.dataset) override(shown);
+    if ("plain" in button.dataset) trade({ band: {} });
+    else if ("takeBack" in button.dataset) takeBack(shown.ticket);
+    else if (shown.kind === "exchange" && button.dataset.checked) button.dataset.checked === "yes" ? trade({ checked: "yes" }) : next();
+    else if ("override" in button.dataset) override(shown);
     else if ("signIn" in button.dataset) opener?.click();
     else if (button.dataset.because) overridden(button.dataset.because);
     else if ("undo" in button.dataset) scan(shown.code, { kind: "undo" });
-    else if (button.dataset.checked) scan(shown.code, { after: shown.scan, checked: button.dataset.checked, override: shown.override }).then(() => button.dataset.checked === "help_desk" && next());
+    else if (button.dataset.checked) scan(shown.code, { after: shown.first, checked: button.dataset.checked, override: shown.override }).then(() => button.dataset.checked === "help_desk" && next());
     else next();
   });
+
+  const takeBack = async (ticket) => {
+    try {
+      await link.endBand(ticket, "returned");
+      next();
+    } catch (error) {
+      if (!(error instanceof Unable)) throw error;
+      excuse(error.message);
+    }
+  };
 
   const entered = (code) => (asked && isCard(code) && stage.querySelector("[data-asked=who]") ? showCard(code) : scan(code));
   typed.addEventListener("submit", (event) => {
@@ -263,7 +318,7 @@ if (stage) {
   let asked = null;
   /** Asks a supervisor: by a card before the camera, or whoever is signed in; then why. */
   const override = async (refusal) => {
-    asked ??= { code: refusal.code, scan: refusal.scan, reasons: [...(refusal.override?.reasons ?? []), refusal.reason], card: refusal.override?.card_code };
+    asked ??= { code: refusal.code, scan: refusal.first, reasons: [...(refusal.override?.reasons ?? []), refusal.reason], card: refusal.override?.card_code };
     const who = asked.card ? words["by-card"] : link.supervising?.name;
     const reasons = gate.because.map((why) => element("button", { class: "button", type: "button", "data-because": why }, words[`because-${why}`]));
     const body = who
@@ -376,17 +431,23 @@ if (stage) {
       attempt(async () => {
         const items = await link.search(event.target.text.value.trim());
         const row = ({ ticket_id, holder_name, order_number, ticket_end, status, pass, is_bound }) =>
-          element("li", {}, is_bound ? element("button", { class: "button plain", type: "button", "data-unbind": ticket_id }, words.unbind) : null, element("button", { class: "button", type: "button", "data-ticket": ticket_id }, element("b", {}, holder_name), ` ${[read(pass?.name), order_number, `…${ticket_end}`, status === "valid" ? "" : words[`ticket-${status}`]].filter(Boolean).join(" · ")}`));
+          element("li", {}, is_bound ? element("button", { class: "button plain", type: "button", "data-unbind": ticket_id }, words.unbind) : null, status === "exchanged" ? element("button", { class: "button plain", type: "button", "data-lost": ticket_id }, words["band-lost"]) : null, element("button", { class: "button", type: "button", "data-ticket": ticket_id }, element("b", {}, holder_name), ` ${[read(pass?.name), order_number, `…${ticket_end}`, status === "valid" ? "" : words[`ticket-${status}`]].filter(Boolean).join(" · ")}`));
         results.replaceChildren(...(items.length ? items.map(row) : [element("li", {}, words["no-ticket-found"])]));
       });
     });
     results?.addEventListener("click", (event) => {
       const button = event.target.closest("button");
-      const { ticket, unbind } = button?.dataset ?? {};
+      const { ticket, unbind, lost } = button?.dataset ?? {};
+      const done = (word) => button.replaceWith(element("p", { class: "more", role: "status" }, word));
+      if (lost)
+        attempt(async () => {
+          await link.endBand(lost, "lost");
+          done(words["band-ended"]);
+        });
       if (unbind)
         attempt(async () => {
           await link.unbind(unbind);
-          button.replaceWith(element("p", { class: "more", role: "status" }, words.unbound));
+          done(words.unbound);
         });
       if (ticket)
         attempt(async () => {
@@ -411,7 +472,7 @@ if (stage) {
     const now = performance.now();
     if (now - at > 100) wedge = "";
     at = now;
-    if (event.key === "Enter" && wedge.length >= 20) {
+    if (event.key === "Enter" && wedge.length >= 6) {
       event.preventDefault();
       const code = wedge;
       wedge = "";
@@ -420,7 +481,7 @@ if (stage) {
   });
 
   /** Whether the camera is for something now: for the next ticket, or for a card; not behind a dialog. */
-  const isLooking = () => !document.querySelector("dialog[open]") && (asked ? Boolean(stage.querySelector("[data-asked=who]")) : !shown);
+  const isLooking = () => !document.querySelector("dialog[open]") && (asked ? Boolean(stage.querySelector("[data-asked=who]")) : !shown || Boolean(trading && stage.querySelector(".finder")));
   const found = (code) => {
     if (asked) return isCard(code ?? "") && showCard(code);
     // The same code in front of the camera is one presentation until it was away for three seconds.
@@ -470,7 +531,7 @@ if (stage) {
     for (;;) {
       if (!busy && isLooking() && video.videoWidth > 0) {
         try {
-          found(await read());
+          found(await read(Boolean(trading) || link.pack.hasBands));
         } catch {
           // A frame that cannot be read is followed by the next.
         }

@@ -8,14 +8,21 @@ const PARTS = ["/assets/gatefold.css", "/assets/sleeves.css", "/assets/gatefold.
 
 const isPage = (path) => /^\/t\/[0-9a-f-]{36}\/[^/]+$/.test(path);
 
+/** Whether a server of ours says so: that the ticket is as its page has it, or that there is none; not a proxy in between. */
+const isWord = (answer, path) => answer.status === 404 || (answer.ok && (!isPage(path) || answer.headers.has("x-ticket")));
+
+const keep = async (answer, path) => {
+  const shelf = await caches.open(SHELF);
+  if (answer.status === 404) return shelf.delete(path);
+  await shelf.put(path, answer);
+  const pages = (await shelf.keys()).filter(({ url }) => isPage(new URL(url).pathname));
+  for (const page of pages.slice(0, -MOST)) await shelf.delete(page);
+};
+
 const fetched = async (request, path) => {
   const answer = await fetch(request);
-  const shelf = await caches.open(SHELF);
-  if (answer.ok) {
-    await shelf.put(path, answer.clone());
-    const pages = (await shelf.keys()).filter(({ url }) => isPage(new URL(url).pathname));
-    for (const page of pages.slice(0, -MOST)) await shelf.delete(page);
-  } else if (answer.status === 404) await shelf.delete(path);
+  // Where the phone is full the page is shown all the same.
+  if (isWord(answer, path)) await keep(answer.clone(), path).catch(() => null);
   return answer;
 };
 
@@ -51,7 +58,7 @@ addEventListener("fetch", (event) => {
     event.waitUntil(fresh.catch(() => null));
     const late = new Promise((done) => setTimeout(() => done(null), PATIENCE));
     const first = await Promise.race([fresh.catch(() => null), late]);
-    return first && first.status < 500 ? first : kept;
+    return first && isWord(first, pathname) ? first : kept;
   };
   event.respondWith(answer());
 });

@@ -3,7 +3,7 @@
 
 import { bindingOf, liveCode, picture } from "/assets/ticket-code.js";
 
-/** How long a code is shown. */
+/** How long a code is shown, in seconds. */
 const SHOWN = 15;
 
 const [, , ticketId, secret] = location.pathname.split("/");
@@ -29,6 +29,19 @@ const keys = {
   write: (key) => keys.store("readwrite", (all) => all.put({ ticket_id: ticketId, ...key })),
 };
 
+/** The page as the server has it now: { document, at: when it was, by this clock }; null where it does not answer, `gone` where there is none any more. */
+const fetched = async () => {
+  const began = Date.now();
+  try {
+    const answer = await fetch(location.pathname, { cache: "no-store", signal: AbortSignal.timeout(5_000) });
+    if (answer.status === 404) return { gone: true };
+    if (!answer.ok || !answer.headers.get("x-ticket")) return null;
+    return { document: new DOMParser().parseFromString(await answer.text(), "text/html"), at: (began + Date.now()) / 2 };
+  } catch {
+    return null;
+  }
+};
+
 /** Live codes in their place on the page. */
 class LiveCode {
   /** Milliseconds from this clock to that of the house. */
@@ -50,24 +63,18 @@ class LiveCode {
     this.key = await keys.read().catch(() => null);
     this.offset = this.key?.offset ?? 0;
     this.say();
-    await this.refresh();
     setInterval(() => this.tick(), 250);
-    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.refresh());
   }
 
-  /** Asks which phone the ticket is bound to, and what time it is. Without network what was known holds. */
-  async refresh() {
-    const began = Date.now();
-    const answer = await fetch(location.pathname, { cache: "no-store", signal: AbortSignal.timeout(5_000) }).catch(() => null);
-    const fresh = answer?.ok ? new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-live-code]") : null;
-    // The ticket is gone, or asks for nothing any more: the page says what it is now.
-    if (answer?.status === 404 || (answer?.ok && !fresh)) return location.reload();
-    if (fresh) {
-      this.heard = true;
-      this.bound = fresh.dataset.bound;
-      this.opensAt = Date.parse(fresh.dataset.opensAt);
-      this.offset = Date.parse(fresh.dataset.now) - (began + Date.now()) / 2;
-      if (this.key) await keys.write({ ...this.key, offset: this.offset }).catch(() => null);
+  /** Hears which phone the ticket is bound to, and what time it is. */
+  async hear({ document: page, at }) {
+    const { bound, certificate, now, opensAt } = page.querySelector("[data-live-code]").dataset;
+    this.heard = true;
+    Object.assign(this, { bound, opensAt: Date.parse(opensAt), offset: Date.parse(now) - at });
+    if (this.key) {
+      // An answer that was lost on its way, or another binding by the same key: the certificate of now counts.
+      this.key = { ...this.key, offset: this.offset, certificate: bound === this.key.public_key ? certificate : this.key.certificate };
+      await keys.write(this.key).catch(() => null);
     }
     this.say();
   }
@@ -98,8 +105,9 @@ class LiveCode {
     const left = this.place.querySelector("progress");
     left.value = SHOWN - (seconds - since);
     this.place.querySelector("[data-clock]").textContent = new Date(this.now()).toLocaleTimeString("en-GB", { timeZone: this.place.dataset.zone, hour12: false });
-    if (since === this.shown) return;
-    this.shown = since;
+    const which = `${since} ${this.key.certificate}`;
+    if (which === this.shown) return;
+    this.shown = which;
     const sign = async (bytes) => new Uint8Array(await crypto.subtle.sign("Ed25519", this.key.pair.privateKey, bytes));
     const code = await liveCode(ofBase64(this.key.certificate), seconds, sign).catch(() => null);
     if (!code) return this.tell("unable");
@@ -115,25 +123,27 @@ class LiveCode {
     this.tell(null);
     button.disabled = true;
     try {
-      if (!this.key) {
+      // One key a ticket for ever: an answer that was lost may have bound it.
+      if (!(this.key ?? (await keys.read()))) {
         const pair = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
         const public_key = toBase64(new Uint8Array(await crypto.subtle.exportKey("raw", pair.publicKey)));
         await keys.write({ pair, public_key, offset: this.offset });
       }
-      const key = await keys.read();
-      const proof = new Uint8Array(await crypto.subtle.sign("Ed25519", key.pair.privateKey, bindingOf(ticketId, ofBase64(key.public_key))));
+      this.key = await keys.read();
+      const proof = new Uint8Array(await crypto.subtle.sign("Ed25519", this.key.pair.privateKey, bindingOf(ticketId, ofBase64(this.key.public_key))));
       const answer = await fetch(`/v1/tickets/${ticketId}/bindings`, {
         method: "POST",
         headers: { "content-type": "application/json", authorization: `Bearer gf_order_${secret}` },
-        body: JSON.stringify({ public_key: key.public_key, proof: toBase64(proof) }),
+        body: JSON.stringify({ public_key: this.key.public_key, proof: toBase64(proof) }),
         signal: AbortSignal.timeout(15_000),
       }).catch(() => null);
       if (!answer?.ok) {
         this.tell(answer ? (answer.status === 409 ? "taken" : "failed") : "network");
+        if (answer) await refresh();
         return;
       }
       const { certificate, server_time } = await answer.json();
-      await keys.write({ ...key, certificate, offset: Date.parse(server_time) - Date.now() });
+      await keys.write({ ...this.key, certificate, offset: Date.parse(server_time) - Date.now() });
       // It shall not be thrown away when the phone is full.
       navigator.storage?.persist?.().catch(() => {});
       // The short code is another one, too; what is kept for later is the page of now.
@@ -154,10 +164,29 @@ class LiveCode {
 }
 
 const place = document.querySelector("[data-live-code]");
-if (place) new LiveCode(place).start();
+const live = place && new LiveCode(place);
+const version = document.querySelector("[data-version]").dataset.version;
 
-const isOff = document.querySelector("[data-no-network]");
-const network = () => (isOff.hidden = navigator.onLine);
-for (const name of ["online", "offline"]) addEventListener(name, network);
-network();
-navigator.serviceWorker?.register("/t/offline.js", { scope: "/t/" }).catch(() => {});
+/** Looks whether the ticket is still what this page says: a page that was kept, or was open for long, may be older. Without network what was known holds. */
+const refresh = async () => {
+  const fresh = await fetched();
+  document.querySelector("[data-no-network]").hidden = Boolean(fresh);
+  if (!fresh) return;
+  const now = fresh.gone ? "gone" : fresh.document.querySelector("[data-version]").dataset.version;
+  // Once: where the server itself answers by what it knew before, this page stays.
+  if (now !== version && sessionStorage.getItem("gatefold-seen") !== `${ticketId} ${now}`) {
+    sessionStorage.setItem("gatefold-seen", `${ticketId} ${now}`);
+    return location.reload();
+  }
+  if (!fresh.gone && fresh.document.querySelector("[data-live-code]")) await live?.hear(fresh);
+};
+
+live?.start().then(refresh);
+if (!live) refresh();
+for (const name of ["online", "offline"]) addEventListener(name, refresh);
+document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && refresh());
+navigator.serviceWorker
+  ?.register("/t/offline.js", { scope: "/t/" })
+  .then(() => navigator.serviceWorker.ready)
+  .then(() => (document.querySelector("[data-kept]").hidden = false))
+  .catch(() => {});

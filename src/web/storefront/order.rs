@@ -27,7 +27,7 @@ use crate::{
     payments::{self, PayError, Payment, Way},
     releases,
     secrets::Purpose,
-    tickets,
+    tickets::{self, TicketStatus},
     web::{
         art,
         layout::{Notice, PageResult, Reader, Shell, name, notice, see_other, text},
@@ -202,7 +202,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let order = &opened.order;
     let issued = tickets::of_order(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
     let mut is_live = false;
-    for ticket in &issued {
+    for ticket in issued.iter().filter(|ticket| ticket.status == TicketStatus::Valid) {
         is_live |= binding::binding(app, ticket).await.map_err(Problem::from)?.is_some();
     }
     let stubs = ticket::stubs(reader, app, &opened.festival, &issued, ticket::On::Order).await?;

@@ -5,6 +5,7 @@ use data_encoding::BASE64;
 use maud::{Markup, PreEscaped, html};
 use poem::{
     Request, handler,
+    http::HeaderValue,
     web::{Data, Path},
 };
 
@@ -61,7 +62,7 @@ pub async fn stubs(reader: &Reader, app: &App, festival: &Festival, issued: &[Ti
     for (i, ticket) in issued.iter().enumerate() {
         let place = (i + 1, issued.len());
         let code = match binding::binding(app, ticket).await?.filter(|_| ticket.status == TicketStatus::Valid) {
-            Some(binding) => live(reader, app, festival, ticket, binding, on),
+            Some(binding) => live(reader, app, festival, ticket, (binding, &binding::certificate(app, ticket).await?.unwrap_or_default()), on),
             None => fixed(reader, &ticket.code_text(app).await?.ok_or_else(|| Problem::internal("the signing key cannot be opened"))?, place),
         };
         all.push(stub(reader, app, festival, &site, ticket, &code, place));
@@ -97,7 +98,7 @@ fn fixed(reader: &Reader, code: &str, (n, of): (usize, usize)) -> Markup {
 }
 
 /// A code that a phone makes anew every fifteen seconds (`ticket.js`): on the ticket's own page, to which that of the order leads.
-fn live(reader: &Reader, app: &App, festival: &Festival, ticket: &Ticket, binding: Binding, on: On) -> Markup {
+fn live(reader: &Reader, app: &App, festival: &Festival, ticket: &Ticket, (binding, certificate): (Binding, &str), on: On) -> Markup {
     let zone = &festival.terms.time_zone;
     let from = binding.opens_at.map(|at| reader.language.at(at, zone).long()).unwrap_or_default();
     let bound = ticket.live_key.as_deref().map(|key| BASE64.encode(key)).unwrap_or_default();
@@ -111,7 +112,7 @@ fn live(reader: &Reader, app: &App, festival: &Festival, ticket: &Ticket, bindin
         };
     }
     html! {
-        div class="live" data-live-code="" data-bound=(bound) data-now=(app.clock.now().to_rfc3339()) data-opens-at=(binding.opens_at.unwrap_or_default().to_rfc3339()) data-zone=(zone) {
+        div class="live" data-live-code="" data-bound=(bound) data-certificate=(certificate) data-now=(app.clock.now().to_rfc3339()) data-opens-at=(binding.opens_at.unwrap_or_default().to_rfc3339()) data-zone=(zone) {
             noscript { p class="notice bad" { (reader.t("live-no-script")) } }
             div data-show="here" hidden {
                 div class="code" data-picture="" { svg viewBox="0 0 65 65" shape-rendering="crispEdges" role="img" aria-label=(reader.t("live-picture")) { path d="" {} } }
@@ -145,7 +146,7 @@ fn stub(reader: &Reader, app: &App, festival: &Festival, site: &Site, ticket: &T
                 h2 { @if let Some(p) = pass { (text(&p.terms.name, reader.language)) } @else if let Some(a) = add_on { (text(&a.name, reader.language)) } }
                 span { (dates) } span { (text(&f.place, reader.language)) }
             }
-            @if !alive { p class="hurt" { (reader.t("ticket-dead")) } }
+            @if !alive { p class="hurt" { (reader.t(if ticket.status == TicketStatus::Exchanged { "ticket-is-band" } else { "ticket-dead" })) } }
             (code)
             div class="holder" { p { b { (ticket.holder_name) } } p class="human" { (ticket.short_code(app)) } }
             div class="perforation" {}
@@ -208,7 +209,9 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
     let ticket = open(&app, id, &secret).await?;
     let festival = festivals::one(&app.pools.web, id.festival()).await.map_err(Problem::from)?.ok_or_else(|| NOT_FOUND.problem())?;
     let stub = stubs(&reader, &app, &festival, std::slice::from_ref(&ticket), On::Own).await?;
-    let is_live = binding::binding(&app, &ticket).await.map_err(Problem::from)?.is_some();
+    let is_live = ticket.status == TicketStatus::Valid && binding::binding(&app, &ticket).await.map_err(Problem::from)?.is_some();
+    // What the page says of the ticket: a page that was kept is made anew where that changed (`ticket.js`).
+    let version = format!("{:?} {} {is_live} {}", ticket.status, ticket.generation, ticket.claimed_at.is_some());
     let albums = library::of_line(&app.pools.web, ticket.order_id, ticket.line_no).await.map_err(Problem::from)?;
     let music = albums_of(&reader, &app, &albums).await?;
     let shell = Shell {
@@ -219,16 +222,19 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
         refresh: None,
         script_refreshes: false,
     };
-    Ok(shell.page(&html! {
-        main class="gatefold" id="content" {
+    let mut printed = shell.page(&html! {
+        main class="gatefold" id="content" data-version=(version) {
             section class="panel cover board" aria-labelledby="ticket" { h1 class="unseen" id="ticket" { (reader.t("your-ticket")) } (stub) }
             div class="panel" {
                 p class="notice bad" role="status" data-no-network="" hidden { (reader.t("ticket-no-network")) }
-                section class="stack" { h2 { (reader.t("see-you")) } p { (reader.t(if is_live { "live-lead" } else { "you-are-in-lead" })) } p class="small faded" { (reader.t("ticket-kept")) } }
+                section class="stack" { h2 { (reader.t("see-you")) } p { (reader.t(if is_live { "live-lead" } else { "you-are-in-lead" })) } p class="small faded" data-kept="" hidden { (reader.t("ticket-kept")) } }
                 script type="module" src="/assets/ticket.js" {}
                 (claiming(&reader, &app, &festival, &ticket))
                 (music)
             }
         }
-    }))
+    });
+    // The worker keeps it by this.
+    printed.headers_mut().insert("x-ticket", HeaderValue::from_static("1"));
+    Ok(printed)
 }

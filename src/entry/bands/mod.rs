@@ -1,0 +1,314 @@
+//! Wristbands: a ticket becomes one at an exchange desk, and its picture opens nothing from then on. A band carries a barcode or a number that a reader
+//! types (NFC), or nothing but its color; what it carries is kept as a keyed hash. A band that is lost never opens a gate again; its ticket does, by a new
+//! code, and becomes another band.
+
+pub mod api;
+mod store;
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use poem_openapi::{Enum, Object};
+use serde::{Deserialize, Serialize};
+use sqlx::{PgConnection, Postgres, Transaction};
+
+use super::{Checked, PassShown, Reason, Verdict, catalog::catalog};
+use crate::{
+    accounts::{Device, Staff},
+    app::App,
+    audit::{self, Act, Actor},
+    id::{BandId, FestivalId, TicketId},
+    keys,
+    offers::Instruction,
+    secrets::{self, Purpose},
+    tickets::{self, Becomes, Cause, GENERATIONS, Ticket, TicketKind, TicketStatus, code::Shown},
+};
+
+pub use store::BandStock;
+pub(super) use store::{Known, Listed, feed, has_bands};
+
+/// How long the device that gave a band may take it back without a supervisor.
+const UNDO: TimeDelta = TimeDelta::minutes(15);
+/// How long what a band carries may be.
+const LENGTHS: std::ops::RangeInclusive<usize> = 4..=64;
+
+/// Why a band ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]
+#[oai(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum BandEnd {
+    /// Nobody knows where it is: it opens nothing any more.
+    Lost,
+    /// It was given by mistake, or came back: it can go onto another wrist.
+    Returned,
+}
+
+/// What a device at an exchange desk asks.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// The device's own id: a repeat gets the first answer.
+    pub exchange_id: BandId,
+    /// The text of the ticket's code.
+    pub ticket_code: String,
+    /// The answer to a check.
+    pub checked: Option<Checked>,
+    /// The band that is given; without one the answer says whether one may be.
+    pub band: Option<Band>,
+}
+
+/// A band that is given.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct Band {
+    /// What it carries, as a reader types it; absent on a plain one.
+    #[oai(validator(max_length = 64))]
+    pub code: Option<String>,
+}
+
+/// What an exchange desk shows.
+#[derive(Clone, Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct Exchanged {
+    /// The exchange.
+    pub exchange_id: BandId,
+    /// `admitted`: a band may be given, or was.
+    pub verdict: Verdict,
+    /// Why not.
+    pub reason: Option<Reason>,
+    /// What the staff look at before.
+    pub instruction: Option<Instruction>,
+    /// Its pass, with the color of its band.
+    pub pass: Option<PassShown>,
+    /// The ticket.
+    pub ticket_id: Option<TicketId>,
+    /// The last four characters of its number.
+    pub ticket_end: Option<String>,
+    /// When the band was given; absent while none was.
+    pub given_at: Option<DateTime<Utc>>,
+    /// The last characters of what it carries.
+    pub band_end: Option<String>,
+    /// How many bands of the color are left; absent where nobody said how many there are.
+    pub left: Option<i32>,
+}
+
+/// Why nothing was exchanged, or no band ended.
+#[derive(Debug, thiserror::Error)]
+pub enum BandError {
+    /// No such ticket, or no band of it.
+    #[error("no such band")]
+    NotFound,
+    /// Only desks and supervisors.
+    #[error("only a device of an exchange desk, or where a member is signed in")]
+    NotAllowed,
+    /// What was read is no band's.
+    #[error("four to 64 letters and digits, and no code of a ticket")]
+    Unreadable,
+    /// It is on another wrist, or was lost.
+    #[error("the band is on another wrist, or was reported lost")]
+    Taken,
+    /// The byte of the ticket's generation is used up.
+    #[error("the ticket gets no other code")]
+    Ended,
+    /// What the database said.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// What a band carries as it is compared; `None` where it is none.
+pub(super) fn carried(text: &str) -> Option<String> {
+    let text = text.trim().to_ascii_uppercase();
+    let fits = LENGTHS.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:._".contains(&b));
+    fits.then_some(text)
+}
+
+/// What bands stand for, by the texts that they carry. One that was lost stands for its ticket, too, with the generation of then.
+pub(super) async fn known(app: &App, conn: &mut PgConnection, festival: FestivalId, texts: &[&str]) -> Result<HashMap<String, store::Known>, sqlx::Error> {
+    let carried: HashMap<Vec<u8>, String> = texts.iter().filter_map(|text| carried(text)).map(|text| (hash(app, festival, &text).to_vec(), text)).collect();
+    let found = store::known(conn, festival, &carried.keys().cloned().collect::<Vec<_>>()).await?;
+    Ok(found.into_iter().filter_map(|known| Some((carried.get(&known.band_hash)?.clone(), known))).collect())
+}
+
+/// What devices hash bands with: not the house's own secret, and another one at each festival.
+#[must_use]
+pub fn salt(app: &App, festival: FestivalId) -> [u8; 32] {
+    app.secrets.mac(Purpose::Band, &[&festival.0.to_be_bytes()])
+}
+
+/// The keyed hash of what a band carries: the first eight bytes of HMAC-SHA256 under the festival's salt (10-rules 29).
+pub(super) fn hash(app: &App, festival: FestivalId, carried: &str) -> [u8; 8] {
+    let mac = secrets::hmac(&salt(app, festival), &[carried.as_bytes()]);
+    let mut short = [0; 8];
+    short.copy_from_slice(&mac[..8]);
+    short
+}
+
+/// Exchanges a ticket for a band, or says whether it may be.
+///
+/// # Errors
+/// [`BandError`].
+pub async fn exchange(app: &App, device: &Device, asked: &Exchange) -> Result<Exchanged, BandError> {
+    if device.profile != "exchange" && device.supervisor_id.is_none() && !device.is_supervisor() {
+        return Err(BandError::NotAllowed);
+    }
+    let (now, festival) = (app.clock.now(), device.festival_id);
+    let band = match asked.band.as_ref().map(|band| band.code.as_deref().filter(|code| !code.trim().is_empty())) {
+        None => None,
+        Some(None) => Some(None),
+        Some(Some(code)) => Some(Some(carried(code).ok_or(BandError::Unreadable)?)),
+    };
+    let ring = keys::ring(app, festival).await?;
+    let refused = |reason| Exchanged {
+        exchange_id: asked.exchange_id,
+        verdict: Verdict::Refused,
+        reason: Some(reason),
+        instruction: None,
+        pass: None,
+        ticket_id: None,
+        ticket_end: None,
+        given_at: None,
+        band_end: None,
+        left: None,
+    };
+    let shown = match Shown::verify(asked.ticket_code.trim(), festival, &ring) {
+        Ok(shown) => shown,
+        Err(error) => return Ok(refused(error.into())),
+    };
+    let catalog = catalog(app, festival).await?;
+    let mut tx = app.pools.web.begin().await?;
+    let Some(ticket) = store::lock_ticket(&mut tx, festival, shown.code.number).await? else { return Ok(refused(Reason::Unknown)) };
+    let Some(pass) = catalog.pass(ticket.pass_number).filter(|_| ticket.kind == TicketKind::Pass) else { return Ok(refused(Reason::Unknown)) };
+    let color = pass.terms.color.as_str();
+    let answer = Exchanged {
+        pass: Some(PassShown::of(pass)),
+        ticket_id: Some(ticket.ticket_id),
+        ticket_end: Some(ticket.number[12..].to_uppercase()),
+        ..refused(Reason::Unknown)
+    };
+    if let Some(given) = store::living(&mut tx, ticket.ticket_id).await?.filter(|given| given.band_id == asked.exchange_id) {
+        let left = store::stock(&mut tx, festival, color).await?.and_then(|stock| stock.left());
+        return Ok(Exchanged { verdict: Verdict::Admitted, reason: None, given_at: Some(given.given_at), band_end: given.band_end, left, ..answer });
+    }
+    // The band takes a moment to be found; its desk saw the code before.
+    let is_live = if band.is_some() { shown.is_recent(now) } else { shown.is_live(now) || (asked.checked.is_some() && shown.is_recent(now)) };
+    if let Some(reason) = refusal(&ticket, &shown, pass.terms.needs_live_code && !is_live) {
+        return Ok(Exchanged { reason: Some(reason), ..answer });
+    }
+    if let (Some(instruction), true) = (pass.terms.check_instruction, asked.checked != Some(Checked::Yes)) {
+        return Ok(Exchanged { verdict: Verdict::Check, reason: None, instruction: Some(instruction), ..answer });
+    }
+    let Some(band) = band else {
+        let left = store::stock(&mut tx, festival, color).await?.and_then(|stock| stock.left());
+        return Ok(Exchanged { verdict: Verdict::Admitted, reason: None, left, ..answer });
+    };
+    let becomes = Becomes {
+        status: TicketStatus::Exchanged,
+        generation: ticket.generation,
+        live_key: ticket.live_key.as_deref(),
+        released_key: ticket.released_key.as_deref(),
+    };
+    let after = tickets::alter(&mut tx, &ticket, &becomes, Cause { why: "exchanged", note: "" }, now).await?;
+    let band_end: Option<String> = band.as_ref().map(|code| code.chars().skip(code.len() - 4).collect());
+    let given = store::Given {
+        band_id: asked.exchange_id,
+        ticket_id: ticket.ticket_id,
+        generation: ticket.generation,
+        color: color.to_owned(),
+        band_hash: band.as_deref().map(|code| hash(app, festival, code).to_vec()),
+        band_end: band_end.clone(),
+        device_id: device.device_id,
+        given_at: now,
+        position: after.position,
+    };
+    if !store::insert(&mut tx, festival, &given).await? {
+        return Err(BandError::Taken);
+    }
+    let left = store::count_given(&mut tx, festival, color).await?.left();
+    tx.commit().await?;
+    Ok(Exchanged { verdict: Verdict::Admitted, reason: None, given_at: Some(now), band_end, left, ..answer })
+}
+
+/// Why a ticket becomes no band.
+fn refusal(ticket: &Ticket, shown: &Shown, is_picture: bool) -> Option<Reason> {
+    match ticket.status {
+        TicketStatus::Exchanged => Some(Reason::Exchanged),
+        TicketStatus::Suspended => Some(Reason::Suspended),
+        TicketStatus::Void => Some(Reason::Revoked),
+        TicketStatus::Valid if i16::from(shown.code.generation) != ticket.generation => Some(Reason::Revoked),
+        TicketStatus::Valid => is_picture.then_some(Reason::LiveCodeRequired),
+    }
+}
+
+/// Ends the band of a ticket: the ticket is valid again, by a new code. By a member who is signed in on the device; the device that gave it takes it back
+/// itself within fifteen minutes.
+///
+/// # Errors
+/// [`BandError`].
+pub async fn end(app: &App, device: &Device, id: TicketId, why: BandEnd) -> Result<Ticket, BandError> {
+    let (now, festival) = (app.clock.now(), device.festival_id);
+    if id.festival() != festival {
+        return Err(BandError::NotFound);
+    }
+    let mut tx = app.pools.web.begin().await?;
+    let ticket = tickets::lock_one(&mut tx, id).await?.ok_or(BandError::NotFound)?;
+    let given = store::living(&mut tx, id).await?.ok_or(BandError::NotFound)?;
+    let is_own = why == BandEnd::Returned && given.device_id == device.device_id && now - given.given_at <= UNDO;
+    if !is_own && device.supervisor_id.is_none() {
+        return Err(BandError::NotAllowed);
+    }
+    if ticket.generation >= GENERATIONS {
+        return Err(BandError::Ended);
+    }
+    let becomes = Becomes { status: TicketStatus::Valid, generation: ticket.generation + 1, live_key: None, released_key: None };
+    let after = tickets::alter(&mut tx, &ticket, &becomes, Cause { why: "returned", note: "" }, now).await?;
+    store::end(&mut tx, festival, given.band_id, why, now, after.position).await?;
+    store::count_ended(&mut tx, festival, &given.color, why).await?;
+    let act = Act {
+        festival,
+        actor: device.supervisor_id.map_or(Actor::Device(device.device_id.0), Actor::Member),
+        action: "band.ended",
+        object_kind: "ticket",
+        object_id: id.to_string(),
+        before: None,
+        after: Some(serde_json::json!({ "why": why, "band_end": given.band_end, "device_id": device.device_id })),
+    };
+    audit::record(&mut tx, act, now).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// The stocks of bands of a festival, by color.
+///
+/// # Errors
+/// What the database said.
+pub async fn stocks(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<BandStock>, sqlx::Error> {
+    store::stocks(conn, festival).await
+}
+
+/// Says how many bands of a color were delivered; `None` takes that back.
+///
+/// # Errors
+/// What the database said.
+pub async fn deliver(
+    app: &App,
+    mut tx: Transaction<'_, Postgres>,
+    staff: &Staff,
+    festival: FestivalId,
+    color: &str,
+    delivered: Option<i32>,
+) -> Result<BandStock, sqlx::Error> {
+    let before = store::stock(&mut tx, festival, color).await?;
+    let after = store::deliver(&mut tx, festival, color, delivered).await?;
+    let act = Act {
+        festival,
+        actor: staff.actor,
+        action: "bands.delivered",
+        object_kind: "band_stock",
+        object_id: color.to_owned(),
+        before: Some(serde_json::json!({ "delivered": before.and_then(|stock| stock.delivered) })),
+        after: Some(serde_json::json!({ "delivered": delivered })),
+    };
+    audit::record(&mut tx, act, app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(after)
+}

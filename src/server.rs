@@ -73,7 +73,8 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
             Renderers::default()
                 .with("confirmation", web::letters::confirmation)
                 .with("sign_in", web::letters::sign_in)
-                .with("money_back", web::letters::money_back),
+                .with("money_back", web::letters::money_back)
+                .with("ticket_changed", web::letters::ticket_changed),
         );
     Ok(App::new(pools, clock, secrets, mailer, settings, registry))
 }

@@ -79,7 +79,7 @@ pub async fn claim(app: &App, seen: &Ticket, who: &Claimant) -> Result<Ticket, C
     // A phone that it was bound to before is somebody else's.
     let claimed = if claimed.live_key.is_some() && claimed.generation < GENERATIONS {
         let becomes = Becomes { status: claimed.status, generation: claimed.generation + 1, live_key: None, released_key: None };
-        tickets::alter(&mut tx, &claimed, &becomes, Cause { why: "unbound", note: "" }, now).await?
+        tickets::alter(&mut tx, &claimed, &becomes, Cause::of("unbound"), now).await?
     } else {
         claimed
     };

@@ -32,7 +32,7 @@ use code::TicketCode;
 pub use reissue::{Becomes, Cause, GENERATIONS, ReissueError, alter, reissue, void};
 pub use store::{
     Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, lock, lock_one, mark_claimed, name_holders, named, named_of, of_festival,
-    of_order, renew_link, ticket,
+    of_letter, of_order, renew_link, ticket,
 };
 
 /// The state of a ticket.

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{Ticket, TicketStatus, store};
 use crate::{
@@ -10,8 +11,9 @@ use crate::{
     app::App,
     audit::{self, Act},
     festivals,
-    id::TicketId,
+    id::{self, TicketId},
     keys,
+    mail::{self, Draft, Lane},
 };
 
 /// What a ticket becomes.
@@ -34,6 +36,16 @@ pub struct Cause<'a> {
     pub why: &'static str,
     /// The sentence, or nothing.
     pub note: &'a str,
+    /// The email that tells whoever holds it.
+    pub letter: Option<Uuid>,
+}
+
+impl Cause<'_> {
+    /// A cause that says all by its word, to somebody who knows.
+    #[must_use]
+    pub fn of(why: &'static str) -> Self {
+        Self { why, note: "", letter: None }
+    }
 }
 
 /// The last generation: the byte of its code is used up.
@@ -48,7 +60,7 @@ pub async fn alter(conn: &mut PgConnection, ticket: &Ticket, becomes: &Becomes<'
     let festival = ticket.ticket_id.festival();
     let active = keys::active(&mut *conn, festival).await?;
     let key_id = active.filter(|_| becomes.generation != ticket.generation).unwrap_or(ticket.key_id);
-    store::insert_change(&mut *conn, ticket, cause.why, cause.note, now).await?;
+    store::insert_change(&mut *conn, ticket, cause, now).await?;
     let position = festivals::take_positions(&mut *conn, festival, "tickets", 1).await?;
     store::change(conn, ticket.ticket_id, becomes, key_id, position).await
 }
@@ -67,7 +79,8 @@ pub enum ReissueError {
     Database(#[from] sqlx::Error),
 }
 
-/// Gives a ticket another code: the generation is raised and the codes of before are dead. A ticket that its promoter voided is valid again.
+/// Gives a ticket another code: the generation is raised and the codes of before are dead. A ticket that its promoter voided is valid again. Whoever holds
+/// it is told by email.
 ///
 /// # Errors
 /// [`ReissueError`].
@@ -81,7 +94,7 @@ pub async fn reissue(app: &App, staff: &Staff, id: TicketId, note: &str) -> Resu
     .await
 }
 
-/// Voids a ticket; it is re-issued to undo that. Voiding it again changes nothing.
+/// Voids a ticket; it is re-issued to undo that. Voiding it again changes nothing. Whoever holds it is told by email.
 ///
 /// # Errors
 /// [`ReissueError`].
@@ -97,28 +110,38 @@ pub async fn void(app: &App, staff: &Staff, id: TicketId, note: &str) -> Result<
 async fn change(
     app: &App,
     staff: &Staff,
-    id: TicketId,
+    ticket_id: TicketId,
     (why, action, note): (&'static str, &'static str, &str),
     decide: impl FnOnce(&Ticket, bool) -> Option<(TicketStatus, i16)>,
 ) -> Result<Ticket, ReissueError> {
-    let (now, festival) = (app.clock.now(), id.festival());
+    let (now, festival) = (app.clock.now(), ticket_id.festival());
     let mut tx = app.pools.web.begin().await?;
     if !staff.reaches(festival) || festivals::owned(&mut tx, staff.promoter, festival).await?.is_none() {
         return Err(ReissueError::NotFound);
     }
-    let ticket = store::lock_one(&mut tx, id).await?.ok_or(ReissueError::NotFound)?;
-    let voided = store::last_change(&mut tx, id).await?.is_some_and(|why| why == "voided");
+    let ticket = store::lock_one(&mut tx, ticket_id).await?.ok_or(ReissueError::NotFound)?;
+    let voided = store::last_change(&mut tx, ticket_id).await?.is_some_and(|why| why == "voided");
     let (status, generation) = decide(&ticket, voided).ok_or(ReissueError::Ended(ticket.status))?;
     if (status, generation) == (ticket.status, ticket.generation) {
         return Ok(ticket);
     }
+    let letter = id::fresh(festival, now);
     // Whoever gets another code binds it anew.
     let live_key = ticket.live_key.as_deref().filter(|_| generation == ticket.generation);
-    let after = alter(&mut tx, &ticket, &Becomes { status, generation, live_key, released_key: None }, Cause { why, note }, now).await?;
+    let after = alter(&mut tx, &ticket, &Becomes { status, generation, live_key, released_key: None }, Cause { why, note, letter: Some(letter) }, now).await?;
     let said = |ticket: &Ticket| serde_json::json!({ "status": ticket.status, "generation": ticket.generation });
-    let act =
-        Act { festival, actor: staff.actor, action, object_kind: "ticket", object_id: id.to_string(), before: Some(said(&ticket)), after: Some(said(&after)) };
+    let act = Act {
+        festival,
+        actor: staff.actor,
+        action,
+        object_kind: "ticket",
+        object_id: ticket_id.to_string(),
+        before: Some(said(&ticket)),
+        after: Some(said(&after)),
+    };
     audit::record(&mut tx, act, now).await?;
+    let (recipient, language) = store::reader_of(&mut tx, ticket.ticket_id).await?;
+    mail::queue(&mut tx, festival, &[Draft { thing: letter, kind: "ticket_changed", lane: Lane::Change, language, recipient }], now, now).await?;
     tx.commit().await?;
     Ok(after)
 }

@@ -2,9 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgPool};
+use uuid::Uuid;
 
-use super::{Becomes, Issue, Ticket, TicketKind, TicketStatus, code};
-use crate::id::{FestivalId, OrderId, TicketId};
+use super::{Becomes, Cause, Issue, Ticket, TicketKind, TicketStatus, code};
+use crate::{
+    id::{FestivalId, OrderId, TicketId},
+    words::Language,
+};
 
 pub(super) async fn insert(
     conn: &mut PgConnection,
@@ -243,19 +247,51 @@ pub(super) async fn last_change(conn: &mut PgConnection, id: TicketId) -> Result
         .await
 }
 
+/// Who is told of a ticket: its holder, where they left an address, else whoever ordered it; and in which language.
+pub(super) async fn reader_of(conn: &mut PgConnection, id: TicketId) -> Result<(String, Language), sqlx::Error> {
+    sqlx::query_as(
+        "select coalesce(t.holder_email, o.email), o.language from tickets t join orders o on o.festival_id = t.festival_id and o.order_id = t.order_id \
+         where t.festival_id = $1 and t.ticket_id = $2",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .fetch_one(conn)
+    .await
+}
+
+/// The ticket that an email tells of, and whether it goes to a holder who took it.
+///
+/// # Errors
+/// What the database said.
+pub async fn of_letter(pool: &PgPool, festival: FestivalId, letter: Uuid) -> Result<Option<(Ticket, bool)>, sqlx::Error> {
+    let id: Option<(TicketId, bool)> = sqlx::query_as(
+        "select t.ticket_id, t.holder_email is not null from ticket_changes c join tickets t on t.festival_id = c.festival_id and t.ticket_id = c.ticket_id \
+         where c.festival_id = $1 and c.letter_id = $2",
+    )
+    .bind(festival)
+    .bind(letter)
+    .fetch_optional(pool)
+    .await?;
+    match id {
+        Some((id, is_holder)) => Ok(ticket(pool, id).await?.map(|ticket| (ticket, is_holder))),
+        None => Ok(None),
+    }
+}
+
 /// Writes down what a locked ticket is until now.
-pub(super) async fn insert_change(conn: &mut PgConnection, ticket: &Ticket, why: &str, note: &str, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+pub(super) async fn insert_change(conn: &mut PgConnection, ticket: &Ticket, cause: Cause<'_>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into ticket_changes (festival_id, ticket_id, change_no, before_generation, before_status, why, note, changed_at) \
-         select $1, $2, coalesce(max(change_no), 0) + 1, $3, $4, $5, $6, $7 from ticket_changes where festival_id = $1 and ticket_id = $2",
+        "insert into ticket_changes (festival_id, ticket_id, change_no, before_generation, before_status, why, note, changed_at, letter_id) \
+         select $1, $2, coalesce(max(change_no), 0) + 1, $3, $4, $5, $6, $7, $8 from ticket_changes where festival_id = $1 and ticket_id = $2",
     )
     .bind(ticket.ticket_id.festival())
     .bind(ticket.ticket_id)
     .bind(ticket.generation)
     .bind(ticket.status)
-    .bind(why)
-    .bind(note)
+    .bind(cause.why)
+    .bind(cause.note)
     .bind(now)
+    .bind(cause.letter)
     .execute(conn)
     .await?;
     Ok(())

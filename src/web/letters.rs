@@ -19,7 +19,7 @@ use crate::{
     payments,
     secrets::Purpose,
     tickets::{
-        self,
+        self, TicketKind, TicketStatus,
         picture::{self, Surface},
     },
     words::{Language, date_range},
@@ -220,6 +220,44 @@ pub fn money_back<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let number = w.f("order-number", [("number", orders::number(payment.order_id))]);
         let body = html! { p style="margin:0" { (w.t("mail-hello-nobody")) br; br; (lead) } p style="font-size:13px;color:#57575c" { (number) } };
         let text = format!("{}\n\n{lead}\n\n{number}\n\n{}\n", w.t("mail-hello-nobody"), w.t("mail-why"));
+        let html = sleeve(w, &subject, Some(&festival), &title(&festival, w, ""), &body, &w.t("mail-why"));
+        Ok(Letter { subject, text, html, pictures: Vec::new() })
+    })
+}
+
+/// The email that says that a ticket has another code, or opens nothing any more: what is true when it leaves.
+#[must_use]
+pub fn ticket_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
+    Box::pin(async move {
+        let pool = &app.pools.work;
+        let (ticket, is_holder) = tickets::of_letter(pool, email.festival_id, email.thing_id).await?.ok_or(RenderError::Moot)?;
+        let id = ticket.ticket_id.festival();
+        let festival = festivals::one(pool, id).await?.ok_or(RenderError::Moot)?;
+        let order = orders::order(pool, ticket.order_id).await?.ok_or(RenderError::Moot)?;
+        let w = email.language;
+        let key = match ticket.status {
+            TicketStatus::Valid => "reissued",
+            TicketStatus::Void | TicketStatus::Suspended => "voided",
+            // It was exchanged since, with its new code.
+            TicketStatus::Exchanged => return Err(RenderError::Moot),
+        };
+        // Whoever took a ticket has its link; what they did not leave an address for the order's reader finds on the page of the order.
+        let url = if is_holder || ticket.claimed_at.is_none() { ticket.url(app) } else { order_url(app, ticket.order_id, order.link_generation) };
+        let passes = offers::passes(pool, id).await?;
+        let add_ons = offers::add_ons(pool, id).await?;
+        let pass = passes.iter().find(|p| p.pass_number == ticket.pass_number && ticket.kind == TicketKind::Pass).map(|p| &p.terms.name);
+        let name = pass.or_else(|| add_ons.iter().find(|a| a.add_on_number == ticket.pass_number).map(|a| &a.name)).map(|n| n.read(w).to_owned());
+        let what = format!("{} …{}", name.unwrap_or_default(), ticket.number[12..].to_uppercase());
+        let subject = w.f(&format!("mail-{key}-subject"), [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
+        let hello = if ticket.holder_name.is_empty() { w.t("mail-hello-nobody") } else { w.f("mail-hello", [("name", ticket.holder_name.clone())]) };
+        let lead = w.f(&format!("mail-{key}-lead"), [("ticket", what)]);
+        let number = w.f("order-number", [("number", order.number())]);
+        let body = html! {
+            p style="margin:0" { (hello) br; br; (lead) }
+            (button(&url, &w.t("mail-open-ticket")))
+            p style="font-size:13px;color:#57575c" { (number) }
+        };
+        let text = format!("{hello}\n\n{lead}\n\n{url}\n\n{number}\n\n{}\n", w.t("mail-why"));
         let html = sleeve(w, &subject, Some(&festival), &title(&festival, w, ""), &body, &w.t("mail-why"));
         Ok(Letter { subject, text, html, pictures: Vec::new() })
     })

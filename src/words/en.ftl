@@ -619,6 +619,11 @@ mail-why = You get this email because you bought something; there is nothing to 
 mail-sign-in-subject = { $code } is your code for Gatefold
 mail-sign-in-lead = Open this link, or type these six digits where you asked for them. Both are good for 15 minutes, once.
 mail-sign-in-why = Somebody asked to sign in with this address. If it was not you, do nothing.
+mail-open-ticket = Open the ticket
+mail-reissued-subject = Your ticket has a new code: { $festival }
+mail-reissued-lead = The promoter gave { $ticket } a new code. Printed tickets and screenshots of before open nothing any more; the page of the ticket shows the new one.
+mail-voided-subject = Your ticket opens nothing any more: { $festival }
+mail-voided-lead = The promoter made { $ticket } void: it opens no gate. If you did not expect this, answer to whoever sold it to you, with the number below.
 mail-money-back-subject = Your money for { $festival } goes back
 mail-money-back-lead = Your payment of { $amount } came after the hold had ended, and nothing was left. All of it goes back the way it came.
 

@@ -611,6 +611,11 @@ mail-why = 你下了单，所以收到这封邮件。不是广告，无需退订
 mail-sign-in-subject = { $code } 是你的 Gatefold 登录码
 mail-sign-in-lead = 打开链接，或在登录页输入这六位数字。15 分钟内有效，只能用一次。
 mail-sign-in-why = 有人用这个邮箱请求登录。如果不是你，不用理会。
+mail-open-ticket = 打开票面
+mail-reissued-subject = 你的票换了新码：{ $festival }
+mail-reissued-lead = 主办方为 { $ticket } 换了新码。之前打印的票和截图不再有效；票面页会显示新码。
+mail-voided-subject = 你的票已失效：{ $festival }
+mail-voided-lead = 主办方已作废 { $ticket }，不能再入场。如有疑问，请凭下面的订单号联系主办方。
 mail-money-back-subject = { $festival }：退款通知
 mail-money-back-lead = 你支付的 { $amount } 到账时保留已结束，票也没有了。全部款项会原路退回。
 

@@ -147,3 +147,35 @@ async fn a_link_that_was_recalled_after_it_was_looked_at_takes_nothing() {
     house.run_workers().await;
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_holds_a_ticket_is_told_of_its_change() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let offer = bundle(&festival, &festival.pass("Weekend pass", 0b111).await, 10).await;
+    let fan = house.anybody().order("mara@lindqvist.example", &[(&offer, 2)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    let tickets = fan.tickets().await;
+    let noor = Holder::of(&house.anybody(), &tickets[0]);
+    noor.claim("Noor Haddad").await.expect(200);
+    house.run_workers().await;
+    let change = async |n: usize, what: &str| {
+        let path = format!("/v1/tickets/{}/{what}", tickets[n]["ticket_id"].as_str().unwrap());
+        festival.promoter.send("POST", &path, &json!({ "note": "a note for the desk" })).await.expect(200);
+        house.advance(chrono::TimeDelta::seconds(1));
+        house.run_workers().await;
+        house.emails().remove(0)
+    };
+    let told = change(0, "reissues").await;
+    assert_eq!((told.recipient.as_str(), told.subject.as_str()), ("noor@x.example", "Your ticket has a new code: Night Ferry"));
+    assert!(told.text.contains(&noor.secret) && told.html.contains("Weekend pass") && !told.text.contains("a note for the desk"), "{}", told.text);
+    // Nobody took the other one; voided and re-issued it is told of twice, and voiding it again says nothing.
+    let told = change(1, "voidings").await;
+    assert_eq!((told.recipient.as_str(), told.subject.as_str()), ("mara@lindqvist.example", "Your ticket opens nothing any more: Night Ferry"));
+    let so_far = house.emails().len();
+    change(1, "voidings").await;
+    assert_eq!(house.emails().len(), so_far);
+    assert_eq!(change(1, "reissues").await.subject, "Your ticket has a new code: Night Ferry");
+    assert_eq!(house.emails().len(), so_far + 1);
+    house.close().await;
+}

@@ -194,7 +194,7 @@ pub async fn world(house: &House) -> Festival {
     // A ticket that became a wristband.
     let worn = house.anybody().order("worn@x.example", &[(&bundle, 1)]).await;
     worn.pay(&key(), "simulated_instant").await.expect(201);
-    bands::desk(&house, &festival).await.exchange(worn.tickets().await[0]["ticket_code"].as_str().unwrap(), "04A1B2C3D4E5F6").await;
+    bands::desk(house, &festival).await.exchange(worn.tickets().await[0]["ticket_code"].as_str().unwrap(), "04A1B2C3D4E5F6").await;
     // What happened so far is old enough to be sealed.
     house.advance(TimeDelta::minutes(11));
     house.run_workers().await;

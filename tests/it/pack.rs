@@ -440,3 +440,36 @@ async fn keys_are_rotated_and_revoked_while_gates_go_on() {
     house.run_workers().await;
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_band_is_in_the_pack_while_it_is_on_a_wrist() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let offer = festival.offer(&festival.pass("Weekend pass", 0b111).await, 10, 100).await;
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    let tickets = sold(&house, &offer, 1, 2).await;
+    let (device, desk) = (festival.device().await, crate::bands::desk(&house, &festival).await);
+    let first = desk.exchange(tickets[1]["ticket_code"].as_str().unwrap(), "04A1B2C3D4E5F7").await;
+    let before = pack(&device, "?format=3").await;
+    let given = desk.exchange(tickets[0]["ticket_code"].as_str().unwrap(), "04A1B2C3D4E5F6").await;
+    assert!(first["given_at"].is_string() && given["given_at"].is_string(), "{given}");
+    // As a device hashes what a band carries: HMAC-SHA256 under the salt of the rules, of which the first eight bytes count.
+    let salt = data_encoding::BASE64.decode(before.head["rules"]["band_salt"].as_str().unwrap().as_bytes()).unwrap();
+    let hash = |carried: &str| {
+        let mut mac = <hmac::Hmac<sha2::Sha256> as hmac::KeyInit>::new_from_slice(&salt).unwrap();
+        hmac::Mac::update(&mut mac, carried.as_bytes());
+        hmac::Mac::finalize(mac).into_bytes()[..8].to_vec()
+    };
+    let band = |n: usize, hash: &[u8]| [&number(&tickets[n])[..], hash].concat();
+    let read = |pack: &Pack| pack.bands.iter().map(|band| band.to_vec()).collect::<Vec<_>>();
+    assert_eq!(read(&before), [band(1, &hash("04A1B2C3D4E5F7"))]);
+    let delta = since(&device, before.to()).await;
+    assert_eq!(read(&delta), [band(0, &hash("04A1B2C3D4E5F6"))]);
+    assert!(bytes(&device, "?format=2").await.starts_with(b"GFP2"), "a page of before reads on");
+    let returned = device.http.request("POST", &format!("/v1/tickets/{}/band-ends", given["ticket_id"].as_str().unwrap())).bearer_auth(&desk.0.token);
+    crate::actors::answer(returned.json(&json!({ "why": "returned" }))).await.expect(200);
+    let ended = since(&device, delta.to()).await;
+    assert_eq!(read(&ended), [band(0, &[0; 8])]);
+    house.run_workers().await;
+    house.close().await;
+}

@@ -207,7 +207,7 @@ pub async fn exchange(app: &App, device: &Device, asked: &Exchange) -> Result<Ex
         live_key: ticket.live_key.as_deref(),
         released_key: ticket.released_key.as_deref(),
     };
-    let after = tickets::alter(&mut tx, &ticket, &becomes, Cause { why: "exchanged", note: "" }, now).await?;
+    let after = tickets::alter(&mut tx, &ticket, &becomes, Cause::of("exchanged"), now).await?;
     let band_end: Option<String> = band.as_ref().map(|code| code.chars().skip(code.len() - 4).collect());
     let given = store::Given {
         band_id: asked.exchange_id,
@@ -260,7 +260,7 @@ pub async fn end(app: &App, device: &Device, id: TicketId, why: BandEnd) -> Resu
         return Err(BandError::Ended);
     }
     let becomes = Becomes { status: TicketStatus::Valid, generation: ticket.generation + 1, live_key: None, released_key: None };
-    let after = tickets::alter(&mut tx, &ticket, &becomes, Cause { why: "returned", note: "" }, now).await?;
+    let after = tickets::alter(&mut tx, &ticket, &becomes, Cause::of("returned"), now).await?;
     store::end(&mut tx, festival, given.band_id, why, now, after.position).await?;
     store::count_ended(&mut tx, festival, &given.color, why).await?;
     let act = Act {

@@ -122,7 +122,7 @@ pub async fn bind(app: &App, id: TicketId, key: &[u8; 32], proof: &[u8; 64]) -> 
             return Err(BindError::Taken);
         }
         let becomes = Becomes { status: ticket.status, generation: ticket.generation + 1, live_key: Some(key), released_key: ticket.released_key.as_deref() };
-        let bound = tickets::alter(&mut tx, &ticket, &becomes, Cause { why: "bound", note: "" }, now).await?;
+        let bound = tickets::alter(&mut tx, &ticket, &becomes, Cause::of("bound"), now).await?;
         tx.commit().await?;
         bound
     };
@@ -151,7 +151,7 @@ pub async fn unbind(app: &App, device: &Device, id: TicketId) -> Result<(), Bind
         return Err(BindError::Taken);
     }
     let becomes = Becomes { status: ticket.status, generation: ticket.generation + 1, live_key: None, released_key: ticket.live_key.as_deref() };
-    tickets::alter(&mut tx, &ticket, &becomes, Cause { why: "unbound", note: "" }, now).await?;
+    tickets::alter(&mut tx, &ticket, &becomes, Cause::of("unbound"), now).await?;
     let actor = device.supervisor_id.map_or(Actor::Device(device.device_id.0), Actor::Member);
     let act = Act {
         festival: device.festival_id,

@@ -31,6 +31,8 @@ create table bands (
 create unique index bands_one_a_ticket on bands (ticket_id, festival_id) where ended_at is null;
 -- A band is on one wrist, and on none any more once it was lost.
 create unique index bands_one_a_wrist on bands (band_hash, festival_id) where ended_why is distinct from 'returned';
+-- Serves what was on which wrist when.
+create index bands_by_hash on bands (band_hash, festival_id);
 -- Serves the feed that gates follow.
 create index bands_by_position on bands ((festival_id::bigint), position);
 alter table bands alter column festival_id set (n_distinct = 3);

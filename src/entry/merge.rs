@@ -89,7 +89,7 @@ pub async fn merge(app: &App, device: &Device, sent_at: DateTime<Utc>, reported:
         let keys = Arc::clone(&ring);
         let texts: Vec<&str> =
             reported.iter().map(|reported| reported.asked.code.as_str()).filter(|code| catalog.has_bands && bands::carried(code).is_some()).collect();
-        let bands = if texts.is_empty() { HashMap::new() } else { bands::known(app, &mut *app.pools.web.acquire().await?, festival, &texts).await? };
+        let bands = if texts.is_empty() { HashMap::new() } else { bands::worn(app, &mut *app.pools.scan.acquire().await?, festival, &texts).await? };
         let reading = tokio::task::spawn_blocking(move || reported.into_iter().map(|reported| Item::read(reported, &device, &keys, &bands, clock)).collect());
         let items = reading.await.map_err(|_| Busy::jittered())?;
         Ok(app.pass::<Merging>(festival, Upload { items, catalog, ring, received_at }).await?)
@@ -118,7 +118,7 @@ struct Item {
 }
 
 impl Item {
-    fn read(mut reported: Reported, device: &Device, ring: &keys::Ring, bands: &HashMap<String, bands::Known>, clock: Clock) -> Self {
+    fn read(mut reported: Reported, device: &Device, ring: &keys::Ring, bands: &HashMap<String, Vec<bands::Worn>>, clock: Clock) -> Self {
         let festival = device.festival_id;
         let here = device.clone().at(reported.gate_id).unwrap_or_else(|| device.clone());
         // A clock beyond all calendars says nothing.
@@ -137,8 +137,8 @@ impl Item {
                 let is_live = if reported.asked.after.is_some() { shown.is_recent(happened_at) } else { shown.is_live(happened_at) };
                 Ok((Carried::code(&shown, is_live), is_dead.then_some(Reason::KeyRetired)))
             }
-            Err(error) => match bands::carried(&reported.asked.code).and_then(|text| bands.get(&text)) {
-                Some(known) if error == CodeError::Unknown => Ok((Carried::band(known), None)),
+            Err(error) => match bands::carried(&reported.asked.code).and_then(|text| bands::at(bands.get(&text)?, happened_at)) {
+                Some(worn) if error == CodeError::Unknown => Ok((Carried::band(worn, happened_at), None)),
                 _ => Err(error.into()),
             },
         };

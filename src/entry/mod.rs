@@ -70,9 +70,10 @@ impl Carried {
         Self { number, pass_number: pass_number.into(), generation: generation.into(), is_live, is_band: false }
     }
 
-    /// A wristband.
-    fn band(known: &bands::Known) -> Self {
-        let bands::Known { ticket_number: number, pass_number, generation, .. } = *known;
+    /// A wristband at a moment. What was lost or came back by then is of no generation.
+    fn band(worn: &bands::Worn, at: DateTime<Utc>) -> Self {
+        let bands::Worn { ticket_number: number, pass_number, generation, ended_at, .. } = *worn;
+        let generation = if ended_at.is_some_and(|ended| ended <= at) { -1 } else { generation };
         Self { number, pass_number, generation, is_live: false, is_band: true }
     }
 }

@@ -108,8 +108,8 @@ async fn decided(app: &App, device: &Device, asked: Asked) -> Result<ScanAnswer,
             let is_live = shown.is_live(now) || was_live(app, device, &asked, &shown, now).await?;
             Carried::code(&shown, is_live)
         }
-        Err(error) => match band(app, festival, &catalog, error, &asked.code).await? {
-            Some(known) => Carried::band(&known),
+        Err(error) => match band(app, festival, &catalog, error, &asked.code, now).await? {
+            Some(worn) => Carried::band(&worn, now),
             None => return Ok(forged(app, device, &asked, error.into())),
         },
     };
@@ -131,18 +131,25 @@ async fn decided(app: &App, device: &Device, asked: Asked) -> Result<ScanAnswer,
 /// itself does not count, only when it came.
 async fn was_live(app: &App, device: &Device, asked: &Asked, shown: &Shown, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     let Some(first) = asked.after.filter(|_| shown.is_recent(now)) else { return Ok(false) };
-    let mut conn = app.pools.web.acquire().await?;
+    let mut conn = app.pools.scan.acquire().await?;
     let seen_at = store::seen_at(&mut conn, device.festival_id, first, device.device_id, shown.code.number).await?;
     Ok(seen_at.is_some_and(|at| shown.was_live(now, at)))
 }
 
 /// What a text that is no code of ours stands for, where somebody wears a band. What nobody wears costs one look-up.
-async fn band(app: &App, festival: FestivalId, catalog: &Catalog, error: CodeError, text: &str) -> Result<Option<bands::Known>, sqlx::Error> {
+async fn band(
+    app: &App,
+    festival: FestivalId,
+    catalog: &Catalog,
+    error: CodeError,
+    text: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<bands::Worn>, sqlx::Error> {
     if error != CodeError::Unknown || !catalog.has_bands || bands::carried(text).is_none() {
         return Ok(None);
     }
-    let mut conn = app.pools.web.acquire().await?;
-    Ok(bands::known(app, &mut conn, festival, &[text]).await?.into_values().next())
+    let mut conn = app.pools.scan.acquire().await?;
+    Ok(bands::worn(app, &mut conn, festival, &[text]).await?.into_values().next().and_then(|worn| bands::at(&worn, now).cloned()))
 }
 
 /// Why a scan got no answer: the device decides by itself.

@@ -237,7 +237,7 @@ fn badge() -> Markup {
 const ABILITIES: [&str; 9] = ["list", "camera", "reads", "verifies", "keeps", "installed", "clock", "awake", "shakes"];
 
 /// The words that the script of the gate says.
-const WORDS: [&str; 69] = [
+const WORDS: [&str; 72] = [
     "camera-on",
     "camera-server",
     "camera-off",
@@ -304,6 +304,9 @@ const WORDS: [&str; 69] = [
     "unable-band",
     "unable-exchange",
     "unable-no-band",
+    "plain-sure",
+    "again",
+    "unable-exchange-again",
     "unable-unbind",
     "unbind",
     "unbound",

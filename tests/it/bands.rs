@@ -134,12 +134,12 @@ async fn a_ticket_becomes_a_band_and_its_picture_opens_nothing() {
     let body = json!({ "exchange_id": uuid::Uuid::now_v7(), "ticket_code": code(2) });
     assert_eq!(post(&day.device, "/v1/exchanges", &body).await.status, 403);
 
-    // Given by mistake: the desk takes it back itself for a quarter of an hour, and the ticket has another code.
+    // Given by mistake: the desk takes it back itself for a quarter of an hour, and the ticket is as it was, on paper, too.
     assert_eq!(day.end(&day.device, &tickets[1], "returned").await.status, 403);
     assert_eq!(day.end(&day.desk.0, &tickets[1], "lost").await.status, 403, "lost, says a supervisor");
     day.end(&day.desk.0, &tickets[1], "returned").await.expect(200);
     day.end(&day.desk.0, &tickets[1], "returned").await.expect(404);
-    assert_eq!(day.scan(&code(1), "entry").await, "revoked");
+    assert_eq!(day.scan(&code(1), "look").await, "admitted");
     assert_eq!(day.stock().await["given"], 1);
     day.house.advance(TimeDelta::minutes(16));
     assert_eq!(day.end(&day.desk.0, &tickets[0], "returned").await.status, 403);
@@ -170,6 +170,7 @@ async fn a_lost_band_is_dead_and_another_one_takes_its_place() {
     assert_eq!(day.stock().await, json!({ "color": "#ffd21f", "given": 2, "lost": 1 }));
     // One that came back goes onto another wrist.
     day.end(&day.device, &again[0], "returned").await.expect(200);
+    assert_eq!(day.scan("AAAA0002", "entry").await, "revoked");
     day.desk.exchange(&text(&tickets[1], "ticket_code"), "AAAA0002").await;
     assert_eq!(day.scan("AAAA0002", "entry").await, "admitted");
     let audited: i64 = {
@@ -189,6 +190,80 @@ async fn a_lost_band_is_dead_and_another_one_takes_its_place() {
     let merged = day.device.report(sent, &[report("exit", -2), report("entry", -1), report("exit", 3), report("entry", 5)]).await.expect(200);
     let found: Vec<&Value> = merged["items"].as_array().unwrap().iter().map(|item| &item["discrepancies"]).collect();
     assert_eq!(found, [&json!([]), &json!([]), &json!([]), &json!(["revoked_admission"])], "{merged}");
+    day.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wore_a_band_when_says_whose_entry_it_was() {
+    let day = Day::open().await;
+    let tickets = day.tickets(2).await;
+    let code = |n: usize| text(&tickets[n], "ticket_code");
+    day.desk.exchange(&code(0), "AAAA0001").await;
+    a_second().await;
+    let start = day.house.app.clock.now();
+    let at = |minutes: i64| start + TimeDelta::minutes(minutes);
+    let until = |minutes: i64| day.house.advance(at(minutes) - day.house.app.clock.now());
+    // A gate without network lets the first one in at 2; the band comes back at 5 and goes onto the other wrist at 6; the gate reports at 30.
+    until(5);
+    day.end(&day.desk.0, &tickets[0], "returned").await.expect(200);
+    until(6);
+    day.desk.exchange(&code(1), "AAAA0001").await;
+    until(30);
+    let report = |kind: &str, minutes: i64| json!({ "scan_id": uuid::Uuid::now_v7(), "kind": kind, "ticket_code": "AAAA0001", "scanned_at": at(minutes), "verdict": "admitted" });
+    let sent = day.house.app.clock.now();
+    let merged = day.device.report(sent, &[report("entry", 2), report("entry", 8)]).await.expect(200);
+    let found: Vec<&Value> = merged["items"].as_array().unwrap().iter().map(|item| &item["discrepancies"]).collect();
+    assert_eq!(found, [&json!([]), &json!([])], "{merged}");
+    assert_eq!((day.scan(&code(0), "entry").await, day.scan("AAAA0001", "entry").await), ("already_inside".to_owned(), "already_inside".to_owned()));
+    // After it came back and before it was given again it was on nobody's wrist.
+    let merged = day.device.report(sent, &[report("entry", 5)]).await.expect(200);
+    assert_eq!(merged["items"][0]["discrepancies"], json!(["surplus_admission", "revoked_admission"]), "{merged}");
+    day.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_comes_in_with_an_adult_who_wears_a_band() {
+    let day = Day::open().await;
+    let adult = day.festival.pass("Adult", 0b111).await;
+    let terms = json!({ "name": { "en": "Child" }, "color": "#00ff00", "color_name": { "en": "green" }, "day_mask": 7, "reentry": "after_exit", "companion_pass_ids": [adult] });
+    let child = day.festival.promoter.make(&day.festival.path("/passes"), terms).await;
+    let (adults, children) = (day.festival.offer(&adult, 10, 100).await, day.festival.offer(&text(&child, "pass_id"), 10, 100).await);
+    let fan = day.house.anybody().order("mara@x.example", &[(&adults, 1), (&children, 1)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    day.house.run_workers().await;
+    let tickets = fan.tickets().await;
+    let (adult, child) = (text(&tickets[0], "ticket_code"), text(&tickets[1], "ticket_code"));
+    day.desk.exchange(&adult, "AAAA0001").await;
+    a_second().await;
+    assert_eq!(day.scan(&child, "entry").await, "needs_companion");
+    assert_eq!(day.scan("AAAA0001", "entry").await, "admitted");
+    assert_eq!(day.scan(&child, "entry").await, "admitted");
+    day.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supervisor_at_the_desk_says_that_a_phone_is_dead() {
+    let day = Day::open().await;
+    let terms = json!({ "name": { "en": "Live" }, "color": "#0000ff", "color_name": { "en": "blue" }, "day_mask": 7, "reentry": "after_exit", "needs_live_code": true });
+    let pass = day.festival.promoter.make(&day.festival.path("/passes"), terms).await;
+    let fan = day.house.anybody().order("mara@x.example", &[(&day.festival.offer(&text(&pass, "pass_id"), 10, 100).await, 1)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    day.house.run_workers().await;
+    a_second().await;
+    let code = text(&fan.tickets().await[0], "ticket_code");
+    let lifted = json!({ "lifts_live_code": true, "band": { "code": "BLUE0001" } });
+    let ask = async |more: &Value| said(&day.desk.ask(&uuid::Uuid::now_v7().to_string(), &code, more.clone()).await.expect(200));
+    assert_eq!(ask(&json!({ "band": { "code": "BLUE0001" } })).await, "live_code_required");
+    assert_eq!(ask(&lifted).await, "live_code_required", "nobody is signed in");
+    let digits = supervisors::shift(&day.house, &day.festival).await;
+    post(&day.desk.0, "/v1/device-shifts", &json!({ "shift_code": digits })).await.expect(200);
+    assert_eq!(ask(&json!({ "band": { "code": "BLUE0001" } })).await, "live_code_required", "and nobody said so");
+    assert_eq!(ask(&lifted).await, "admitted");
+    a_second().await;
+    assert_eq!(day.scan("BLUE0001", "entry").await, "admitted", "a band needs no live code");
+    let mut conn = day.house.database().await;
+    let audited: i64 = sqlx::query_scalar("select count(*) from audit where action = 'ticket.exchanged_without_live_code'").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(audited, 1);
     day.close().await;
 }
 
@@ -219,14 +294,13 @@ async fn of_two_desks_that_exchange_a_ticket_at_once_one_gives_a_band() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_desk_gives_bands_on_a_phone_and_a_gate_without_network_knows_them() {
     let day = Day::open().await;
-    let tickets = day.tickets(3).await;
+    let tickets = day.tickets(4).await;
     let codes: Vec<String> = tickets.iter().map(|ticket| text(ticket, "ticket_code")).collect();
     day.festival.promoter.send("PUT", &day.festival.path("/band-stocks/ffd21f"), &json!({ "delivered": 100 })).await.expect(200);
     let pairing = |profile: &str| json!({ "gate_id": day.festival.gate, "profile": profile });
     let desk = day.festival.promoter.make(&day.festival.path("/pairings"), pairing("exchange")).await;
     let gate = day.festival.promoter.make(&day.festival.path("/pairings"), pairing("scan")).await;
-    let input =
-        json!({ "url": day.house.url, "desk": desk["pairing_code"], "gate": gate["pairing_code"], "codes": codes, "bands": ["04A1B2C3D4E5F6", "0411223344"] });
+    let input = json!({ "url": day.house.url, "desk": desk["pairing_code"], "gate": gate["pairing_code"], "codes": codes, "bands": ["04A1B2C3D4E5F6", "0411223344", "04CAFE0001"] });
     let seen = scene("exchange", &input).await;
     println!("{seen}");
     assert_eq!(seen["asked"]["word"], "Give a band");
@@ -236,7 +310,8 @@ async fn a_desk_gives_bands_on_a_phone_and_a_gate_without_network_knows_them() {
         (&json!(true), &json!("Band given")),
         "a band that is on a wrist, then another one by a reader that types"
     );
-    assert_eq!(seen["plain"]["word"], "Band given");
+    assert_eq!((&seen["sure"], &seen["plain"]["word"]), (&json!("Sure: no code on it?"), &json!("Band given")));
+    assert_eq!((&seen["found"]["word"], &seen["found"]["left"]), (&json!("Band given"), &json!("96")), "{seen}");
     assert_eq!((&seen["again"]["word"], &seen["again"]["reason"]), (&json!("Refused"), &json!("Used up")));
     assert_eq!((&seen["band"]["verdict"], &seen["band"]["offline"]), (&json!("admitted"), &json!(true)), "{seen}");
     assert_eq!((&seen["picture"]["verdict"], &seen["picture"]["reason"]), (&json!("refused"), &json!("Used up")), "{seen}");

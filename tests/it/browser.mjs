@@ -177,9 +177,26 @@ const scenes = {
     seen.other = await shown(page);
     await page.click("[data-next]");
     await enter(page, input.codes[2], "[data-plain]");
+    // One tap is none: a reader that types ends with Enter, too.
+    await page.keyboard.press("Enter");
+    await page.click("[data-plain]");
+    seen.sure = await page.textContent("[data-plain]");
     await page.click("[data-plain]");
     await page.waitForSelector("[data-take-back]");
     seen.plain = await shown(page);
+    await page.click("[data-next]");
+    // The server takes a band, and its answer is lost: the same exchange is asked for again, and counts once.
+    await enter(page, input.codes[3], "[data-plain]");
+    await page.route("**/v1/exchanges", async (route) => {
+      await route.fetch();
+      await route.fulfill({ status: 504, body: "" });
+    });
+    seen.lost = await enter(page, input.bands[2], "[data-again]");
+    await page.unroute("**/v1/exchanges");
+    await page.click("[data-again]");
+    await page.waitForSelector("[data-take-back]");
+    seen.found = await shown(page);
+    errors.length = 0;
     await page.click("[data-next]");
     seen.again = await enter(page, input.codes[2], "[data-verdict=refused]");
     await look(page, "desk-again-390");

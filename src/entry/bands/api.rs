@@ -44,6 +44,9 @@ pub struct NewExchange {
     pub ticket_code: String,
     /// The answer to a check.
     pub checked: Option<Checked>,
+    /// The member who is signed in on the device says that the fan's phone cannot show a live code; audited.
+    #[oai(default)]
+    pub lifts_live_code: bool,
     /// The band that is given. Without one nothing changes, and the answer says whether one may be given, and of which color.
     pub band: Option<Band>,
 }
@@ -76,13 +79,13 @@ impl BandsApi {
     /// nothing, and what the band carries is scanned as a code is. On devices of exchange desks, and where a supervisor is.
     #[oai(path = "/exchanges", method = "post", operation_id = "exchange_ticket")]
     async fn exchange_ticket(&self, AsDevice(device): AsDevice, app: Data<&App>, body: Json<NewExchange>) -> Result<Json<Exchanged>, Or<AtGate>> {
-        let NewExchange { exchange_id, ticket_code, checked, band } = body.0;
-        Ok(Json(super::exchange(&app, &device, &Exchange { exchange_id, ticket_code, checked, band }).await?))
+        let NewExchange { exchange_id, ticket_code, checked, lifts_live_code, band } = body.0;
+        Ok(Json(super::exchange(&app, &device, &Exchange { exchange_id, ticket_code, checked, lifts_live_code, band }).await?))
     }
 
     /// End the wristband of a ticket
     ///
-    /// A lost one never opens a gate again; one that came back may go onto another wrist. The ticket is valid again, by a new code, and can become another
+    /// A lost one never opens a gate again, and its ticket is valid by a new code; one that came back may go onto another wrist. The ticket can become another
     /// band. Where a member is signed in; the device that gave a band takes it back itself within fifteen minutes. Audited.
     #[oai(path = "/tickets/:ticket_id/band-ends", method = "post", operation_id = "end_band")]
     async fn end_band(

@@ -1,6 +1,6 @@
 //! Wristbands: a ticket becomes one at an exchange desk, and its picture opens nothing from then on. A band carries a barcode or a number that a reader
 //! types (NFC), or nothing but its color; what it carries is kept as a keyed hash. A band that is lost never opens a gate again; its ticket does, by a new
-//! code, and becomes another band.
+//! code, and becomes another band. One that came back goes onto another wrist.
 
 pub mod api;
 mod store;
@@ -25,12 +25,12 @@ use crate::{
 };
 
 pub use store::BandStock;
-pub(super) use store::{Known, Listed, feed, has_bands};
+pub(super) use store::{Listed, Worn, feed, has_bands};
 
 /// How long the device that gave a band may take it back without a supervisor.
 const UNDO: TimeDelta = TimeDelta::minutes(15);
 /// How long what a band carries may be.
-const LENGTHS: std::ops::RangeInclusive<usize> = 4..=64;
+const LENGTHS: std::ops::RangeInclusive<usize> = 6..=64;
 
 /// Why a band ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]
@@ -53,6 +53,8 @@ pub struct Exchange {
     pub ticket_code: String,
     /// The answer to a check.
     pub checked: Option<Checked>,
+    /// A supervisor says that the fan's phone cannot show a live code.
+    pub lifts_live_code: bool,
     /// The band that is given; without one the answer says whether one may be.
     pub band: Option<Band>,
 }
@@ -102,13 +104,13 @@ pub enum BandError {
     #[error("only a device of an exchange desk, or where a member is signed in")]
     NotAllowed,
     /// What was read is no band's.
-    #[error("four to 64 letters and digits, and no code of a ticket")]
+    #[error("six to 64 letters and digits")]
     Unreadable,
     /// It is on another wrist, or was lost.
     #[error("the band is on another wrist, or was reported lost")]
     Taken,
-    /// The byte of the ticket's generation is used up.
-    #[error("the ticket gets no other code")]
+    /// It opens nothing any more, or the byte of its generation is used up.
+    #[error("the ticket is no wristband any more, or gets no other code")]
     Ended,
     /// What the database said.
     #[error(transparent)]
@@ -122,11 +124,21 @@ pub(super) fn carried(text: &str) -> Option<String> {
     fits.then_some(text)
 }
 
-/// What bands stand for, by the texts that they carry. One that was lost stands for its ticket, too, with the generation of then.
-pub(super) async fn known(app: &App, conn: &mut PgConnection, festival: FestivalId, texts: &[&str]) -> Result<HashMap<String, store::Known>, sqlx::Error> {
+/// Whose wrists bands were on, by the texts that they carry, in the order of time.
+pub(super) async fn worn(app: &App, conn: &mut PgConnection, festival: FestivalId, texts: &[&str]) -> Result<HashMap<String, Vec<Worn>>, sqlx::Error> {
     let carried: HashMap<Vec<u8>, String> = texts.iter().filter_map(|text| carried(text)).map(|text| (hash(app, festival, &text).to_vec(), text)).collect();
-    let found = store::known(conn, festival, &carried.keys().cloned().collect::<Vec<_>>()).await?;
-    Ok(found.into_iter().filter_map(|known| Some((carried.get(&known.band_hash)?.clone(), known))).collect())
+    let mut by_text: HashMap<String, Vec<Worn>> = HashMap::new();
+    for worn in store::worn(conn, festival, &carried.keys().cloned().collect::<Vec<_>>()).await? {
+        if let Some(text) = carried.get(&worn.band_hash) {
+            by_text.entry(text.clone()).or_default().push(worn);
+        }
+    }
+    Ok(by_text)
+}
+
+/// Whose wrist a band was on at a moment; who wore it last before, or who was the first to, where nobody did then.
+pub(super) fn at(worn: &[Worn], moment: DateTime<Utc>) -> Option<&Worn> {
+    worn.iter().rfind(|worn| worn.given_at <= moment).or(worn.first())
 }
 
 /// What devices hash bands with: not the house's own secret, and another one at each festival.
@@ -191,7 +203,8 @@ pub async fn exchange(app: &App, device: &Device, asked: &Exchange) -> Result<Ex
     }
     // The band takes a moment to be found; its desk saw the code before.
     let is_live = if band.is_some() { shown.is_recent(now) } else { shown.is_live(now) || (asked.checked.is_some() && shown.is_recent(now)) };
-    if let Some(reason) = refusal(&ticket, &shown, pass.terms.needs_live_code && !is_live) {
+    let is_lifted = asked.lifts_live_code && device.supervisor_id.is_some();
+    if let Some(reason) = refusal(&ticket, &shown, pass.terms.needs_live_code && !is_live && !is_lifted) {
         return Ok(Exchanged { reason: Some(reason), ..answer });
     }
     if let (Some(instruction), true) = (pass.terms.check_instruction, asked.checked != Some(Checked::Yes)) {
@@ -224,6 +237,12 @@ pub async fn exchange(app: &App, device: &Device, asked: &Exchange) -> Result<Ex
         return Err(BandError::Taken);
     }
     let left = store::count_given(&mut tx, festival, color).await?.left();
+    if let (true, Some(member)) = (is_lifted && !is_live, device.supervisor_id) {
+        let (action, object_id, after) =
+            ("ticket.exchanged_without_live_code", ticket.ticket_id.to_string(), serde_json::json!({ "device_id": device.device_id }));
+        let act = Act { festival, actor: Actor::Member(member), action, object_kind: "ticket", object_id, before: None, after: Some(after) };
+        audit::record(&mut tx, act, now).await?;
+    }
     tx.commit().await?;
     Ok(Exchanged { verdict: Verdict::Admitted, reason: None, given_at: Some(now), band_end, left, ..answer })
 }
@@ -239,7 +258,7 @@ fn refusal(ticket: &Ticket, shown: &Shown, is_picture: bool) -> Option<Reason> {
     }
 }
 
-/// Ends the band of a ticket: the ticket is valid again, by a new code. By a member who is signed in on the device; the device that gave it takes it back
+/// Ends the band of a ticket: the ticket is valid again; after a loss by a new code. By a member who is signed in on the device; the device that gave it takes it back
 /// itself within fifteen minutes.
 ///
 /// # Errors
@@ -256,10 +275,12 @@ pub async fn end(app: &App, device: &Device, id: TicketId, why: BandEnd) -> Resu
     if !is_own && device.supervisor_id.is_none() {
         return Err(BandError::NotAllowed);
     }
-    if ticket.generation >= GENERATIONS {
+    if ticket.status != TicketStatus::Exchanged || ticket.generation >= GENERATIONS {
         return Err(BandError::Ended);
     }
-    let becomes = Becomes { status: TicketStatus::Valid, generation: ticket.generation + 1, live_key: None, released_key: None };
+    // What was a mistake leaves the ticket as it was, on paper, too; after a loss nobody knows who has what.
+    let (generation, live_key) = if why == BandEnd::Returned { (ticket.generation, ticket.live_key.as_deref()) } else { (ticket.generation + 1, None) };
+    let becomes = Becomes { status: TicketStatus::Valid, generation, live_key, released_key: ticket.released_key.as_deref() };
     let after = tickets::alter(&mut tx, &ticket, &becomes, Cause::of("returned"), now).await?;
     store::end(&mut tx, festival, given.band_id, why, now, after.position).await?;
     store::count_ended(&mut tx, festival, &given.color, why).await?;

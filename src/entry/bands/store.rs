@@ -46,9 +46,9 @@ pub(super) struct Given {
     pub(super) position: i64,
 }
 
-/// What a band that was scanned stands for.
+/// A band that was on a wrist, by what it carries.
 #[derive(Clone, Debug, FromRow)]
-pub struct Known {
+pub struct Worn {
     /// The number of its ticket.
     pub ticket_number: i64,
     /// The number of its pass.
@@ -57,6 +57,10 @@ pub struct Known {
     pub generation: i16,
     /// What it carries, hashed.
     pub band_hash: Vec<u8>,
+    /// Since when.
+    pub given_at: DateTime<Utc>,
+    /// Until when.
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 /// A band in the feed of gates: its ticket's number, and what it carries while it is on a wrist.
@@ -187,16 +191,15 @@ pub async fn has_bands(pool: &PgPool, festival: FestivalId) -> Result<bool, sqlx
     sqlx::query_scalar("select exists (select from bands where festival_id::bigint = $1)").bind(festival).fetch_one(pool).await
 }
 
-/// What bands stand for, by what they carry; those that were lost, too: their generation is of before.
+/// Whose wrists bands were on, by what they carry, in the order of time.
 ///
 /// # Errors
 /// What the database said.
-pub async fn known(conn: &mut PgConnection, festival: FestivalId, hashes: &[Vec<u8>]) -> Result<Vec<Known>, sqlx::Error> {
+pub async fn worn(conn: &mut PgConnection, festival: FestivalId, hashes: &[Vec<u8>]) -> Result<Vec<Worn>, sqlx::Error> {
     sqlx::query_as(
-        "select t.ticket_number, t.pass_number, b.generation, b.band_hash from unnest($2::bytea[]) as h (band_hash) \
-         cross join lateral (select ticket_id, generation, band_hash from bands \
-              where festival_id = $1 and band_hash = h.band_hash and ended_why is distinct from 'returned' offset 0) b \
-         cross join lateral (select ticket_number, pass_number from tickets where festival_id = $1 and ticket_id = b.ticket_id offset 0) t",
+        "select t.ticket_number, t.pass_number, b.generation, b.band_hash, b.given_at, b.ended_at from unnest($2::bytea[]) as h (band_hash) \
+         cross join lateral (select ticket_id, generation, band_hash, given_at, ended_at from bands where festival_id = $1 and band_hash = h.band_hash offset 0) b \
+         cross join lateral (select ticket_number, pass_number from tickets where festival_id = $1 and ticket_id = b.ticket_id offset 0) t order by b.given_at",
     )
     .bind(festival)
     .bind(hashes)

@@ -100,7 +100,7 @@ pub(super) struct Visit {
     pub(super) ticket_id: TicketId,
     pub(super) order_id: OrderId,
     pub(super) kind: TicketKind,
-    /// Whether it opens a gate, or is to be collected.
+    /// Whether it opens a gate, by its code or as a wristband, or is to be collected.
     pub(super) is_valid: bool,
     pub(super) pass_number: i32,
     pub(super) day_mask: i32,
@@ -142,11 +142,11 @@ impl Visit {
 /// by its key.
 pub(super) async fn visits(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], scanned: &[TicketId]) -> Result<Vec<Visit>, sqlx::Error> {
     sqlx::query_as(
-        "select t.ticket_id, o.order_id, t.kind, t.status = 'valid' as is_valid, t.pass_number, t.day_mask, \
+        "select t.ticket_id, o.order_id, t.kind, t.status in ('valid', 'exchanged') as is_valid, t.pass_number, t.day_mask, \
                 e.day_index, e.entry_no, e.scan_id, e.device_id, e.gate_id, e.zone_id, e.entered_at, e.left_at, e.undone_at, e.because, e.is_again \
          from unnest($2::uuid[]) as o (order_id) \
          cross join lateral (select ticket_id, kind, status, pass_number, day_mask from tickets \
-              where festival_id = $1 and order_id = o.order_id and (status = 'valid' or ticket_id = any($3)) offset 0) t \
+              where festival_id = $1 and order_id = o.order_id and (status in ('valid', 'exchanged') or ticket_id = any($3)) offset 0) t \
          left join lateral (select a.*, s.device_id, g.zone_id from admissions a \
               left join lateral (select device_id from scans where festival_id = $1 and scan_id = a.scan_id offset 0) s on true \
               left join lateral (select zone_id from gates where festival_id = $1 and gate_id = a.gate_id offset 0) g on true \

@@ -3,7 +3,7 @@
 /** How many pixels a picture has at most, wide or high. */
 const SIDE = 960;
 /** What wristbands carry, and tickets. */
-const BARS = ["qr_code", "data_matrix", "code_128", "code_39", "itf", "ean_13"];
+const BARS = ["qr_code", "data_matrix", "code_128", "code_39", "ean_13"];
 
 export class Camera {
   #facing = "environment";

@@ -17,7 +17,7 @@ const FORMAT = 3;
 /** The most reports of one upload. */
 const BATCH = 500;
 /** What a wristband may carry (src/entry/bands). */
-const BAND = /^[A-Z0-9._:-]{4,64}$/;
+const BAND = /^[A-Z0-9._:-]{6,64}$/;
 
 /** A row of the rules with its moments in milliseconds of Unix time. */
 const moments = (row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, typeof value === "string" && /(_at|_until)$/.test(name) ? Date.parse(value) : value]));
@@ -245,8 +245,10 @@ export class Link {
   /** Exchanges a ticket for a wristband: { exchange_id, ticket_code, checked, band }. The server alone can: two desks without it would give two bands. */
   async exchange(exchange) {
     const answer = await this.#json("/v1/exchanges", exchange, { patience: 10_000 });
-    if (!answer?.ok) throw new Unable({ 403: "desk", 409: "band", 422: "band" }[answer?.status] ?? "exchange");
-    return answer.json();
+    const known = answer?.ok ? await answer.json().catch(() => null) : null;
+    // Where the answer to a band was lost nobody knows whether it was given: the same exchange is asked for again.
+    if (!known) throw new Unable({ 403: "desk", 409: "band", 422: "band" }[answer?.status] ?? (exchange.band ? "exchange-again" : "exchange"));
+    return known;
   }
 
   /** Ends the wristband of a ticket: `lost`, or `returned`. */
@@ -281,7 +283,7 @@ export class Link {
     if (!code) return shown({ verdict: "refused", reason: read.reason });
     let ticket = this.pack.ticket(code.number);
     // Re-issued, or bound to a phone, since the list was read: the signature vouches for it, while signatures count.
-    if (ticket && !worn && !unverified && !rules.list_only && code.generation > ticket.generation) ticket = { ...ticket, generation: code.generation };
+    if (ticket && !worn && !unverified && !rules.list_only && code.generation > ticket.generation) ticket = { ...ticket, generation: code.generation, status: "valid" };
     if (!ticket) {
       if (unverified || rules.list_only || !this.pack.isNewer(code.number)) return shown({ verdict: "refused", reason: "unknown" });
       // Sold since the list was read: the signature vouches for it.

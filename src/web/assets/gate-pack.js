@@ -218,7 +218,7 @@ export class Pack {
     for (let at = 0; at < this.tickets.length; at += TICKET) if (all.getUint32(at + 14) === group) found.add(all.getBigUint64(at));
     for (const record of this.overTickets.values()) if (view(record).getUint32(14) === group) found.add(view(record).getBigUint64(0));
     found.delete(number);
-    return [...found].map((other) => ({ number: other, ...this.ticket(other) })).filter((other) => other.status === "valid");
+    return [...found].map((other) => ({ number: other, ...this.ticket(other) })).filter((other) => other.status === "valid" || other.status === "exchanged");
   }
 
   /** The entries of a ticket, those that this device noted itself (`own`: { day_index, entry_no, entered_at, left_at, undone_at, isPending }) among them. */

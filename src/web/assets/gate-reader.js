@@ -8,7 +8,7 @@ ZXingWASM.prepareZXingModule({ overrides, fireImmediately: true }).then(
   () => postMessage({ ready: false }),
 );
 
-const BARS = ["QRCode", "DataMatrix", "Code128", "Code39", "ITF", "EAN-13"];
+const BARS = ["QRCode", "DataMatrix", "Code128", "Code39", "EAN-13"];
 
 onmessage = async ({ data: { frame, isWide } }) => {
   try {

@@ -148,7 +148,7 @@ if (stage) {
     const keys = {
       check: () => [button({ "data-checked": "yes" }, words.checked), button({ "data-checked": "help_desk" }, words["help-desk"])],
       admitted: () => (kind === "exchange" ? (answer.given_at ? [next, button({ "data-take-back": true }, words["take-back"])] : [button({ "data-plain": true }, words["plain-band"]), next]) : passes ? [next] : [next, button({ "data-undo": true }, words.undo)]),
-      refused: () => (kind === "entry" && isOverridable(answer.reason) ? [next, button({ "data-override": true }, words.supervisor)] : [next]),
+      refused: () => (kind === "exchange" && answer.reason === "live_code_required" && link.supervising ? [next, button({ "data-lift": true }, words.supervisor)] : kind === "entry" && isOverridable(answer.reason) ? [next, button({ "data-override": true }, words.supervisor)] : [next]),
     };
     stage.replaceChildren(section, element("div", { class: "keys" }, keys[verdict]()));
     return word;
@@ -183,9 +183,11 @@ if (stage) {
 
   /** The exchange that a band is looked for: { exchange_id, ticket_code, checked }; null where none is. */
   let trading = null;
+  /** What the band carries that was given last, and when: readers type twice. */
+  let given = { code: "", at: 0 };
   /** A ticket at an exchange desk, then what its band carries: a plain one nothing. */
   const trade = async (more) => {
-    if (busy) return;
+    if (busy || (more.ticket_code === given.code && Date.now() - given.at < 3_000)) return;
     busy = true;
     const asked = { ...trading, ...more };
     try {
@@ -194,7 +196,11 @@ if (stage) {
       const answer = { ...(await link.exchange(asked)), kind: "exchange" };
       print(answer);
       shown = { code: asked.ticket_code, scan: answer.exchange_id, kind: "exchange", ticket: answer.ticket_id };
-      trading = answer.verdict === "refused" || answer.given_at ? null : { exchange_id: asked.exchange_id, ticket_code: asked.ticket_code, checked: asked.checked };
+      if (answer.given_at) given = { code: asked.band?.code ?? "", at: Date.now() };
+      const { exchange_id, ticket_code, checked, lifts_live_code } = asked;
+      // A supervisor may say that a phone cannot show its code.
+      const isOpen = !answer.given_at && (answer.verdict !== "refused" || (answer.reason === "live_code_required" && link.supervising));
+      trading = isOpen ? { exchange_id, ticket_code, checked, lifts_live_code } : null;
       if (trading && answer.verdict === "admitted") {
         stage.querySelector("section").append(element("p", { class: "more trouble", role: "alert", hidden: true }), element("div", { class: "finder small" }, video));
         video.play?.().catch(() => {});
@@ -204,7 +210,12 @@ if (stage) {
       if (!(error instanceof Unable)) throw error;
       if (error.message === "revoked") return location.reload();
       if (error.message === "band" && stage.querySelector(".trouble")) trouble("band");
-      else {
+      else if (error.message === "exchange-again") {
+        excuse("exchange-again");
+        trading = asked;
+        shown = { code: asked.ticket_code, kind: "exchange" };
+        stage.querySelector(".keys").replaceChildren(element("button", { class: "button", "data-again": true }, words.again));
+      } else {
         excuse(error.message);
         trading = null;
         shown = { code: asked.ticket_code, kind: "exchange" };
@@ -213,7 +224,9 @@ if (stage) {
     } finally {
       busy = false;
     }
-    stage.querySelector("button")?.focus();
+    // A reader that types ends with Enter: that shall press nothing while it looks for a band.
+    if (trading && stage.querySelector(".finder")) document.activeElement?.blur();
+    else stage.querySelector("button")?.focus();
   };
 
   const scan = async (code, more = {}) => {
@@ -231,7 +244,13 @@ if (stage) {
       return;
     }
     try {
-      if (SHORT.test(code) && !(await link.isBand(code))) code = await link.lookUp({ short_code: code });
+      // A band may carry ten characters, too: what no supervisor reads here is scanned as it is.
+      if (SHORT.test(code) && !(await link.isBand(code))) {
+        code = await link.lookUp({ short_code: code }).catch((error) => {
+          if (link.pack.hasBands && ["short", "unlisted"].includes(error.message)) return code;
+          throw error;
+        });
+      }
       if (isCard(code)) throw new Unable("card");
       const answer = await link.scan({ code: code.slice(0, 400), kind: mode(), ...more });
       remember(code, answer, print(answer));
@@ -285,7 +304,11 @@ if (stage) {
   stage.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button || !shown) return;
-    if ("plain" in button.dataset) trade({ band: {} });
+    if ("plain" in button.dataset) {
+      if (button.dataset.plain === "sure") trade({ band: {} });
+      else [button.dataset.plain, button.textContent] = ["sure", words["plain-sure"]];
+    } else if ("again" in button.dataset) trade({});
+    else if ("lift" in button.dataset) trade({ lifts_live_code: true });
     else if ("takeBack" in button.dataset) takeBack(shown.ticket);
     else if (shown.kind === "exchange" && button.dataset.checked) button.dataset.checked === "yes" ? trade({ checked: "yes" }) : next();
     else if ("override" in button.dataset) override(shown);
@@ -297,12 +320,17 @@ if (stage) {
   });
 
   const takeBack = async (ticket) => {
+    if (busy) return;
+    busy = true;
     try {
       await link.endBand(ticket, "returned");
       next();
     } catch (error) {
       if (!(error instanceof Unable)) throw error;
       excuse(error.message);
+      shown = { kind: "exchange" };
+    } finally {
+      busy = false;
     }
   };
 
@@ -470,8 +498,10 @@ if (stage) {
   document.addEventListener("keydown", (event) => {
     if (event.target.matches?.("input:not([type=radio])") || document.querySelector("dialog[open]")) return;
     const now = performance.now();
-    if (now - at > 100) wedge = "";
+    // Whoever looks for a band presses no button by the keys of its reader, however slow it is.
+    if (now - at > (trading ? 400 : 100)) wedge = "";
     at = now;
+    if (trading && (event.key === " " || event.key === "Enter") && wedge) event.preventDefault();
     if (event.key === "Enter" && wedge.length >= 6) {
       event.preventDefault();
       const code = wedge;
@@ -528,10 +558,15 @@ if (stage) {
     const { name, rest, read } = (await eye.reader()) ?? eye.server();
     stage.dataset.reader = name;
     camera.textContent = words[name === "server" ? "camera-server" : "camera-on"];
+    let before = null;
     for (;;) {
       if (!busy && isLooking() && video.videoWidth > 0) {
         try {
-          found(await read(Boolean(trading) || link.pack.hasBands));
+          const code = await read(Boolean(trading) || link.pack.hasBands);
+          // A barcode that is read in part is a band that nobody wears: two pictures have to agree. The ticket may still be in sight.
+          const isSure = !trading || (code === before && identity(code ?? "") !== identity(trading.ticket_code));
+          before = code;
+          if (isSure) found(code);
         } catch {
           // A frame that cannot be read is followed by the next.
         }

@@ -3,6 +3,8 @@
 
 import { bindingOf, liveCode, picture } from "/assets/ticket-code.js";
 
+/** Where the worker keeps pages (ticket-offline.js). */
+const SHELF = "gatefold-tickets-1";
 /** How long a code is shown, in seconds. */
 const SHOWN = 15;
 
@@ -36,7 +38,8 @@ const fetched = async () => {
     const answer = await fetch(location.pathname, { cache: "no-store", signal: AbortSignal.timeout(5_000) });
     if (answer.status === 404) return { gone: true };
     if (!answer.ok || !answer.headers.get("x-ticket")) return null;
-    return { document: new DOMParser().parseFromString(await answer.text(), "text/html"), at: (began + Date.now()) / 2 };
+    const kept = answer.clone();
+    return { document: new DOMParser().parseFromString(await answer.text(), "text/html"), at: (began + Date.now()) / 2, kept };
   } catch {
     return null;
   }
@@ -73,7 +76,7 @@ class LiveCode {
     Object.assign(this, { bound, opensAt: Date.parse(opensAt), offset: Date.parse(now) - at });
     if (this.key) {
       // An answer that was lost on its way, or another binding by the same key: the certificate of now counts.
-      this.key = { ...this.key, offset: this.offset, certificate: bound === this.key.public_key ? certificate : this.key.certificate };
+      this.key = { ...this.key, offset: this.offset, certificate: bound === this.key.public_key ? certificate : null };
       await keys.write(this.key).catch(() => null);
     }
     this.say();
@@ -165,17 +168,19 @@ class LiveCode {
 
 const place = document.querySelector("[data-live-code]");
 const live = place && new LiveCode(place);
-const version = document.querySelector("[data-version]").dataset.version;
+const version = document.querySelector("[data-version]")?.dataset.version;
 
 /** Looks whether the ticket is still what this page says: a page that was kept, or was open for long, may be older. Without network what was known holds. */
 const refresh = async () => {
   const fresh = await fetched();
   document.querySelector("[data-no-network]").hidden = Boolean(fresh);
   if (!fresh) return;
-  const now = fresh.gone ? "gone" : fresh.document.querySelector("[data-version]").dataset.version;
+  const now = fresh.gone ? "gone" : fresh.document.querySelector("[data-version]")?.dataset.version;
   // Once: where the server itself answers by what it knew before, this page stays.
   if (now !== version && sessionStorage.getItem("gatefold-seen") !== `${ticketId} ${now}`) {
     sessionStorage.setItem("gatefold-seen", `${ticketId} ${now}`);
+    // The worker serves it where the next answer is slow.
+    if (fresh.kept && "caches" in window) await caches.open(SHELF).then((shelf) => shelf.put(location.pathname, fresh.kept)).catch(() => null);
     return location.reload();
   }
   if (!fresh.gone && fresh.document.querySelector("[data-live-code]")) await live?.hear(fresh);

@@ -74,7 +74,8 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
                 .with("confirmation", web::letters::confirmation)
                 .with("sign_in", web::letters::sign_in)
                 .with("money_back", web::letters::money_back)
-                .with("ticket_changed", web::letters::ticket_changed),
+                .with("ticket_changed", web::letters::ticket_changed)
+                .with("codes_changed", web::letters::codes_changed),
         );
     Ok(App::new(pools, clock, secrets, mailer, settings, registry))
 }

@@ -10,7 +10,7 @@ use crate::{
     app::App,
     audit, entry,
     http::{door::told_to_stop, limit::Limits},
-    mail, orders, payments, postgres, waiting,
+    mail, orders, payments, postgres, tickets, waiting,
 };
 
 type Step = for<'a> fn(&'a App) -> Pin<Box<dyn Future<Output = Result<usize, sqlx::Error>> + Send + 'a>>;
@@ -35,6 +35,7 @@ static WORKERS: &[Worker] = &[
     Worker { name: "ask", every: Duration::from_secs(10), step: |app| Box::pin(payments::ask_undecided(app)) },
     Worker { name: "close", every: Duration::from_secs(10), step: |app| Box::pin(payments::close_due(app)) },
     Worker { name: "refund", every: Duration::from_secs(5), step: |app| Box::pin(payments::refund_due(app)) },
+    Worker { name: "reissues", every: Duration::from_secs(5), step: |app| Box::pin(tickets::walk(app)) },
     Worker { name: "forgeries", every: Duration::from_secs(1), step: |app| Box::pin(entry::record_forgeries(app)) },
     Worker { name: "seal", every: Duration::from_secs(60), step: |app| Box::pin(async move { audit::seal(app).await.map(|_| 0) }) },
     Worker { name: "last-used", every: Duration::from_secs(60), step: |app| Box::pin(async move { accounts::flush_last_used(app).await.map(|()| 0) }) },

@@ -8,7 +8,7 @@ use poem_openapi::{
 };
 
 use super::{
-    ReissueError, Ticket,
+    KeyReissue, ReissueError, Ticket, WalkError,
     picture::{self, Surface},
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         problem::{CONFLICT, Changing, NOT_FOUND, Or, Problem, Usual},
         tags::Chapter,
     },
-    id::{OrderId, TicketId},
+    id::{FestivalId, OrderId, TicketId},
     orders,
     page::Page,
     secrets::Purpose,
@@ -57,6 +57,16 @@ impl From<ReissueError> for Problem {
             ReissueError::NotFound => NOT_FOUND.problem(),
             ReissueError::Ended(_) => CONFLICT.because(error.to_string()),
             ReissueError::Database(error) => error.into(),
+        }
+    }
+}
+
+impl From<WalkError> for Problem {
+    fn from(error: WalkError) -> Self {
+        match error {
+            WalkError::NotFound => NOT_FOUND.problem(),
+            WalkError::Active => CONFLICT.because(error.to_string()),
+            WalkError::Database(error) => error.into(),
         }
     }
 }
@@ -176,6 +186,38 @@ impl TicketsApi {
     ) -> Result<Json<Ticket>, Or<Changing>> {
         staff.may(Scope::TicketsWrite)?;
         Ok(Json(super::void(&app, &staff, *ticket_id, &body.note).await?))
+    }
+
+    /// Re-issue what a key signed
+    ///
+    /// For a key that leaked: every valid ticket that it signed gets another code by the key of now, one after the other; holders' pages show it, emails say
+    /// so, and phones that tickets were bound to are bound anew. The key that signs now is rotated first. Asking again while it goes on changes nothing.
+    /// Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/signing-keys/:key_id/reissues", method = "post", operation_id = "reissue_signing_key")]
+    async fn reissue_signing_key(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        key_id: Path<u8>,
+    ) -> Result<Json<KeyReissue>, Or<Changing>> {
+        staff.may(Scope::FestivalsWrite)?;
+        Ok(Json(super::reissue_all(&app, &staff, *festival_id, *key_id).await?))
+    }
+
+    /// Look how far the re-issuing of what a key signed has come
+    ///
+    /// Scope `festivals:write`.
+    #[oai(path = "/festivals/:festival_id/signing-keys/:key_id/reissues", method = "get", operation_id = "show_key_reissue")]
+    async fn show_key_reissue(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        festival_id: Path<FestivalId>,
+        key_id: Path<u8>,
+    ) -> Result<Json<KeyReissue>, Or<Usual>> {
+        staff.may(Scope::FestivalsWrite)?;
+        Ok(Json(super::progress(&app, &staff, *festival_id, *key_id).await?))
     }
 
     /// The code of a ticket as SVG

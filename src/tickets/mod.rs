@@ -13,6 +13,7 @@ pub mod live;
 pub mod picture;
 mod reissue;
 mod store;
+mod walk;
 
 use chrono::{DateTime, Months, Utc};
 use poem_openapi::{Enum, Object};
@@ -34,6 +35,7 @@ pub use store::{
     Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, lock, lock_one, mark_claimed, name_holders, named, named_of, of_festival,
     of_letter, of_order, renew_link, ticket,
 };
+pub use walk::{KeyReissue, WalkError, progress, reissue_all, walk};
 
 /// The state of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]

@@ -40,15 +40,18 @@ pub(super) fn section(reader: &Reader, festival: &Festival, passes: &[Pass], sto
                 @let stock = stocks.iter().find(|stock| stock.color == pass.terms.color);
                 @let (given, lost) = stock.map_or((0, 0), |stock| (stock.given, stock.lost));
                 li {
-                    form class="actions" method="post" action=(format!("/desk/{}/devices/bands", festival.terms.slug)) {
-                        p { svg class="band" viewBox="0 0 56 24" aria-hidden="true" { rect width="56" height="24" fill=(pass.terms.color) {} } " " b { (text(&pass.terms.color_name, reader.language)) } br;
+                    p { svg class="band" viewBox="0 0 56 24" aria-hidden="true" { rect width="56" height="24" fill=(pass.terms.color) {} } " " b { (text(&pass.terms.color_name, reader.language)) } br;
                             (reader.f("bands-given", [("n", given.to_string())]))
                             @if lost > 0 { " · " (reader.f("bands-lost", [("n", lost.to_string())])) }
                             @if let Some(left) = stock.and_then(BandStock::left) { " · " b class=[(left < 0).then_some("hurt")] { (reader.f("bands-left-n", [("n", left.to_string())])) } }
                         }
+                    form class="take" method="post" action=(format!("/desk/{}/devices/bands", festival.terms.slug)) {
                         input type="hidden" name="color" value=(pass.terms.color);
-                        label { span class="unseen" { (reader.t("bands-delivered")) } input name="delivered" type="number" min="0" max=(MOST) inputmode="numeric" placeholder=(reader.t("bands-delivered")) value=[stock.and_then(|stock| stock.delivered)]; }
-                        button class="button plain" { (reader.t("save")) }
+                        div class="field" {
+                            label for=(format!("delivered-{}", pass.pass_number)) { (reader.t("bands-delivered")) }
+                            input id=(format!("delivered-{}", pass.pass_number)) name="delivered" type="number" min="0" max=(MOST) inputmode="numeric" value=[stock.and_then(|stock| stock.delivered)];
+                        }
+                        button class="button plain" { (reader.t("write-down")) }
                     }
                 }
             }

@@ -263,6 +263,31 @@ pub fn ticket_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
     })
 }
 
+/// The email that says that the tickets of an order have other codes.
+#[must_use]
+pub fn codes_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
+    Box::pin(async move {
+        let pool = &app.pools.work;
+        let (ticket, _) = tickets::of_letter(pool, email.festival_id, email.thing_id).await?.ok_or(RenderError::Moot)?;
+        let festival = festivals::one(pool, email.festival_id).await?.ok_or(RenderError::Moot)?;
+        let order = orders::order(pool, ticket.order_id).await?.ok_or(RenderError::Moot)?;
+        let w = email.language;
+        let url = order_url(app, ticket.order_id, order.link_generation);
+        let subject = w.f("mail-codes-subject", [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
+        let hello = if order.buyer_name.is_empty() { w.t("mail-hello-nobody") } else { w.f("mail-hello", [("name", order.buyer_name.clone())]) };
+        let lead = w.t("mail-codes-lead");
+        let number = w.f("order-number", [("number", order.number())]);
+        let body = html! {
+            p style="margin:0" { (hello) br; br; (lead) }
+            (button(&url, &w.t("mail-open-tickets")))
+            p style="font-size:13px;color:#57575c" { (number) }
+        };
+        let text = format!("{hello}\n\n{lead}\n\n{url}\n\n{number}\n\n{}\n", w.t("mail-why"));
+        let html = sleeve(w, &subject, Some(&festival), &title(&festival, w, ""), &body, &w.t("mail-why"));
+        Ok(Letter { subject, text, html, pictures: Vec::new() })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -137,6 +137,8 @@ const TABLE: &[(&str, May)] = &[
     ("publish_festival", Of(FestivalsWrite)),
     ("put_part", Music(ReleasesWrite)),
     ("recall_ticket", May::Fan),
+    ("reissue_signing_key", Of(FestivalsWrite)),
+    ("show_key_reissue", Of(FestivalsWrite)),
     ("reissue_ticket", Of(TicketsWrite)),
     ("report_scans", Device),
     ("resize_stock", Of(OffersWrite)),
@@ -477,6 +479,7 @@ impl World {
             | "go_by_signature"
             | "rotate_signing_key"
             | "revoke_signing_key"
+            | "reissue_signing_key"
             | "sign_out_on_device"
             | "revoke_pairing"
             | "revoke_supervisor_card"

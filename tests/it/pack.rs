@@ -392,7 +392,7 @@ async fn keys_are_rotated_and_revoked_while_gates_go_on() {
     let house = House::open().await;
     let (festival, offer) = evening(&house).await;
     let promoter = &festival.promoter;
-    let old = sold(&house, &offer, 1, 2).await;
+    let old = sold(&house, &offer, 1, 4).await;
     house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
     house.run_workers().await;
     let gate = festival.device().await;
@@ -433,6 +433,30 @@ async fn keys_are_rotated_and_revoked_while_gates_go_on() {
     let key: i16 =
         sqlx::query_scalar("select key_id from tickets where ticket_id = $1::uuid").bind(text(&old[0], "ticket_id")).fetch_one(&mut conn).await.unwrap();
     assert_eq!(key, 2, "a re-issued code is signed by the key of now; order {order}");
+    // All that it signed, by a worker: one email an order, and the codes of the pages open again. A ticket that is void, or signed since, stays.
+    let reissues = festival.path("/signing-keys/1/reissues");
+    promoter.send("POST", &festival.path("/signing-keys/2/reissues"), &json!({})).await.expect(409);
+    promoter.send("POST", &festival.path("/signing-keys/9/reissues"), &json!({})).await.expect(404);
+    assert_eq!(promoter.get(&reissues).await.expect(200), json!({ "key_id": 1, "done": 0 }));
+    promoter.send("POST", &format!("/v1/tickets/{}/voidings", text(&old[2], "ticket_id")), &json!({})).await.expect(200);
+    house.run_workers().await;
+    let mails = house.emails().len();
+    for _ in 0..2 {
+        promoter.send("POST", &reissues, &json!({})).await.expect(200);
+    }
+    house.run_workers().await;
+    let so_far = promoter.get(&reissues).await.expect(200);
+    assert_eq!((&so_far["done"], so_far.get("ended_at")), (&json!(old.len() - 2), None), "{so_far}");
+    house.advance(chrono::TimeDelta::minutes(2));
+    house.run_workers().await;
+    assert!(promoter.get(&reissues).await.expect(200)["ended_at"].is_string());
+    let told: Vec<String> = house.emails().iter().take(house.emails().len() - mails).map(|email| email.subject.clone()).collect();
+    assert_eq!(told, ["Your tickets have new codes: Night Ferry"], "they are of one order");
+    let page = promoter.get(&festival.path("/tickets?limit=200")).await.expect(200);
+    let generations: Vec<i64> = page["items"].as_array().unwrap().iter().map(|ticket| ticket["generation"].as_i64().unwrap()).collect();
+    assert_eq!(generations.iter().filter(|generation| **generation == 1).count(), old.len() - 1, "{generations:?}");
+    let left: i64 = sqlx::query_scalar("select count(*) from tickets where key_id = 1 and status = 'valid'").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(left, 0);
     promoter.send("DELETE", &festival.path("/list-only"), &json!({})).await.expect(200);
     a_second().await;
     assert_eq!(rules().await["list_only"], false);

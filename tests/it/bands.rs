@@ -171,6 +171,8 @@ async fn a_lost_band_is_dead_and_another_one_takes_its_place() {
     // One that came back goes onto another wrist.
     day.end(&day.device, &again[0], "returned").await.expect(200);
     assert_eq!(day.scan("AAAA0002", "entry").await, "revoked");
+    day.desk.exchange(&text(&again[0], "ticket_code"), "AAAA0003").await;
+    assert_eq!(day.scan("AAAA0002", "entry").await, "revoked", "its ticket is on a wrist again, by another band");
     day.desk.exchange(&text(&tickets[1], "ticket_code"), "AAAA0002").await;
     assert_eq!(day.scan("AAAA0002", "entry").await, "admitted");
     let audited: i64 = {

@@ -1,7 +1,7 @@
 //! What a promoter does about signing keys: rotate them, revoke one that leaked, and have gates go by the list alone meanwhile.
 //!
 //! The drill of a leak: rotate, so that new tickets are signed by a key that nobody has; switch to list-only, so that no gate lets in a ticket that its list
-//! does not have, however well it is signed; re-issue what the leaked key signed (`src/tickets/walk.rs`); revoke the key; switch back.
+//! does not have, however well it is signed; re-issue what the leaked key signed (`src/tickets/walk/`); revoke the key; switch back.
 
 use poem_openapi::Object;
 

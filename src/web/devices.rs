@@ -221,7 +221,7 @@ fn qr(reader: &Reader, side: usize, path: &str) -> Markup {
 }
 
 /// Something to be held before a camera, or printed: its picture, its text, what it is.
-fn held_up(reader: &Reader, festival: &Festival, title: &str, lead: &Markup, picture: Option<(usize, String)>, below: &Markup) -> Response {
+pub(super) fn held_up(reader: &Reader, festival: &Festival, title: &str, lead: &Markup, picture: Option<(usize, String)>, below: &Markup) -> Response {
     shell(reader, festival, title).page(&html! {
         main id="content" class="panel held-up" {
             (index(reader, &festival.terms.slug))

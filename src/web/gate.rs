@@ -237,7 +237,7 @@ fn badge() -> Markup {
 const ABILITIES: [&str; 9] = ["list", "camera", "reads", "verifies", "keeps", "installed", "clock", "awake", "shakes"];
 
 /// The words that the script of the gate says.
-const WORDS: [&str; 72] = [
+const WORDS: [&str; 77] = [
     "camera-on",
     "camera-server",
     "camera-off",
@@ -307,6 +307,11 @@ const WORDS: [&str; 72] = [
     "plain-sure",
     "again",
     "unable-exchange-again",
+    "everybody-out",
+    "whole-site",
+    "back-until",
+    "clearing-noted",
+    "unable-clearing",
     "unable-unbind",
     "unbind",
     "unbound",

@@ -9,22 +9,29 @@ use poem::{
 
 use super::{
     control::{Room, visitor},
+    devices::held_up,
     layout::{PageResult, Reader, see_other, text},
     storefront::buy::{field, fields},
 };
 use crate::{
     accounts::Scope,
     app::App,
-    entry::incident::{self, Clearing, GateHold, NewClearing},
+    entry::incident::{self, Clearing, GateHold, NewClearing, code::code},
+    festivals,
     http::{
         cookies::same_origin,
-        problem::{MALFORMED, Problem},
+        problem::{MALFORMED, NOT_FOUND, Problem},
     },
     id::{ClearingId, GateId, HoldId, ZoneId},
+    keys,
+    tickets::picture::{Surface, path},
 };
 
 /// For how many minutes people may be let back in.
 const READMITTED: [i64; 4] = [30, 60, 120, 240];
+
+/// How long after its moment a clearing is still told to gates without network.
+const TOLD: TimeDelta = TimeDelta::hours(12);
 
 /// What a hold or a clearing is about.
 pub(super) fn about(reader: &Reader, room: &Room, gate: Option<GateId>, zone: Option<ZoneId>, all: &str) -> Markup {
@@ -67,6 +74,7 @@ pub(super) fn state(reader: &Reader, room: &Room) -> Markup {
             @for c in room.clearings.iter().take(10) {
                 li { form class="actions" method="post" action=(format!("{base}/clearings/{}/call-off", c.clearing_id)) {
                     p { b { (reader.t(if c.clears_at > room.now { "will-be-out" } else { "was-out" })) } " " (about(reader, room, None, c.zone_id, "whole-site")) br; (at(c.clears_at)) @if let Some(until) = until(c) { " · " (until) } @if !c.note.is_empty() { " · " (c.note) } }
+                    @if c.readmits_until.unwrap_or(c.clears_at) > room.now - TOLD { a href=(format!("{base}/clearings/{}/code", c.clearing_id)) { (reader.t("clearing-code")) } }
                     @if room.may_decide && c.clears_at > room.now { button class="button plain" { (reader.t("call-off")) } }
                 } }
             }
@@ -178,6 +186,27 @@ pub async fn call_off(request: &Request, app: Data<&App>, Path((slug, id)): Path
     who.staff.may(Scope::GatesWrite).map_err(Problem::from)?;
     incident::call_off(&app, &who.staff, id).await.map_err(Problem::from)?;
     Ok(see_other(&format!("/desk/{slug}/gates#incident")))
+}
+
+/// Shows the code of a clearing: for gates without network, which read it by their cameras.
+#[handler]
+pub async fn show_code(request: &Request, reader: Reader, app: Data<&App>, Path((slug, id)): Path<(String, ClearingId)>) -> PageResult {
+    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    who.staff.may(Scope::ScansRead).map_err(Problem::from)?;
+    let festival_id = festival.festival_id;
+    let clearings = incident::store::clearings(&app.pools.web, festival_id).await.map_err(Problem::from)?;
+    let clearing = clearings.iter().find(|c| c.clearing_id == id).ok_or_else(|| NOT_FOUND.problem())?;
+    let zones = festivals::zones(&app.pools.web, festival_id).await.map_err(Problem::from)?;
+    let ring = keys::ring(&app, festival_id).await.map_err(Problem::from)?;
+    let code = code(clearing, festival_id, &ring).ok_or_else(|| Problem::internal("the signing key cannot be opened"))?;
+    let zone = zones.iter().find(|zone| Some(zone.zone_id) == clearing.zone_id).map(|zone| text(&zone.name, reader.language));
+    let at = |at| reader.language.at(at, &festival.terms.time_zone).long();
+    let lead = html! {
+        p class="human" { @if let Some(zone) = zone { (zone) } @else { (reader.t("whole-site")) } " · " (at(clearing.clears_at)) }
+        @if let Some(until) = clearing.readmits_until { p { (reader.f("back-until", [("time", at(until))])) } }
+    };
+    let below = html! { p { (reader.t("clearing-code-lead")) } };
+    Ok(held_up(&reader, &festival, "clearing-code", &lead, path(&code, Surface::Screen), &below))
 }
 
 /// What `<input type="datetime-local">` says, in a time zone.

@@ -62,6 +62,7 @@ pub fn routes() -> Route {
         .at("/desk/:slug/gates/holds", post(incident::hold))
         .at("/desk/:slug/gates/holds/:id/end", post(incident::release))
         .at("/desk/:slug/gates/clearings", post(incident::clear))
+        .at("/desk/:slug/gates/clearings/:id/code", get(incident::show_code))
         .at("/desk/:slug/gates/clearings/:id/call-off", post(incident::call_off))
         .at("/desk/:slug/gates/discrepancies.csv", get(control::export))
         .at("/desk/:slug/devices", get(devices::page))

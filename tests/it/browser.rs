@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
+use gatefold::entry::incident::Clearing;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -349,6 +350,39 @@ async fn a_phone_in_a_waiting_room_finds_out_by_itself_that_it_is_its_turn() {
     assert_eq!(seen["title"], "It is your turn: Night Ferry");
     assert!(seen["sideways"].as_array().unwrap().is_empty(), "pages that scroll sideways: {}", seen["sideways"]);
     assert!(seen["errors"].as_array().unwrap().is_empty(), "errors of the browser: {}", seen["errors"]);
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_without_network_is_told_by_a_code_that_everybody_is_out() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let offer = festival.offer(&festival.pass("Weekend pass", 0b111).await, 100, 13900).await;
+    let fan = house.anybody().order("mara@x.example", &[(&offer, 2)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    let codes: Vec<String> = fan.tickets().await.iter().map(|t| t["ticket_code"].as_str().unwrap().to_owned()).collect();
+    house.run_workers().await;
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    let device = festival.device().await;
+    // The second ticket came in by another gate.
+    assert_eq!(device.scan(&codes[1], house.app.clock.now()).await.expect(201)["verdict"], "admitted");
+    house.advance(TimeDelta::seconds(1));
+    let id = gatefold::id::FestivalId(i32::try_from(festival.id).unwrap());
+    let ring = gatefold::keys::ring(&house.app, id).await.unwrap();
+    let clearing = Clearing {
+        clearing_id: gatefold::id::ClearingId(uuid::Uuid::now_v7()),
+        clears_at: house.app.clock.now() + TimeDelta::seconds(6),
+        ..Clearing::default()
+    };
+    let code = gatefold::entry::incident::code::code(&clearing, id, &ring).unwrap();
+    assert_eq!(code.len(), 178);
+    let forged = gatefold::entry::incident::code::code(&clearing, gatefold::id::FestivalId(id.0 + 1), &ring).unwrap();
+    let pairing = festival.promoter.make(&festival.path("/pairings"), json!({ "gate_id": festival.gate })).await;
+    let input = json!({ "url": house.url, "pairing_code": pairing["pairing_code"], "ticket": codes[0], "other": codes[1], "clearing": code, "forged": forged });
+    let seen = scene("cleared", &input).await;
+    assert_eq!(seen["said"], json!(["admitted", "refused", "clearing", "refused", "cleared", "admitted", "refused", "admitted"]), "{seen}");
+    assert!(seen["sideways"].as_array().unwrap().is_empty() && seen["errors"].as_array().unwrap().is_empty(), "{seen}");
     house.run_workers().await;
     house.close().await;
 }

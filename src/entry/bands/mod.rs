@@ -94,6 +94,23 @@ pub struct Exchanged {
     pub left: Option<i32>,
 }
 
+impl Exchanged {
+    fn refused(exchange_id: BandId, reason: Reason) -> Self {
+        Self {
+            exchange_id,
+            verdict: Verdict::Refused,
+            reason: Some(reason),
+            instruction: None,
+            pass: None,
+            ticket_id: None,
+            ticket_end: None,
+            given_at: None,
+            band_end: None,
+            left: None,
+        }
+    }
+}
+
 /// Why nothing was exchanged, or no band ended.
 #[derive(Debug, thiserror::Error)]
 pub enum BandError {
@@ -170,18 +187,7 @@ pub async fn exchange(app: &App, device: &Device, asked: &Exchange) -> Result<Ex
         Some(Some(code)) => Some(Some(carried(code).ok_or(BandError::Unreadable)?)),
     };
     let ring = keys::ring(app, festival).await?;
-    let refused = |reason| Exchanged {
-        exchange_id: asked.exchange_id,
-        verdict: Verdict::Refused,
-        reason: Some(reason),
-        instruction: None,
-        pass: None,
-        ticket_id: None,
-        ticket_end: None,
-        given_at: None,
-        band_end: None,
-        left: None,
-    };
+    let refused = |reason| Exchanged::refused(asked.exchange_id, reason);
     let shown = match Shown::verify(asked.ticket_code.trim(), festival, &ring) {
         Ok(shown) => shown,
         Err(error) => return Ok(refused(error.into())),
@@ -214,29 +220,7 @@ pub async fn exchange(app: &App, device: &Device, asked: &Exchange) -> Result<Ex
         let left = store::stock(&mut tx, festival, color).await?.and_then(|stock| stock.left());
         return Ok(Exchanged { verdict: Verdict::Admitted, reason: None, left, ..answer });
     };
-    let becomes = Becomes {
-        status: TicketStatus::Exchanged,
-        generation: ticket.generation,
-        live_key: ticket.live_key.as_deref(),
-        released_key: ticket.released_key.as_deref(),
-    };
-    let after = tickets::alter(&mut tx, &ticket, &becomes, Cause::of("exchanged"), now).await?;
-    let band_end: Option<String> = band.as_ref().map(|code| code.chars().skip(code.len() - 4).collect());
-    let given = store::Given {
-        band_id: asked.exchange_id,
-        ticket_id: ticket.ticket_id,
-        generation: ticket.generation,
-        color: color.to_owned(),
-        band_hash: band.as_deref().map(|code| hash(app, festival, code).to_vec()),
-        band_end: band_end.clone(),
-        device_id: device.device_id,
-        given_at: now,
-        position: after.position,
-    };
-    if !store::insert(&mut tx, festival, &given).await? {
-        return Err(BandError::Taken);
-    }
-    let left = store::count_given(&mut tx, festival, color).await?.left();
+    let (band_end, left) = give(&mut tx, app, device, asked.exchange_id, (&ticket, color), band.as_deref(), now).await?;
     if let (true, Some(member)) = (is_lifted && !is_live, device.supervisor_id) {
         let (action, object_id, after) =
             ("ticket.exchanged_without_live_code", ticket.ticket_id.to_string(), serde_json::json!({ "device_id": device.device_id }));
@@ -245,6 +229,43 @@ pub async fn exchange(app: &App, device: &Device, asked: &Exchange) -> Result<Ex
     }
     tx.commit().await?;
     Ok(Exchanged { verdict: Verdict::Admitted, reason: None, given_at: Some(now), band_end, left, ..answer })
+}
+
+/// Gives a band for a locked ticket; the last characters of what it carries, and how many of its color are left.
+async fn give(
+    conn: &mut PgConnection,
+    app: &App,
+    device: &Device,
+    band_id: BandId,
+    (ticket, color): (&Ticket, &str),
+    band: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<(Option<String>, Option<i32>), BandError> {
+    let festival = device.festival_id;
+    let becomes = Becomes {
+        status: TicketStatus::Exchanged,
+        generation: ticket.generation,
+        live_key: ticket.live_key.as_deref(),
+        released_key: ticket.released_key.as_deref(),
+    };
+    let after = tickets::alter(&mut *conn, ticket, &becomes, Cause::of("exchanged"), now).await?;
+    let band_end: Option<String> = band.map(|code| code.chars().skip(code.len() - 4).collect());
+    let given = store::Given {
+        band_id,
+        ticket_id: ticket.ticket_id,
+        generation: ticket.generation,
+        color: color.to_owned(),
+        band_hash: band.map(|code| hash(app, festival, code).to_vec()),
+        band_end: band_end.clone(),
+        device_id: device.device_id,
+        given_at: now,
+        position: after.position,
+    };
+    if !store::insert(&mut *conn, festival, &given).await? {
+        return Err(BandError::Taken);
+    }
+    let left = store::count_given(conn, festival, color).await?.left();
+    Ok((band_end, left))
 }
 
 /// Why a ticket becomes no band.

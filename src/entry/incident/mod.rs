@@ -8,6 +8,7 @@
 //! Both are kept with their moments: gates without network report later, and are judged by what held when they scanned.
 
 pub mod api;
+pub mod code;
 pub mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -112,6 +112,27 @@ export const verify = async (text, festival, keys) => {
   return key.imported ? { code } : { code, unverified: true };
 };
 
+/** The code of a clearing (src/entry/incident/code.rs). */
+const CLEARING = { prefix: "G5", length: 178, kind: 0x51, body: 46, domain: new TextEncoder().encode("gatefold-clear-v1\0") };
+
+/** Whether a text looks like the code of a clearing. */
+export const isClearing = (text) => text.startsWith(CLEARING.prefix) && text.length === CLEARING.length;
+
+/** Verifies the code of a clearing at a festival: { clearing_id, zone_id, clears_at, readmits_until }, moments as texts; null where it says nothing. */
+export const verifyClearing = async (text, festival, keys) => {
+  const bytes = bare(text, CLEARING, CLEARING.body + 64);
+  if (bytes?.[0] !== CLEARING.kind) return null;
+  const body = bytes.slice(0, CLEARING.body);
+  const view = new DataView(body.buffer);
+  const key = keys.find((k) => k.key_id === body[1]);
+  if (view.getUint32(2) !== festival || !key?.imported || key.state === "revoked" || key.state === "pending") return null;
+  if (!(await crypto.subtle.verify("Ed25519", key.imported, bytes.slice(CLEARING.body), new Uint8Array([...CLEARING.domain, ...body])))) return null;
+  const uuid = (at) => [...body.slice(at, at + 16)].map((byte) => byte.toString(16).padStart(2, "0")).join("").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+  const moment = (at) => (view.getUint32(at) ? new Date(view.getUint32(at) * 1000).toISOString() : null);
+  const zone_id = body.slice(22, 38).some((byte) => byte) ? uuid(22) : null;
+  return { clearing_id: uuid(6), zone_id, clears_at: moment(38), readmits_until: moment(42) };
+};
+
 const CARD = { prefix: "G3", length: 137, kind: 0x31, body: 20, domain: new TextEncoder().encode("gatefold-card-v1\0"), early: 6 * 3_600_000 };
 
 /** Whether a text looks like a supervisor's card. */

@@ -1,7 +1,7 @@
 // Who decides: the server while it answers within 800 ms, else this device, by its list (5-tickets-and-gates). After two misses in a row the device decides
 // at once and looks for the server in the background; three good answers in a row, and the server decides again. What the device decided is reported.
 
-import { identity, importKey, isCard, isLive, parse, verify, verifyCard } from "/assets/gate-code.js";
+import { identity, importKey, isCard, isLive, parse, verify, verifyCard, verifyClearing } from "/assets/gate-code.js";
 import { cleared, decide, entryDay } from "/assets/gate-decide.js";
 import { Pack, read } from "/assets/gate-pack.js";
 import * as store from "/assets/gate-store.js";
@@ -203,6 +203,21 @@ export class Link {
     return Boolean(card) && (this.#kept("cards")?.[card.number] ?? 0) < card.overrides;
   }
 
+  /** Notes what the code of a clearing says: { zone, clears_at, readmits_until }. It counts until the list is newer. */
+  async takeClearing(text) {
+    const clearing = this.pack.rules ? await verifyClearing(text, this.pack.head.festival_id, this.keys) : null;
+    if (!clearing) throw new Unable("clearing");
+    const others = this.#told().filter((one) => one.clearing_id !== clearing.clearing_id);
+    this.#keep("clearings", [...others, { ...clearing, noted: Date.now() + this.offset }]);
+    return { ...clearing, zone: this.pack.rules.zones.find((one) => one.zone_id === clearing.zone_id)?.name };
+  }
+
+  /** The clearings that this phone was told of by their codes, and the list cannot know yet. */
+  #told() {
+    const known = Date.parse(this.pack.head.server_time);
+    return (this.#kept("clearings") ?? []).filter((one) => one.noted > known && !this.pack.rules.clearings.some(({ clearing_id }) => clearing_id === one.clearing_id));
+  }
+
   /** Whether a text may be a card that counts: where this browser cannot verify it, the server does. */
   async takesCard(text) {
     return isCard(text) && ((await this.#mayOverride(text)) || (this.isOnline && !this.canVerify));
@@ -347,7 +362,7 @@ export class Link {
   #ground() {
     const { days, holds, clearings, zones } = this.pack.rules;
     const inner = zones.filter((zone) => zone.is_inner).map((zone) => zone.zone_id);
-    return { days: days.map(moments), holds: holds.map(moments), clearings: clearings.map(moments), inner };
+    return { days: days.map(moments), holds: holds.map(moments), clearings: [...clearings, ...this.#told()].map(moments), inner };
   }
 
   /** What a pass allows at this gate. */

@@ -11,6 +11,7 @@ const PARTS = [
   "/assets/gate-camera.js",
   "/assets/gate-code.js",
   "/assets/gate-decide.js",
+  "/assets/gate-exchange.js",
   "/assets/gate-link.js",
   "/assets/gate-pack.js",
   "/assets/gate-phone.js",

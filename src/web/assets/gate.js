@@ -1,9 +1,10 @@
 // The gate: camera, a scanner that types, or a hand. Read a code, have it decided (gate-link.js), show the verdict, sound it.
 
 import { Camera } from "/assets/gate-camera.js";
-import { identity, isCard } from "/assets/gate-code.js";
+import { identity, isCard, isClearing } from "/assets/gate-code.js";
 import { isOverridable } from "/assets/gate-decide.js";
-import { Link, Unable, uuid7 } from "/assets/gate-link.js";
+import { Desk } from "/assets/gate-exchange.js";
+import { Link, Unable } from "/assets/gate-link.js";
 import { abilities, practised, stayAwake } from "/assets/gate-phone.js";
 
 /** The short code of a ticket, as people type it. */
@@ -147,10 +148,10 @@ if (stage) {
     }
     const keys = {
       check: () => [button({ "data-checked": "yes" }, words.checked), button({ "data-checked": "help_desk" }, words["help-desk"])],
-      admitted: () => (kind === "exchange" ? (answer.given_at ? [next, button({ "data-take-back": true }, words["take-back"])] : [button({ "data-plain": true }, words["plain-band"]), next]) : passes ? [next] : [next, button({ "data-undo": true }, words.undo)]),
-      refused: () => (kind === "exchange" && answer.reason === "live_code_required" && link.supervising ? [next, button({ "data-lift": true }, words.supervisor)] : kind === "entry" && isOverridable(answer.reason) ? [next, button({ "data-override": true }, words.supervisor)] : [next]),
+      admitted: () => (passes ? [next] : [next, button({ "data-undo": true }, words.undo)]),
+      refused: () => (kind === "entry" && isOverridable(answer.reason) ? [next, button({ "data-override": true }, words.supervisor)] : [next]),
     };
-    stage.replaceChildren(section, element("div", { class: "keys" }, keys[verdict]()));
+    stage.replaceChildren(section, element("div", { class: "keys" }, kind === "exchange" && verdict !== "check" ? desk.keys(answer) : keys[verdict]()));
     return word;
   };
 
@@ -181,56 +182,26 @@ if (stage) {
   // As long as the device may take an entry back.
   setInterval(() => (undo.hidden ||= !latest || Date.now() - latest.at > 15 * 60_000), 10_000);
 
-  /** The exchange that a band is looked for: { exchange_id, ticket_code, checked }; null where none is. */
-  let trading = null;
-  /** What the band carries that was given last, and when: readers type twice. */
-  let given = { code: "", at: 0 };
-  /** A ticket at an exchange desk, then what its band carries: a plain one nothing. */
-  const trade = async (more) => {
-    if (busy || (more.ticket_code === given.code && Date.now() - given.at < 3_000)) return;
-    busy = true;
-    const asked = { ...trading, ...more };
-    try {
-      if (!trading && SHORT.test(asked.ticket_code)) asked.ticket_code = await link.lookUp({ short_code: asked.ticket_code });
-      asked.exchange_id ??= uuid7();
-      const answer = { ...(await link.exchange(asked)), kind: "exchange" };
-      print(answer);
-      shown = { code: asked.ticket_code, scan: answer.exchange_id, kind: "exchange", ticket: answer.ticket_id };
-      if (answer.given_at) given = { code: asked.band?.code ?? "", at: Date.now() };
-      const { exchange_id, ticket_code, checked, lifts_live_code } = asked;
-      // A supervisor may say that a phone cannot show its code.
-      const isOpen = !answer.given_at && (answer.verdict !== "refused" || (answer.reason === "live_code_required" && link.supervising));
-      trading = isOpen ? { exchange_id, ticket_code, checked, lifts_live_code } : null;
-      if (trading && answer.verdict === "admitted") {
-        stage.querySelector("section").append(element("p", { class: "more trouble", role: "alert", hidden: true }), element("div", { class: "finder small" }, video));
-        video.play?.().catch(() => {});
-      }
-      sound(answer.verdict);
-    } catch (error) {
-      if (!(error instanceof Unable)) throw error;
-      if (error.message === "revoked") return location.reload();
-      if (error.message === "band" && stage.querySelector(".trouble")) trouble("band");
-      else if (error.message === "exchange-again") {
-        excuse("exchange-again");
-        trading = asked;
-        shown = { code: asked.ticket_code, kind: "exchange" };
-        stage.querySelector(".keys").replaceChildren(element("button", { class: "button", "data-again": true }, words.again));
-      } else {
-        excuse(error.message);
-        trading = null;
-        shown = { code: asked.ticket_code, kind: "exchange" };
-      }
-      sound("refused");
-    } finally {
-      busy = false;
-    }
-    // A reader that types ends with Enter: that shall press nothing while it looks for a band.
-    if (trading && stage.querySelector(".finder")) document.activeElement?.blur();
-    else stage.querySelector("button")?.focus();
+  /** The text of a code that is asked for by ten letters. A band may carry ten characters, too: what no supervisor reads here is taken as it is. */
+  const lookUp = async (code) => {
+    if (!SHORT.test(code) || (await link.isBand(code))) return code;
+    return link.lookUp({ short_code: code }).catch((error) => {
+      if (link.pack.hasBands && ["short", "unlisted"].includes(error.message)) return code;
+      throw error;
+    });
+  };
+
+  /** Says that everybody was put out, by the code of it. */
+  const told = (code, { zone, clears_at, readmits_until }) => {
+    const back = readmits_until && element("p", { class: "more" }, words["back-until"].replace("{time}", clock(readmits_until).slice(0, 5)));
+    const section = element("section", { class: "verdict repeat", role: "alert", "data-cleared": true }, element("h1", {}, words["everybody-out"]), element("p", { class: "reason" }, `${zone ? read(zone) : words["whole-site"]} · ${clock(clears_at)}`), element("p", { class: "more" }, words["clearing-noted"]), back);
+    stage.replaceChildren(section, element("div", { class: "keys" }, element("button", { class: "button", "data-next": true }, words.next)));
+    shown = { code };
+    sound("check");
   };
 
   const scan = async (code, more = {}) => {
-    if (!more.kind && !more.after && mode() === "exchange" && !practised(code)) return trade(trading ? { band: { code } } : { ticket_code: code.slice(0, 400) });
+    if (!more.kind && !more.after && mode() === "exchange" && !practised(code) && !isClearing(code)) return desk.take(code);
     if (busy) return;
     busy = true;
     asked = null;
@@ -244,14 +215,9 @@ if (stage) {
       return;
     }
     try {
-      // A band may carry ten characters, too: what no supervisor reads here is scanned as it is.
-      if (SHORT.test(code) && !(await link.isBand(code))) {
-        code = await link.lookUp({ short_code: code }).catch((error) => {
-          if (link.pack.hasBands && ["short", "unlisted"].includes(error.message)) return code;
-          throw error;
-        });
-      }
+      code = await lookUp(code);
       if (isCard(code)) throw new Unable("card");
+      if (isClearing(code)) return told(code, await link.takeClearing(code));
       const answer = await link.scan({ code: code.slice(0, 400), kind: mode(), ...more });
       remember(code, answer, print(answer));
       shown = { code, scan: answer.scan_id, first: more.after ?? answer.scan_id, reason: answer.reason, override: more.override };
@@ -295,7 +261,7 @@ if (stage) {
     // The phone that was too late to show a fresh one has it by now.
     if (shown?.reason === "live_code_required") last.code = "";
     shown = null;
-    trading = null;
+    desk.trading = null;
     asked = null;
     last.at = Date.now();
     video.play?.().catch(() => {});
@@ -304,13 +270,7 @@ if (stage) {
   stage.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button || !shown) return;
-    if ("plain" in button.dataset) {
-      if (button.dataset.plain === "sure") trade({ band: {} });
-      else [button.dataset.plain, button.textContent] = ["sure", words["plain-sure"]];
-    } else if ("again" in button.dataset) trade({});
-    else if ("lift" in button.dataset) trade({ lifts_live_code: true });
-    else if ("takeBack" in button.dataset) takeBack(shown.ticket);
-    else if (shown.kind === "exchange" && button.dataset.checked) button.dataset.checked === "yes" ? trade({ checked: "yes" }) : next();
+    if (shown.kind === "exchange") desk.press(button, shown) || next();
     else if ("override" in button.dataset) override(shown);
     else if ("signIn" in button.dataset) opener?.click();
     else if (button.dataset.because) overridden(button.dataset.because);
@@ -318,21 +278,6 @@ if (stage) {
     else if (button.dataset.checked) scan(shown.code, { after: shown.first, checked: button.dataset.checked, override: shown.override }).then(() => button.dataset.checked === "help_desk" && next());
     else next();
   });
-
-  const takeBack = async (ticket) => {
-    if (busy) return;
-    busy = true;
-    try {
-      await link.endBand(ticket, "returned");
-      next();
-    } catch (error) {
-      if (!(error instanceof Unable)) throw error;
-      excuse(error.message);
-      shown = { kind: "exchange" };
-    } finally {
-      busy = false;
-    }
-  };
 
   const entered = (code) => (asked && isCard(code) && stage.querySelector("[data-asked=who]") ? showCard(code) : scan(code));
   typed.addEventListener("submit", (event) => {
@@ -381,6 +326,8 @@ if (stage) {
     asked = null;
     await scan(code, { kind: "entry", after, override: { reasons, because, note, card_code: card } });
   };
+
+  const desk = new Desk({ link, stage, video, words, element, print, excuse, trouble, sound, show: (what) => (shown = what), next, lookUp });
 
   // A page that was kept before an upgrade has no dialogs: it scans all the same.
   const phone = document.querySelector("[data-phone]");
@@ -499,9 +446,9 @@ if (stage) {
     if (event.target.matches?.("input:not([type=radio])") || document.querySelector("dialog[open]")) return;
     const now = performance.now();
     // Whoever looks for a band presses no button by the keys of its reader, however slow it is.
-    if (now - at > (trading ? 400 : 100)) wedge = "";
+    if (now - at > (desk.isLooking ? 400 : 100)) wedge = "";
     at = now;
-    if (trading && (event.key === " " || event.key === "Enter") && wedge) event.preventDefault();
+    if (desk.isLooking && (event.key === " " || event.key === "Enter") && wedge) event.preventDefault();
     if (event.key === "Enter" && wedge.length >= 6) {
       event.preventDefault();
       const code = wedge;
@@ -511,7 +458,7 @@ if (stage) {
   });
 
   /** Whether the camera is for something now: for the next ticket, or for a card; not behind a dialog. */
-  const isLooking = () => !document.querySelector("dialog[open]") && (asked ? Boolean(stage.querySelector("[data-asked=who]")) : !shown || Boolean(trading && stage.querySelector(".finder")));
+  const isLooking = () => !document.querySelector("dialog[open]") && (asked ? Boolean(stage.querySelector("[data-asked=who]")) : !shown || desk.isLooking);
   const found = (code) => {
     if (asked) return isCard(code ?? "") && showCard(code);
     // The same code in front of the camera is one presentation until it was away for three seconds.
@@ -560,11 +507,10 @@ if (stage) {
     camera.textContent = words[name === "server" ? "camera-server" : "camera-on"];
     let before = null;
     for (;;) {
-      if (!busy && isLooking() && video.videoWidth > 0) {
+      if (!busy && !desk.isBusy && isLooking() && video.videoWidth > 0) {
         try {
-          const code = await read(Boolean(trading) || link.pack.hasBands);
-          // A barcode that is read in part is a band that nobody wears: two pictures have to agree. The ticket may still be in sight.
-          const isSure = !trading || (code === before && identity(code ?? "") !== identity(trading.ticket_code));
+          const code = await read(desk.isLooking || link.pack.hasBands);
+          const isSure = desk.isSure(code, before);
           before = code;
           if (isSure) found(code);
         } catch {

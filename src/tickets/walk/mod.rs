@@ -1,11 +1,14 @@
 //! A signing key leaked: every ticket that it signed gets another code, by the key of now. A worker walks through the tickets of the festival; it begins
 //! where it stopped, and any number of servers may run it.
 
+mod store;
+
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::Object;
 use sqlx::FromRow;
 
-use super::store;
 use crate::{
     accounts::Staff,
     app::App,
@@ -123,7 +126,7 @@ async fn walk_on(app: &App, festival: FestivalId) -> Result<usize, sqlx::Error> 
     };
     let signed = store::lock_signed(&mut tx, festival, key_id, &page).await?;
     if let (Some(active), false) = (keys::active(&mut tx, festival).await?, signed.is_empty()) {
-        let mut told = std::collections::HashSet::new();
+        let mut told = HashSet::new();
         let mut letters = Vec::with_capacity(signed.len());
         let mut drafts = Vec::new();
         for ticket in &signed {

@@ -215,6 +215,43 @@ async fn the_app_role_can_neither_change_the_schema_nor_rewrite_history() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_runs_as_the_owner_asks_nothing_of_whoever_calls_it() {
+    let house = House::open().await;
+    let mut conn = house.database().await;
+    // A path that does not name pg_temp begins there.
+    let open: Vec<String> = sqlx::query_scalar(
+        "select proname::text from pg_proc where prosecdef and pronamespace = 'public'::regnamespace \
+         and not coalesce('search_path=pg_catalog, public, pg_temp' = any(proconfig), false)",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert!(open.is_empty(), "{open:?}");
+    let functions: i64 =
+        sqlx::query_scalar("select count(*) from pg_proc where prosecdef and pronamespace = 'public'::regnamespace").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(functions, 3);
+    // The catalog of the caller is not asked, even where a database lets the caller have one.
+    let app = house.owner.clone().username("gatefold_app").password(&secrets().role_password("gatefold_app"));
+    conn.execute(AssertSqlSafe(format!("grant temporary on database \"{}\" to gatefold_app", house.owner.get_database().unwrap())).into_sql()).await.unwrap();
+    let mut intruder = PgConnection::connect_with(&app).await.unwrap();
+    intruder
+        .execute(
+            "create function pg_temp.told() returns oid language plpgsql as 'begin execute ''alter role gatefold_app superuser''; return 0; end'; \
+             create view pg_temp.pg_class as select pg_temp.told() as oid, 0 as relpages, ''::name as relname, 'r'::\"char\" as relkind, \
+                    (select oid from pg_catalog.pg_namespace where nspname = 'public') as relnamespace, (select oid from pg_catalog.pg_roles where rolname = current_user) as relowner; \
+             grant select on pg_temp.pg_class to public",
+        )
+        .await
+        .unwrap();
+    let _ = intruder.execute("select gatefold_know_tables()").await;
+    let is_more: bool = sqlx::query_scalar("select rolsuper from pg_roles where rolname = 'gatefold_app'").fetch_one(&mut conn).await.unwrap();
+    assert!(!is_more);
+    intruder.close().await.unwrap();
+    conn.close().await.unwrap();
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_of_a_festival_carries_its_festival_first() {
     let mut conn = PgConnection::connect_with(&template()).await.unwrap();
     // Tables of the platform are few and small; everything that grows belongs to a festival.

@@ -4,6 +4,7 @@
 //! does not have, however well it is signed; re-issue what the leaked key signed (`src/tickets/walk/`); revoke the key; switch back.
 
 use poem_openapi::Object;
+use sqlx::PgConnection;
 
 use super::{Festival, note, store};
 use crate::{
@@ -46,6 +47,18 @@ pub async fn rotate_key(app: &App, staff: &Staff, festival: FestivalId) -> Resul
     Ok(SigningKeys { items })
 }
 
+/// Refuses what is not done to the key that signs now.
+///
+/// # Errors
+/// [`Fault`]; a conflict for that key.
+pub async fn is_rotated(conn: &mut PgConnection, festival: FestivalId, key_id: u8) -> Result<(), Fault> {
+    match keys::one(conn, festival, key_id).await? {
+        None => Err(Fault::NotFound),
+        Some(key) if key.is_active() => Err(Fault::Conflict("this key signs new tickets: rotate first".to_owned())),
+        Some(_) => Ok(()),
+    }
+}
+
 /// Revokes a key: what it signed opens no gate any more. Doing it again changes nothing.
 ///
 /// # Errors
@@ -54,11 +67,7 @@ pub async fn revoke_key(app: &App, staff: &Staff, festival: FestivalId, key_id: 
     let now = app.clock.now();
     let mut tx = app.for_promoter(staff.promoter).await?;
     store::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
-    let before = keys::listed(&mut tx, festival).await?;
-    let key = before.iter().find(|key| key.key_id == i16::from(key_id)).ok_or(Fault::NotFound)?;
-    if key.is_active() {
-        return Err(Fault::Conflict("this key signs new tickets: rotate first".to_owned()));
-    }
+    is_rotated(&mut tx, festival, key_id).await?;
     keys::revoke(&mut tx, festival, key_id, now).await?;
     note(&mut tx, staff, festival, "key.revoked", now).await?;
     let items = keys::listed(&mut tx, festival).await?;

@@ -6,6 +6,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool, types::Json};
 use super::{Day, Festival, FestivalTerms, Gate, Site, Stage, Zone};
 use crate::{
     id::{FestivalId, GateId, PromoterId, ZoneId},
+    mail,
     words::Text,
 };
 
@@ -343,12 +344,14 @@ pub async fn every(pool: &PgPool) -> Result<Vec<Festival>, sqlx::Error> {
     sqlx::query_as("select * from festivals where festival_id > 0 order by festival_id desc limit 1000").fetch_all(pool).await
 }
 
-/// Whether a festival is a rehearsal; joins a transaction.
+/// When the emails of a festival are due: those of a rehearsal are written like all others and never due. Joins a transaction.
 ///
 /// # Errors
 /// What the database said.
-pub async fn is_rehearsal(conn: &mut PgConnection, festival: FestivalId) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select from festivals where festival_id = $1 and rehearsal_of is not null)").bind(festival).fetch_one(conn).await
+pub async fn mail_due(conn: &mut PgConnection, festival: FestivalId, now: DateTime<Utc>) -> Result<DateTime<Utc>, sqlx::Error> {
+    let is_rehearsal: bool =
+        sqlx::query_scalar("select exists (select from festivals where festival_id = $1 and rehearsal_of is not null)").bind(festival).fetch_one(conn).await?;
+    Ok(if is_rehearsal { mail::NEVER } else { now })
 }
 
 /// Takes a rehearsal off sale, as the owner of the tables: what is on its way to it ends before it is removed.

@@ -116,6 +116,14 @@ pub async fn listed(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec
     store::listed(conn, festival).await
 }
 
+/// One of them.
+///
+/// # Errors
+/// What the database said.
+pub async fn one(conn: &mut PgConnection, festival: FestivalId, key_id: u8) -> Result<Option<SigningKey>, sqlx::Error> {
+    Ok(listed(conn, festival).await?.into_iter().find(|key| key.key_id == i16::from(key_id)))
+}
+
 /// The key that signs new tickets, read in a transaction: a second ago another one may have.
 ///
 /// # Errors

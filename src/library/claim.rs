@@ -77,7 +77,7 @@ pub async fn claim(app: &App, seen: &Ticket, who: &Claimant) -> Result<Ticket, C
     store::claim(&mut tx, &claimed, now).await?;
     note(&mut tx, id, "ticket.claimed", now).await?;
     // A phone that it was bound to before is somebody else's; one that came in stays, until a supervisor lets it go.
-    let claimed = if claimed.live_key.is_some() && claimed.generation < GENERATIONS && !store::has_entered(&mut tx, id).await? {
+    let claimed = if claimed.live_key.is_some() && claimed.generation < GENERATIONS && !tickets::has_entered(&mut tx, id).await? {
         let becomes = Becomes { status: claimed.status, generation: claimed.generation + 1, live_key: None, released_key: None };
         tickets::alter(&mut tx, &claimed, &becomes, Cause::of("unbound"), now).await?
     } else {

@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 
 use super::Entitle;
 use crate::{
-    id::{EntitlementId, FestivalId, OrderId, ReleaseId, TicketId},
+    id::{EntitlementId, FestivalId, OrderId, ReleaseId},
     tickets::Ticket,
 };
 
@@ -125,13 +125,4 @@ pub async fn of_line(pool: &PgPool, order: OrderId, line_no: i16) -> Result<Vec<
     .bind(line_no)
     .fetch_all(pool)
     .await
-}
-
-/// Whether somebody came in on a ticket.
-pub(super) async fn has_entered(conn: &mut PgConnection, id: TicketId) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select from admissions where festival_id = $1 and ticket_id = $2 and undone_at is null)")
-        .bind(id.festival())
-        .bind(id)
-        .fetch_one(conn)
-        .await
 }

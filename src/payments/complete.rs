@@ -199,8 +199,7 @@ async fn fulfil(
         .iter()
         .map(|o| Draft { thing: o.order_id.0, kind: "confirmation", lane: Lane::Confirmation, language: o.language, recipient: o.email.clone() })
         .collect();
-    // The emails of a rehearsal are written like all others and never due.
-    let due_at = if festivals::is_rehearsal(conn, festival).await? { mail::NEVER } else { now };
+    let due_at = festivals::mail_due(conn, festival, now).await?;
     mail::queue(conn, festival, &letters, now, due_at).await?;
     books::record(conn, festival, journal, JournalKind::Sale, &booked(captured, &lines), now).await?;
     webhooks::record(conn, festival, "order.paid", &ids.iter().map(|id| id.0).collect::<Vec<_>>(), now).await?;
@@ -311,7 +310,8 @@ async fn try_late(app: &App, id: PaymentId) -> Result<(), Trouble> {
         books::record(&mut tx, festival, journal, JournalKind::Late, &owed, now).await?;
         store::request_refund(&mut tx, festival, &payment, "late_money", now).await?;
         let letter = Draft { thing: id.0, kind: "money_back", lane: Lane::Change, language: order.language, recipient: order.email.clone() };
-        mail::queue(&mut tx, festival, &[letter], now, now).await?;
+        let due_at = festivals::mail_due(&mut tx, festival, now).await?;
+        mail::queue(&mut tx, festival, &[letter], now, due_at).await?;
     }
     postgres::commit(tx).await?;
     Ok(())

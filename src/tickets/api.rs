@@ -8,7 +8,7 @@ use poem_openapi::{
 };
 
 use super::{
-    KeyReissue, ReissueError, Ticket, WalkError,
+    KeyReissue, ReissueError, Ticket,
     picture::{self, Surface},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         guard::{AsStaff, Reader},
     },
     app::App,
-    festivals,
+    festivals::{self, api::of_staff},
     http::{
         problem::{CONFLICT, Changing, NOT_FOUND, Or, Problem, Usual},
         tags::Chapter,
@@ -57,16 +57,6 @@ impl From<ReissueError> for Problem {
             ReissueError::NotFound => NOT_FOUND.problem(),
             ReissueError::Ended(_) => CONFLICT.because(error.to_string()),
             ReissueError::Database(error) => error.into(),
-        }
-    }
-}
-
-impl From<WalkError> for Problem {
-    fn from(error: WalkError) -> Self {
-        match error {
-            WalkError::NotFound => NOT_FOUND.problem(),
-            WalkError::Active => CONFLICT.because(error.to_string()),
-            WalkError::Database(error) => error.into(),
         }
     }
 }
@@ -190,8 +180,8 @@ impl TicketsApi {
 
     /// Re-issue what a key signed
     ///
-    /// For a key that leaked: every valid ticket that it signed gets another code by the key of now, one after the other; holders' pages show it, emails say
-    /// so, and phones that tickets were bound to are bound anew. The key that signs now is rotated first. Asking again while it goes on changes nothing.
+    /// For a key that leaked: every valid ticket that it signed gets another code by the key of now, one after the other; holders' pages show it, phones that
+    /// tickets are bound to hear of it there, and emails say so. The key that signs now is rotated first. Asking again while it goes on changes nothing.
     /// Scope `festivals:write`.
     #[oai(path = "/festivals/:festival_id/signing-keys/:key_id/reissues", method = "post", operation_id = "reissue_signing_key")]
     async fn reissue_signing_key(
@@ -201,8 +191,8 @@ impl TicketsApi {
         festival_id: Path<FestivalId>,
         key_id: Path<u8>,
     ) -> Result<Json<KeyReissue>, Or<Changing>> {
-        staff.may(Scope::FestivalsWrite)?;
-        Ok(Json(super::reissue_all(&app, &staff, *festival_id, *key_id).await?))
+        let tx = of_staff(&app, &staff, *festival_id, Scope::FestivalsWrite).await?;
+        Ok(Json(super::reissue_all(&app, tx, &staff, *festival_id, *key_id).await?))
     }
 
     /// Look how far the re-issuing of what a key signed has come
@@ -216,8 +206,8 @@ impl TicketsApi {
         festival_id: Path<FestivalId>,
         key_id: Path<u8>,
     ) -> Result<Json<KeyReissue>, Or<Usual>> {
-        staff.may(Scope::FestivalsWrite)?;
-        Ok(Json(super::progress(&app, &staff, *festival_id, *key_id).await?))
+        let mut tx = of_staff(&app, &staff, *festival_id, Scope::FestivalsWrite).await?;
+        Ok(Json(super::progress(&mut tx, *festival_id, *key_id).await?))
     }
 
     /// The code of a ticket as SVG

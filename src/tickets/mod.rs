@@ -32,10 +32,10 @@ use code::TicketCode;
 
 pub use reissue::{Becomes, Cause, GENERATIONS, ReissueError, alter, reissue, void};
 pub use store::{
-    Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, lock, lock_one, mark_claimed, name_holders, named, named_of, of_festival,
-    of_letter, of_order, renew_link, ticket,
+    Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, has_entered, lock, lock_numbered, lock_one, mark_claimed, name_holders, named,
+    named_of, of_festival, of_letter, of_order, renew_link, ticket,
 };
-pub use walk::{KeyReissue, WalkError, progress, reissue_all, walk};
+pub use walk::{KeyReissue, is_suspect, progress, reissue_all, walk};
 
 /// The state of a ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, Serialize, Deserialize, sqlx::Type)]

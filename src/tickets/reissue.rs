@@ -29,6 +29,15 @@ pub struct Becomes<'a> {
     pub released_key: Option<&'a [u8]>,
 }
 
+impl<'a> Becomes<'a> {
+    /// As a ticket is.
+    #[must_use]
+    pub fn of(ticket: &'a Ticket) -> Self {
+        let Ticket { status, generation, .. } = *ticket;
+        Self { status, generation, live_key: ticket.live_key.as_deref(), released_key: ticket.released_key.as_deref() }
+    }
+}
+
 /// Why a ticket changes, in words of the schema, with a sentence for whoever asks later.
 #[derive(Clone, Copy, Debug)]
 pub struct Cause<'a> {
@@ -58,11 +67,10 @@ pub const GENERATIONS: i16 = 255;
 /// What the database said.
 pub async fn alter(conn: &mut PgConnection, ticket: &Ticket, becomes: &Becomes<'_>, cause: Cause<'_>, now: DateTime<Utc>) -> Result<Ticket, sqlx::Error> {
     let festival = ticket.ticket_id.festival();
-    let active = keys::active(&mut *conn, festival).await?;
-    let key_id = active.filter(|_| becomes.generation != ticket.generation).unwrap_or(ticket.key_id);
+    let key_id = if becomes.generation == ticket.generation { None } else { keys::active(&mut *conn, festival).await? };
     store::insert_change(&mut *conn, ticket, cause, now).await?;
     let position = festivals::take_positions(&mut *conn, festival, "tickets", 1).await?;
-    store::change(conn, ticket.ticket_id, becomes, key_id, position).await
+    store::change(conn, ticket.ticket_id, becomes, key_id.unwrap_or(ticket.key_id), position).await
 }
 
 /// Why a ticket was not re-issued or voided.
@@ -128,7 +136,8 @@ async fn change(
     let letter = id::fresh(festival, now);
     // Whoever gets another code binds it anew.
     let live_key = ticket.live_key.as_deref().filter(|_| generation == ticket.generation);
-    let after = alter(&mut tx, &ticket, &Becomes { status, generation, live_key, released_key: None }, Cause { why, note, letter: Some(letter) }, now).await?;
+    let after =
+        alter(&mut tx, &ticket, &Becomes { status, generation, live_key, ..Becomes::of(&ticket) }, Cause { why, note, letter: Some(letter) }, now).await?;
     let said = |ticket: &Ticket| serde_json::json!({ "status": ticket.status, "generation": ticket.generation });
     let act = Act {
         festival,
@@ -140,8 +149,9 @@ async fn change(
         after: Some(said(&after)),
     };
     audit::record(&mut tx, act, now).await?;
+    let due_at = festivals::mail_due(&mut tx, festival, now).await?;
     let (recipient, language) = store::reader_of(&mut tx, ticket.ticket_id).await?;
-    mail::queue(&mut tx, festival, &[Draft { thing: letter, kind: "ticket_changed", lane: Lane::Change, language, recipient }], now, now).await?;
+    mail::queue(&mut tx, festival, &[Draft { thing: letter, kind: "ticket_changed", lane: Lane::Change, language, recipient }], now, due_at).await?;
     tx.commit().await?;
     Ok(after)
 }

@@ -223,6 +223,18 @@ pub async fn lock_one(conn: &mut PgConnection, id: TicketId) -> Result<Option<Ti
     Ok(found.map(Ticket::numbered))
 }
 
+/// Whether somebody came in on a ticket.
+///
+/// # Errors
+/// What the database said.
+pub async fn has_entered(conn: &mut PgConnection, id: TicketId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from admissions where festival_id = $1 and ticket_id = $2 and undone_at is null)")
+        .bind(id.festival())
+        .bind(id)
+        .fetch_one(conn)
+        .await
+}
+
 /// How often the holder of a ticket bound it, since somebody else had a hand in it.
 ///
 /// # Errors
@@ -236,6 +248,19 @@ pub async fn count_bindings(conn: &mut PgConnection, id: TicketId) -> Result<i64
     .bind(id)
     .fetch_one(conn)
     .await
+}
+
+/// Locks a ticket by its number.
+///
+/// # Errors
+/// What the database said.
+pub async fn lock_numbered(conn: &mut PgConnection, festival: FestivalId, number: i64) -> Result<Option<Ticket>, sqlx::Error> {
+    let found: Option<Ticket> = sqlx::query_as("select * from tickets where festival_id = $1 and ticket_number = $2 for no key update")
+        .bind(festival)
+        .bind(number)
+        .fetch_optional(conn)
+        .await?;
+    Ok(found.map(Ticket::numbered))
 }
 
 /// Why a ticket changed last.

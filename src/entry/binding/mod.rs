@@ -2,7 +2,6 @@
 //! by its link, then after a supervisor let it go (5-tickets-and-gates, 10-rules 28).
 
 pub mod api;
-mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use data_encoding::BASE64;
@@ -22,13 +21,13 @@ const BEFORE: TimeDelta = TimeDelta::hours(48);
 /// How often its holder binds a ticket: a change of phone, and another one, not a game.
 const MOST: i64 = 20;
 
-/// Whether and when a ticket is bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How the binding of a ticket stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
-    /// From when.
+    /// From when it can be bound.
     pub opens_at: Option<DateTime<Utc>>,
-    /// Whether it is bound to a phone.
-    pub is_bound: bool,
+    /// The certificate of the phone that it is bound to, in base64: it is no secret, the phone's key is.
+    pub certificate: Option<String>,
 }
 
 /// How the binding of a ticket stands; `None` where its pass asks for no live code.
@@ -36,18 +35,15 @@ pub struct Binding {
 /// # Errors
 /// What the database said.
 pub async fn binding(app: &App, ticket: &Ticket) -> Result<Option<Binding>, sqlx::Error> {
-    let catalog = catalog(app, ticket.ticket_id.festival()).await?;
-    Ok(is_asked_for(&catalog, ticket).then(|| Binding { opens_at: opens_at(&catalog, ticket), is_bound: ticket.live_key.is_some() }))
-}
-
-/// The certificate of a bound ticket in base64: it is no secret, the phone's key is.
-///
-/// # Errors
-/// What the database said.
-pub async fn certificate(app: &App, ticket: &Ticket) -> Result<Option<String>, sqlx::Error> {
-    let Some(key) = ticket.live_key.as_deref().and_then(|key| <&[u8; 32]>::try_from(key).ok()) else { return Ok(None) };
-    let ring = keys::ring(app, ticket.ticket_id.festival()).await?;
-    Ok(ticket.code().certify(key, &ring).map(|certificate| BASE64.encode(&certificate)))
+    let festival = ticket.ticket_id.festival();
+    let catalog = catalog(app, festival).await?;
+    if !is_asked_for(&catalog, ticket) {
+        return Ok(None);
+    }
+    let ring = keys::ring(app, festival).await?;
+    let key = ticket.live_key.as_deref().and_then(|key| <&[u8; 32]>::try_from(key).ok());
+    let certificate = key.and_then(|key| ticket.code().certify(key, &ring)).map(|certificate| BASE64.encode(&certificate));
+    Ok(Some(Binding { opens_at: opens_at(&catalog, ticket), certificate }))
 }
 
 fn is_asked_for(catalog: &Catalog, ticket: &Ticket) -> bool {
@@ -116,12 +112,12 @@ pub async fn bind(app: &App, id: TicketId, key: &[u8; 32], proof: &[u8; 64]) -> 
         ticket
     } else {
         // Whoever took it by its link shares that link with whoever sent it.
-        let is_settled = ticket.live_key.is_some() && (ticket.claimed_at.is_some() || store::has_entered(&mut tx, id).await?);
+        let is_settled = ticket.live_key.is_some() && (ticket.claimed_at.is_some() || tickets::has_entered(&mut tx, id).await?);
         let is_lost = ticket.released_key.as_deref() == Some(key);
         if is_settled || is_lost || ticket.generation >= GENERATIONS || tickets::count_bindings(&mut tx, id).await? >= MOST {
             return Err(BindError::Taken);
         }
-        let becomes = Becomes { status: ticket.status, generation: ticket.generation + 1, live_key: Some(key), released_key: ticket.released_key.as_deref() };
+        let becomes = Becomes { generation: ticket.generation + 1, live_key: Some(key), ..Becomes::of(&ticket) };
         let bound = tickets::alter(&mut tx, &ticket, &becomes, Cause::of("bound"), now).await?;
         tx.commit().await?;
         bound

@@ -1,7 +1,7 @@
 //! The rows of re-issuing what a key signed.
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::KeyReissue;
@@ -43,13 +43,26 @@ pub(super) async fn next_walk(conn: &mut PgConnection, festival: FestivalId) -> 
     .await
 }
 
-/// The next tickets of a festival, by their ids.
-pub(super) async fn ids_after(conn: &mut PgConnection, festival: FestivalId, after: Option<TicketId>, most: i64) -> Result<Vec<TicketId>, sqlx::Error> {
+/// The festivals with a walk that goes on; asks every shard.
+pub(super) async fn walking(pool: &PgPool) -> Result<Vec<FestivalId>, sqlx::Error> {
+    sqlx::query_scalar("select festival_id from key_reissues where ended_at is null group by festival_id").fetch_all(pool).await
+}
+
+/// The next tickets of a festival, by their ids, that are below one.
+pub(super) async fn ids_between(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    after: Option<TicketId>,
+    before: TicketId,
+    most: i64,
+) -> Result<Vec<TicketId>, sqlx::Error> {
     sqlx::query_scalar(
-        "select ticket_id from tickets where festival_id = $1 and ticket_id > coalesce($2::uuid, '00000000-0000-0000-0000-000000000000'::uuid) order by ticket_id limit $3",
+        "select ticket_id from tickets where festival_id = $1 and ticket_id > coalesce($2::uuid, '00000000-0000-0000-0000-000000000000'::uuid) and ticket_id < $3 \
+         order by ticket_id limit $4",
     )
     .bind(festival)
     .bind(after)
+    .bind(before)
     .bind(most)
     .fetch_all(conn)
     .await
@@ -78,6 +91,21 @@ pub(super) async fn lock_signed(conn: &mut PgConnection, festival: FestivalId, k
     .await
 }
 
+/// Which of some orders were told of a walk that was asked for at a moment: their tickets need not lie in one page.
+pub(super) async fn told(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], asked_at: DateTime<Utc>) -> Result<Vec<OrderId>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select o.order_id from unnest($2::uuid[]) as o (order_id) where exists (select from tickets t \
+              join ticket_changes c on c.festival_id = t.festival_id and c.ticket_id = t.ticket_id and c.why = 'reissued' and c.letter_id is not null and c.changed_at >= $3 \
+              join emails e on e.festival_id = c.festival_id and e.thing_id = c.letter_id and e.kind = 'codes_changed' \
+              where t.festival_id = $1 and t.order_id = o.order_id)",
+    )
+    .bind(festival)
+    .bind(orders)
+    .bind(asked_at)
+    .fetch_all(conn)
+    .await
+}
+
 /// Writes down what locked tickets are until now.
 pub(super) async fn insert_reissues(
     conn: &mut PgConnection,
@@ -101,10 +129,10 @@ pub(super) async fn insert_reissues(
     Ok(())
 }
 
-/// Gives locked tickets another code, and takes them off their phones: what certified those leaked.
+/// Gives locked tickets another code; phones that they are bound to hear of their new certificate by the ticket's page.
 pub(super) async fn reissue_many(conn: &mut PgConnection, festival: FestivalId, ids: &[TicketId], key_id: i16, first: i64) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update tickets t set generation = t.generation + 1, key_id = $3, live_key = null, released_key = null, position = $4 + u.no - 1 \
+        "update tickets t set generation = t.generation + 1, key_id = $3, position = $4 + u.no - 1 \
          from unnest($2::uuid[]) with ordinality as u (ticket_id, no) where t.festival_id = $1 and t.ticket_id = u.ticket_id",
     )
     .bind(festival)

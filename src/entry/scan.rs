@@ -102,13 +102,19 @@ async fn decided(app: &App, device: &Device, asked: Asked) -> Result<ScanAnswer,
     let now = app.clock.now();
     let asked = if (now - asked.scanned_at).abs() > TimeDelta::days(31) { Asked { scanned_at: now, ..asked } } else { asked };
     let ring = keys::ring(app, festival).await?;
+    let shown = Shown::verify(asked.code.trim(), festival, &ring);
+    if let Err(error) = shown
+        && (error != CodeError::Unknown || bands::carried(&asked.code).is_none())
+    {
+        return Ok(forged(app, device, &asked, error.into()));
+    }
     let catalog = catalog(app, festival).await?;
-    let carried = match Shown::verify(asked.code.trim(), festival, &ring) {
+    let carried = match shown {
         Ok(shown) => {
             let is_live = shown.is_live(now) || was_live(app, device, &asked, &shown, now).await?;
             Carried::code(&shown, is_live)
         }
-        Err(error) => match band(app, festival, &catalog, error, &asked.code, now).await? {
+        Err(error) => match band(app, festival, &catalog, &asked.code, now).await? {
             Some(worn) => Carried::band(&worn, now),
             None => return Ok(forged(app, device, &asked, error.into())),
         },
@@ -136,16 +142,9 @@ async fn was_live(app: &App, device: &Device, asked: &Asked, shown: &Shown, now:
     Ok(seen_at.is_some_and(|at| shown.was_live(now, at)))
 }
 
-/// What a text that is no code of ours stands for, where somebody wears a band. What nobody wears costs one look-up.
-async fn band(
-    app: &App,
-    festival: FestivalId,
-    catalog: &Catalog,
-    error: CodeError,
-    text: &str,
-    now: DateTime<Utc>,
-) -> Result<Option<bands::Worn>, sqlx::Error> {
-    if error != CodeError::Unknown || !catalog.has_bands || bands::carried(text).is_none() {
+/// What a text that may be a band's stands for, where somebody wears one. What nobody wears costs one look-up.
+async fn band(app: &App, festival: FestivalId, catalog: &Catalog, text: &str, now: DateTime<Utc>) -> Result<Option<bands::Worn>, sqlx::Error> {
+    if !catalog.has_bands {
         return Ok(None);
     }
     let mut conn = app.pools.scan.acquire().await?;

@@ -237,7 +237,7 @@ fn badge() -> Markup {
 const ABILITIES: [&str; 9] = ["list", "camera", "reads", "verifies", "keeps", "installed", "clock", "awake", "shakes"];
 
 /// The words that the script of the gate says.
-const WORDS: [&str; 77] = [
+const WORDS: [&str; 78] = [
     "camera-on",
     "camera-server",
     "camera-off",
@@ -309,6 +309,7 @@ const WORDS: [&str; 77] = [
     "unable-exchange-again",
     "everybody-out",
     "whole-site",
+    "zone",
     "back-until",
     "clearing-noted",
     "unable-clearing",

@@ -33,6 +33,11 @@ const READMITTED: [i64; 4] = [30, 60, 120, 240];
 /// How long after its moment a clearing is still told to gates without network.
 const TOLD: TimeDelta = TimeDelta::hours(12);
 
+/// Whether a clearing is told to gates without network: it cannot be called off any more, and it matters still.
+fn is_told(clearing: &Clearing, now: DateTime<Utc>) -> bool {
+    clearing.clears_at <= now + incident::SETTLED && clearing.readmits_until.unwrap_or(clearing.clears_at) > now - TOLD
+}
+
 /// What a hold or a clearing is about.
 pub(super) fn about(reader: &Reader, room: &Room, gate: Option<GateId>, zone: Option<ZoneId>, all: &str) -> Markup {
     match (gate.and_then(|id| room.gates.iter().find(|g| g.gate_id == id)), zone.and_then(|id| room.zones.iter().find(|z| z.zone_id == id))) {
@@ -74,7 +79,7 @@ pub(super) fn state(reader: &Reader, room: &Room) -> Markup {
             @for c in room.clearings.iter().take(10) {
                 li { form class="actions" method="post" action=(format!("{base}/clearings/{}/call-off", c.clearing_id)) {
                     p { b { (reader.t(if c.clears_at > room.now { "will-be-out" } else { "was-out" })) } " " (about(reader, room, None, c.zone_id, "whole-site")) br; (at(c.clears_at)) @if let Some(until) = until(c) { " · " (until) } @if !c.note.is_empty() { " · " (c.note) } }
-                    @if c.readmits_until.unwrap_or(c.clears_at) > room.now - TOLD { a href=(format!("{base}/clearings/{}/code", c.clearing_id)) { (reader.t("clearing-code")) } }
+                    @if is_told(c, room.now) { a href=(format!("{base}/clearings/{}/code", c.clearing_id)) { (reader.t("clearing-code")) } }
                     @if room.may_decide && c.clears_at > room.now { button class="button plain" { (reader.t("call-off")) } }
                 } }
             }
@@ -195,7 +200,7 @@ pub async fn show_code(request: &Request, reader: Reader, app: Data<&App>, Path(
     who.staff.may(Scope::ScansRead).map_err(Problem::from)?;
     let festival_id = festival.festival_id;
     let clearings = incident::store::clearings(&app.pools.web, festival_id).await.map_err(Problem::from)?;
-    let clearing = clearings.iter().find(|c| c.clearing_id == id).ok_or_else(|| NOT_FOUND.problem())?;
+    let clearing = clearings.iter().find(|c| c.clearing_id == id && is_told(c, app.clock.now())).ok_or_else(|| NOT_FOUND.problem())?;
     let zones = festivals::zones(&app.pools.web, festival_id).await.map_err(Problem::from)?;
     let ring = keys::ring(&app, festival_id).await.map_err(Problem::from)?;
     let code = code(clearing, festival_id, &ring).ok_or_else(|| Problem::internal("the signing key cannot be opened"))?;

@@ -14,12 +14,13 @@ use crate::{
     id::{OrderId, PaymentId},
     library,
     mail::{Email, Letter, RenderError},
-    offers, orders,
+    offers::{self, AddOn, Pass},
     orders::api::{breakdown, order_url},
+    orders::{self, Order},
     payments,
     secrets::Purpose,
     tickets::{
-        self, TicketKind, TicketStatus,
+        self, Ticket, TicketKind, TicketStatus,
         picture::{self, Surface},
     },
     words::{Language, date_range},
@@ -122,11 +123,7 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let live = |from: Option<DateTime<Utc>>| w.f("live-order", [("moment", from.map(|at| w.at(at, &f.time_zone).long()).unwrap_or_default())]).into_owned();
         for (i, ticket) in issued.iter().enumerate() {
             let code = ticket.code_text(app).await?.ok_or_else(|| sqlx::Error::Protocol("a signing key cannot be opened".to_owned()))?;
-            let pass = passes.iter().find(|p| p.pass_number == ticket.pass_number).map(|p| &p.terms.name);
-            let name = pass
-                .or_else(|| add_ons.iter().find(|a| a.add_on_number == ticket.pass_number).map(|a| &a.name))
-                .map(|n| n.read(w).to_owned())
-                .unwrap_or_default();
+            let name = named(ticket, &passes, &add_ons, w);
             // A code that its phone makes anew is in no email.
             let live = binding(app, ticket).await?.map(|binding| live(binding.opens_at));
             if let Some(png) = picture::png(&code, Surface::Print, 6).filter(|_| live.is_none()) {
@@ -207,6 +204,34 @@ pub fn sign_in<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
     })
 }
 
+/// A letter of one sentence, with the number of the order and a way on.
+struct Note {
+    subject: String,
+    /// Whom it greets; nobody by name where it is empty.
+    name: String,
+    lead: String,
+    order: OrderId,
+    /// Where its button leads, and what that says.
+    way: Option<(String, String)>,
+}
+
+impl Note {
+    fn letter(self, w: Language, festival: &Festival) -> Letter {
+        let Self { subject, name, lead, order, way } = self;
+        let hello = if name.is_empty() { w.t("mail-hello-nobody") } else { w.f("mail-hello", [("name", name)]) };
+        let number = w.f("order-number", [("number", orders::number(order))]);
+        let body = html! {
+            p style="margin:0" { (hello) br; br; (lead) }
+            @if let Some((url, words)) = &way { (button(url, words)) }
+            p style="font-size:13px;color:#57575c" { (number) }
+        };
+        let url = way.map(|(url, _)| format!("{url}\n\n")).unwrap_or_default();
+        let text = format!("{hello}\n\n{lead}\n\n{url}{number}\n\n{}\n", w.t("mail-why"));
+        let html = sleeve(w, &subject, Some(festival), &title(festival, w, ""), &body, &w.t("mail-why"));
+        Letter { subject, text, html, pictures: Vec::new() }
+    }
+}
+
 /// The email that says that late money goes back.
 #[must_use]
 pub fn money_back<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
@@ -216,24 +241,25 @@ pub fn money_back<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let festival = festivals::one(&app.pools.work, id.festival()).await?.ok_or(RenderError::Moot)?;
         let w = email.language;
         let subject = w.f("mail-money-back-subject", [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
-        let lead = w.f("mail-money-back-lead", [("amount", payment.amount.print())]);
-        let number = w.f("order-number", [("number", orders::number(payment.order_id))]);
-        let body = html! { p style="margin:0" { (w.t("mail-hello-nobody")) br; br; (lead) } p style="font-size:13px;color:#57575c" { (number) } };
-        let text = format!("{}\n\n{lead}\n\n{number}\n\n{}\n", w.t("mail-hello-nobody"), w.t("mail-why"));
-        let html = sleeve(w, &subject, Some(&festival), &title(&festival, w, ""), &body, &w.t("mail-why"));
-        Ok(Letter { subject, text, html, pictures: Vec::new() })
+        let lead = w.f("mail-money-back-lead", [("amount", payment.amount.print())]).into_owned();
+        Ok(Note { subject, name: String::new(), lead, order: payment.order_id, way: None }.letter(w, &festival))
     })
+}
+
+/// A ticket whose change an email tells of, with its festival and order, and whether the email goes to a holder who took it.
+async fn changed(app: &App, email: &Email) -> Result<(Ticket, Festival, Order, bool), RenderError> {
+    let pool = &app.pools.work;
+    let (ticket, is_holder) = tickets::of_letter(pool, email.festival_id, email.thing_id).await?.ok_or(RenderError::Moot)?;
+    let festival = festivals::one(pool, email.festival_id).await?.ok_or(RenderError::Moot)?;
+    let order = orders::order(pool, ticket.order_id).await?.ok_or(RenderError::Moot)?;
+    Ok((ticket, festival, order, is_holder))
 }
 
 /// The email that says that a ticket has another code, or opens nothing any more: what is true when it leaves.
 #[must_use]
 pub fn ticket_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
     Box::pin(async move {
-        let pool = &app.pools.work;
-        let (ticket, is_holder) = tickets::of_letter(pool, email.festival_id, email.thing_id).await?.ok_or(RenderError::Moot)?;
-        let id = ticket.ticket_id.festival();
-        let festival = festivals::one(pool, id).await?.ok_or(RenderError::Moot)?;
-        let order = orders::order(pool, ticket.order_id).await?.ok_or(RenderError::Moot)?;
+        let (ticket, festival, order, is_holder) = changed(app, email).await?;
         let w = email.language;
         let key = match ticket.status {
             TicketStatus::Valid => "reissued",
@@ -243,23 +269,13 @@ pub fn ticket_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         };
         // Whoever took a ticket has its link; what they did not leave an address for the order's reader finds on the page of the order.
         let url = if is_holder || ticket.claimed_at.is_none() { ticket.url(app) } else { order_url(app, ticket.order_id, order.link_generation) };
-        let passes = offers::passes(pool, id).await?;
-        let add_ons = offers::add_ons(pool, id).await?;
-        let pass = passes.iter().find(|p| p.pass_number == ticket.pass_number && ticket.kind == TicketKind::Pass).map(|p| &p.terms.name);
-        let name = pass.or_else(|| add_ons.iter().find(|a| a.add_on_number == ticket.pass_number).map(|a| &a.name)).map(|n| n.read(w).to_owned());
-        let what = format!("{} …{}", name.unwrap_or_default(), ticket.number[12..].to_uppercase());
+        let passes = offers::passes(&app.pools.work, email.festival_id).await?;
+        let add_ons = offers::add_ons(&app.pools.work, email.festival_id).await?;
+        let what = format!("{} …{}", named(&ticket, &passes, &add_ons, w), ticket.number[12..].to_uppercase());
         let subject = w.f(&format!("mail-{key}-subject"), [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
-        let hello = if ticket.holder_name.is_empty() { w.t("mail-hello-nobody") } else { w.f("mail-hello", [("name", ticket.holder_name.clone())]) };
-        let lead = w.f(&format!("mail-{key}-lead"), [("ticket", what)]);
-        let number = w.f("order-number", [("number", order.number())]);
-        let body = html! {
-            p style="margin:0" { (hello) br; br; (lead) }
-            (button(&url, &w.t("mail-open-ticket")))
-            p style="font-size:13px;color:#57575c" { (number) }
-        };
-        let text = format!("{hello}\n\n{lead}\n\n{url}\n\n{number}\n\n{}\n", w.t("mail-why"));
-        let html = sleeve(w, &subject, Some(&festival), &title(&festival, w, ""), &body, &w.t("mail-why"));
-        Ok(Letter { subject, text, html, pictures: Vec::new() })
+        let lead = w.f(&format!("mail-{key}-lead"), [("ticket", what)]).into_owned();
+        let way = Some((url, w.t("mail-open-ticket").into_owned()));
+        Ok(Note { subject, name: ticket.holder_name, lead, order: ticket.order_id, way }.letter(w, &festival))
     })
 }
 
@@ -267,25 +283,22 @@ pub fn ticket_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
 #[must_use]
 pub fn codes_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
     Box::pin(async move {
-        let pool = &app.pools.work;
-        let (ticket, _) = tickets::of_letter(pool, email.festival_id, email.thing_id).await?.ok_or(RenderError::Moot)?;
-        let festival = festivals::one(pool, email.festival_id).await?.ok_or(RenderError::Moot)?;
-        let order = orders::order(pool, ticket.order_id).await?.ok_or(RenderError::Moot)?;
+        let (ticket, festival, order, _) = changed(app, email).await?;
+        if tickets::of_order(&app.pools.work, ticket.order_id).await?.iter().all(|ticket| ticket.status != TicketStatus::Valid) {
+            return Err(RenderError::Moot);
+        }
         let w = email.language;
-        let url = order_url(app, ticket.order_id, order.link_generation);
         let subject = w.f("mail-codes-subject", [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
-        let hello = if order.buyer_name.is_empty() { w.t("mail-hello-nobody") } else { w.f("mail-hello", [("name", order.buyer_name.clone())]) };
-        let lead = w.t("mail-codes-lead");
-        let number = w.f("order-number", [("number", order.number())]);
-        let body = html! {
-            p style="margin:0" { (hello) br; br; (lead) }
-            (button(&url, &w.t("mail-open-tickets")))
-            p style="font-size:13px;color:#57575c" { (number) }
-        };
-        let text = format!("{hello}\n\n{lead}\n\n{url}\n\n{number}\n\n{}\n", w.t("mail-why"));
-        let html = sleeve(w, &subject, Some(&festival), &title(&festival, w, ""), &body, &w.t("mail-why"));
-        Ok(Letter { subject, text, html, pictures: Vec::new() })
+        let way = Some((order_url(app, ticket.order_id, order.link_generation), w.t("mail-open-tickets").into_owned()));
+        Ok(Note { subject, name: order.buyer_name, lead: w.t("mail-codes-lead").into_owned(), order: ticket.order_id, way }.letter(w, &festival))
     })
+}
+
+/// What a ticket is called: its pass, or its add-on.
+fn named(ticket: &Ticket, passes: &[Pass], add_ons: &[AddOn], w: Language) -> String {
+    let pass = passes.iter().find(|p| p.pass_number == ticket.pass_number && ticket.kind == TicketKind::Pass).map(|p| &p.terms.name);
+    let name = pass.or_else(|| add_ons.iter().find(|a| a.add_on_number == ticket.pass_number).map(|a| &a.name));
+    name.map(|n| n.read(w).to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -168,6 +168,16 @@ async fn a_lost_band_is_dead_and_another_one_takes_its_place() {
     assert_eq!((day.scan("AAAA0001", "entry").await, day.scan("AAAA0002", "exit").await), ("revoked".to_owned(), "admitted".to_owned()));
     assert_eq!(day.scan("AAAA0002", "entry").await, "admitted");
     assert_eq!(day.stock().await, json!({ "color": "#ffd21f", "given": 2, "lost": 1 }));
+    // Somebody else's ticket is none of theirs, member or not.
+    let other = day.house.promoter("Brine Collective").await.festival("brine").await;
+    let foreign = day.house.anybody().order("noor@x.example", &[(&other.offer(&other.pass("Weekend pass", 0b111).await, 10, 100).await, 1)]).await;
+    foreign.pay(&key(), "simulated_instant").await.expect(201);
+    let theirs = foreign.tickets().await.remove(0);
+    desk(&day.house, &other).await.exchange(&text(&theirs, "ticket_code"), "BBBB0001").await;
+    assert_eq!(day.end(&day.device, &theirs, "lost").await.status, 404);
+    assert_eq!(post(&day.device, &format!("/v1/tickets/{}/unbindings", text(&theirs, "ticket_id")), &json!({})).await.status, 404);
+    assert_eq!(said(&day.desk.exchange(&text(&theirs, "ticket_code"), "BBBB0002").await), "wrong_festival");
+    assert_eq!(day.scan("BBBB0001", "entry").await, "unknown");
     // One that came back goes onto another wrist.
     day.end(&day.device, &again[0], "returned").await.expect(200);
     assert_eq!(day.scan("AAAA0002", "entry").await, "revoked");
@@ -296,7 +306,7 @@ async fn of_two_desks_that_exchange_a_ticket_at_once_one_gives_a_band() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_desk_gives_bands_on_a_phone_and_a_gate_without_network_knows_them() {
     let day = Day::open().await;
-    let tickets = day.tickets(4).await;
+    let tickets = day.tickets(5).await;
     let codes: Vec<String> = tickets.iter().map(|ticket| text(ticket, "ticket_code")).collect();
     day.festival.promoter.send("PUT", &day.festival.path("/band-stocks/ffd21f"), &json!({ "delivered": 100 })).await.expect(200);
     let pairing = |profile: &str| json!({ "gate_id": day.festival.gate, "profile": profile });
@@ -313,6 +323,7 @@ async fn a_desk_gives_bands_on_a_phone_and_a_gate_without_network_knows_them() {
         "a band that is on a wrist, then another one by a reader that types"
     );
     assert_eq!((&seen["sure"], &seen["plain"]["word"]), (&json!("Sure: no code on it?"), &json!("Band given")));
+    assert_eq!(seen["alone"], "No network, so no bands. Send them to a gate: the code of the ticket opens it.");
     assert_eq!((&seen["found"]["word"], &seen["found"]["left"]), (&json!("Band given"), &json!("96")), "{seen}");
     assert_eq!((&seen["again"]["word"], &seen["again"]["reason"]), (&json!("Refused"), &json!("Used up")));
     assert_eq!((&seen["band"]["verdict"], &seen["band"]["offline"]), (&json!("admitted"), &json!(true)), "{seen}");

@@ -23,6 +23,14 @@ const look = async (page, what) => {
   await page.screenshot({ path: path.join(pictures, `${what}.png`), fullPage: true });
 };
 
+/** Pairs a page by the code behind the number sign, and waits until its list has as many tickets. */
+const pair = async (page, code, tickets, name = "lane 1") => {
+  await page.goto(`${input.url}/gate#${code}`);
+  await page.fill("#name", name);
+  await page.click("button.broad");
+  await page.waitForFunction((n) => Number(document.querySelector("[data-list]")?.dataset.tickets) >= n, tickets, { timeout: 30_000 });
+};
+
 const scenes = {
   /** A fan waits for a turn on a phone and then may choose. */
   async wait() {
@@ -72,10 +80,7 @@ const scenes = {
     // A gate that loses its network before the ticket is bound.
     const gate = await phone();
     await gate.context.grantPermissions(["camera"]);
-    await gate.page.goto(`${input.url}/gate#${input.pairing_code}`);
-    await gate.page.fill("#name", "lane 1");
-    await gate.page.click("button.broad");
-    await gate.page.waitForFunction(() => Number(document.querySelector("[data-list]")?.dataset.tickets) >= 1, null, { timeout: 30_000 });
+    await pair(gate.page, input.pairing_code, 1);
     const texts = await gate.page.evaluate(() => JSON.parse(document.querySelector("[data-gate]").dataset.gate).words);
     await gate.context.setOffline(true);
     const scanned = async (code) => {
@@ -137,10 +142,7 @@ const scenes = {
     const context = await browser.newContext({ viewport: { width: 390, height: 844 }, locale: "en-GB", permissions: ["camera"] });
     const page = await context.newPage();
     watch(page);
-    await page.goto(`${input.url}/gate#${input.pairing_code}`);
-    await page.fill("#name", "lane 1");
-    await page.click("button.broad");
-    await page.waitForFunction(() => Number(document.querySelector("[data-list]")?.dataset.tickets) >= 1, null, { timeout: 30_000 });
+    await pair(page, input.pairing_code, 1);
     const enter = async (code) => {
       await page.fill("#typed", code);
       await page.press("#typed", "Enter");
@@ -153,7 +155,7 @@ const scenes = {
     const said = [await enter(input.ticket)];
     await context.setOffline(true);
     errors.length = 0;
-    for (const code of [input.ticket, input.forged, input.ticket]) said.push(await enter(code));
+    for (const code of [input.ticket, input.forged, input.bent, input.ticket]) said.push(await enter(code));
     // The clock of the house stands; that of the phone has to be past the moment.
     await page.waitForTimeout(8_000);
     for (const code of [input.clearing, input.ticket, input.ticket]) said.push(await enter(code));
@@ -172,10 +174,7 @@ const scenes = {
       const context = await browser.newContext({ viewport: { width: 390, height: 844 }, locale: "en-GB", permissions: ["camera"] });
       const page = await context.newPage();
       watch(page);
-      await page.goto(`${input.url}/gate#${code}`);
-      await page.fill("#name", name);
-      await page.click("button.broad");
-      await page.waitForFunction((n) => Number(document.querySelector("[data-list]")?.dataset.tickets) >= n, input.codes.length, { timeout: 30_000 });
+      await pair(page, code, input.codes.length, name);
       return { context, page };
     };
     const shown = (page) => page.locator("[data-stage] section").evaluate((section) => ({
@@ -192,7 +191,7 @@ const scenes = {
       return shown(page);
     };
     const seen = {};
-    const { page } = await paired(input.desk, "desk 1");
+    const { context, page } = await paired(input.desk, "desk 1");
     await look(page, "desk-390");
     seen.asked = await enter(page, input.codes[0], "[data-plain]");
     await look(page, "desk-give-390");
@@ -234,6 +233,13 @@ const scenes = {
     await page.click("[data-next]");
     seen.again = await enter(page, input.codes[2], "[data-verdict=refused]");
     await look(page, "desk-again-390");
+    await page.click("[data-next]");
+    // Two desks without network would give two bands: it gives none, and says where people go.
+    await context.setOffline(true);
+    seen.alone = (await enter(page, input.codes[4], "[data-unable]")).reason;
+    await look(page, "desk-alone-390");
+    await context.close();
+    errors.length = 0;
 
     const gate = await paired(input.gate, "lane 1");
     // The list knows the three bands before the network goes.

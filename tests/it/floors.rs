@@ -45,8 +45,14 @@ fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
 fn house() -> Vec<(String, String)> {
     let mut files = Vec::new();
     sources(Path::new(SRC), &mut files);
+    // Tests may have a file of their own, where the module above says that they are tests.
+    let is_tests = |path: &PathBuf| {
+        let above = path.parent().map(|folder| folder.with_extension("rs"));
+        path.ends_with("tests.rs") && above.and_then(|above| std::fs::read_to_string(above).ok()).is_some_and(|text| text.contains("#[cfg(test)]\nmod tests;"))
+    };
     files
         .into_iter()
+        .filter(|path| !is_tests(path))
         .map(|path| {
             let text = std::fs::read_to_string(&path).unwrap();
             let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();

@@ -10,6 +10,7 @@ use crate::{
     actors::{Answer, Anybody, Device, Fan, Festival, answer, key},
     browser::scene,
     house::House,
+    races::at_once,
     supervisors,
 };
 
@@ -229,6 +230,29 @@ async fn a_ticket_moves_with_its_holder_until_somebody_came_in() {
     let unbinding = device.http.request("POST", &format!("/v1/tickets/{}/unbindings", night.id(3)));
     assert_eq!(answer(unbinding.bearer_auth(&device.token)).await.status, 200);
     night.bind(3, &Phone::new(99)).await;
+    night.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_phones_that_want_a_ticket_at_once_one_has_it() {
+    let night = Night::open(1).await;
+    night.until(EVENING);
+    let (id, secret) = (night.id(0).to_owned(), night.fan.secret.clone());
+    let bound = at_once(8, |i| {
+        let (http, id, secret) = (night.house.anybody(), id.clone(), secret.clone());
+        async move { (i, bind(&http, &id, &secret, &Phone::new(u8::try_from(i).unwrap()).binding(&id)).await.expect(200)) }
+    })
+    .await;
+    // Each took it from the one before; of eight certificates the last opens the gate.
+    assert_eq!(night.generation(0).await, 8);
+    let device = night.festival.device().await;
+    let mut verdicts = Vec::new();
+    for (i, answer) in &bound {
+        let code = Phone::new(u8::try_from(*i).unwrap()).code(answer["certificate"].as_str().unwrap(), night.now());
+        verdicts.push(night.scan(&device, &code).await);
+    }
+    verdicts.sort();
+    assert_eq!((verdicts[0].as_str(), verdicts[1..].iter().all(|verdict| verdict == "revoked")), ("admitted", true), "{verdicts:?}");
     night.close().await;
 }
 

@@ -441,6 +441,7 @@ async fn keys_are_rotated_and_revoked_while_gates_go_on() {
     promoter.send("POST", &format!("/v1/tickets/{}/voidings", text(&old[2], "ticket_id")), &json!({})).await.expect(200);
     house.run_workers().await;
     let mails = house.emails().len();
+    house.advance(chrono::TimeDelta::seconds(11));
     for _ in 0..2 {
         promoter.send("POST", &reissues, &json!({})).await.expect(200);
     }
@@ -461,6 +462,42 @@ async fn keys_are_rotated_and_revoked_while_gates_go_on() {
     a_second().await;
     assert_eq!(rules().await["list_only"], false);
     promoter.send("POST", &festival.path("/signing-keys/9/revocations"), &json!({})).await.expect(404);
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_re_issue_what_a_key_signed_once_and_go_on_where_one_stopped() {
+    let house = House::open().await;
+    let festival = house.promoter("Ada").await.festival("night-ferry").await;
+    let offer = festival.offer(&festival.pass("Weekend", 0b111).await, 1_000, 5_000).await;
+    let tickets = sold(&house, &offer, 86, 7).await;
+    house.run_workers().await;
+    festival.promoter.send("POST", &festival.path("/signing-keys"), &json!({})).await.expect(200);
+    let reissues = festival.path("/signing-keys/1/reissues");
+    festival.promoter.send("POST", &reissues, &json!({})).await.expect(200);
+    assert_eq!(gatefold::tickets::walk(&house.app).await.unwrap(), 0, "what was made just now may have neighbours that are not committed yet");
+    house.advance(chrono::TimeDelta::seconds(11));
+    // Five hundred a step: one step, as if its server had stopped then, and four servers that go on at once.
+    assert_eq!(gatefold::tickets::walk(&house.app).await.unwrap(), 500);
+    assert_eq!(festival.promoter.get(&reissues).await.expect(200)["done"], 500);
+    let looked: usize = crate::races::at_once(4, |_| {
+        let app = house.app.clone();
+        async move { gatefold::tickets::walk(&app).await.unwrap() }
+    })
+    .await
+    .iter()
+    .sum();
+    assert_eq!(looked, 102);
+    let mut conn = house.database().await;
+    let (once, changes, letters): (i64, i64, i64) = sqlx::query_as(
+        "select (select count(*) from tickets where generation = 1 and key_id = 2), (select count(*) from ticket_changes), \
+                (select count(*) from emails where kind = 'codes_changed')",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!((once, changes, letters), (602, 602, 86), "of {} tickets", tickets.len());
     house.run_workers().await;
     house.close().await;
 }

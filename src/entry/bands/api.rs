@@ -3,20 +3,19 @@
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 
-use super::{Band, BandEnd, BandError, BandStock, Exchange, Exchanged};
+use super::{BandEnd, BandError, BandStock, Exchanged, NewExchange};
 use crate::{
     accounts::{
         Scope,
         guard::{AsDevice, AsStaff},
     },
     app::App,
-    entry::Checked,
     festivals::api::of_staff,
     http::{
         problem::{AtGate, CONFLICT, Changing, FORBIDDEN, INVALID, NOT_FOUND, Or, Problem, Usual, Wrong},
         tags::Chapter,
     },
-    id::{BandId, FestivalId, TicketId},
+    id::{FestivalId, TicketId},
     page::Page,
     tickets::Ticket,
 };
@@ -31,24 +30,6 @@ impl From<BandError> for Problem {
             BandError::Database(error) => error.into(),
         }
     }
-}
-
-/// An exchange of a ticket for a wristband.
-#[derive(Debug, Object)]
-#[oai(deny_unknown_fields)]
-pub struct NewExchange {
-    /// The device's own id of it (UUIDv7): a repeat with the same id gets the first answer.
-    pub exchange_id: BandId,
-    /// The text of the ticket's code, as it was read.
-    #[oai(validator(max_length = 400))]
-    pub ticket_code: String,
-    /// The answer to a check.
-    pub checked: Option<Checked>,
-    /// The member who is signed in on the device says that the fan's phone cannot show a live code; audited.
-    #[oai(default)]
-    pub lifts_live_code: bool,
-    /// The band that is given. Without one nothing changes, and the answer says whether one may be given, and of which color.
-    pub band: Option<Band>,
 }
 
 /// Why a band ends.
@@ -79,8 +60,7 @@ impl BandsApi {
     /// nothing, and what the band carries is scanned as a code is. On devices of exchange desks, and where a supervisor is.
     #[oai(path = "/exchanges", method = "post", operation_id = "exchange_ticket")]
     async fn exchange_ticket(&self, AsDevice(device): AsDevice, app: Data<&App>, body: Json<NewExchange>) -> Result<Json<Exchanged>, Or<AtGate>> {
-        let NewExchange { exchange_id, ticket_code, checked, lifts_live_code, band } = body.0;
-        Ok(Json(super::exchange(&app, &device, &Exchange { exchange_id, ticket_code, checked, lifts_live_code, band }).await?))
+        Ok(Json(super::exchange(&app, &device, &body).await?))
     }
 
     /// End the wristband of a ticket

@@ -44,18 +44,21 @@ pub enum BandEnd {
     Returned,
 }
 
-/// What a device at an exchange desk asks.
-#[derive(Clone, Debug)]
-pub struct Exchange {
-    /// The device's own id: a repeat gets the first answer.
+/// An exchange of a ticket for a wristband.
+#[derive(Clone, Debug, Object)]
+#[oai(deny_unknown_fields)]
+pub struct NewExchange {
+    /// The device's own id of it (UUIDv7): a repeat with the same id gets the first answer.
     pub exchange_id: BandId,
-    /// The text of the ticket's code.
+    /// The text of the ticket's code, as it was read.
+    #[oai(validator(max_length = 400))]
     pub ticket_code: String,
     /// The answer to a check.
     pub checked: Option<Checked>,
-    /// A supervisor says that the fan's phone cannot show a live code.
+    /// The member who is signed in on the device says that the fan's phone cannot show a live code; audited.
+    #[oai(default)]
     pub lifts_live_code: bool,
-    /// The band that is given; without one the answer says whether one may be.
+    /// The band that is given. Without one nothing changes, and the answer says whether one may be given, and of which color.
     pub band: Option<Band>,
 }
 
@@ -176,7 +179,7 @@ pub(super) fn hash(app: &App, festival: FestivalId, carried: &str) -> [u8; 8] {
 ///
 /// # Errors
 /// [`BandError`].
-pub async fn exchange(app: &App, device: &Device, asked: &Exchange) -> Result<Exchanged, BandError> {
+pub async fn exchange(app: &App, device: &Device, asked: &NewExchange) -> Result<Exchanged, BandError> {
     if device.profile != "exchange" && device.supervisor_id.is_none() && !device.is_supervisor() {
         return Err(BandError::NotAllowed);
     }
@@ -194,7 +197,7 @@ pub async fn exchange(app: &App, device: &Device, asked: &Exchange) -> Result<Ex
     };
     let catalog = catalog(app, festival).await?;
     let mut tx = app.pools.web.begin().await?;
-    let Some(ticket) = store::lock_ticket(&mut tx, festival, shown.code.number).await? else { return Ok(refused(Reason::Unknown)) };
+    let Some(ticket) = tickets::lock_numbered(&mut tx, festival, shown.code.number).await? else { return Ok(refused(Reason::Unknown)) };
     let Some(pass) = catalog.pass(ticket.pass_number).filter(|_| ticket.kind == TicketKind::Pass) else { return Ok(refused(Reason::Unknown)) };
     let color = pass.terms.color.as_str();
     let answer = Exchanged {
@@ -242,12 +245,7 @@ async fn give(
     now: DateTime<Utc>,
 ) -> Result<(Option<String>, Option<i32>), BandError> {
     let festival = device.festival_id;
-    let becomes = Becomes {
-        status: TicketStatus::Exchanged,
-        generation: ticket.generation,
-        live_key: ticket.live_key.as_deref(),
-        released_key: ticket.released_key.as_deref(),
-    };
+    let becomes = Becomes { status: TicketStatus::Exchanged, ..Becomes::of(ticket) };
     let after = tickets::alter(&mut *conn, ticket, &becomes, Cause::of("exchanged"), now).await?;
     let band_end: Option<String> = band.map(|code| code.chars().skip(code.len() - 4).collect());
     let given = store::Given {
@@ -300,8 +298,14 @@ pub async fn end(app: &App, device: &Device, id: TicketId, why: BandEnd) -> Resu
         return Err(BandError::Ended);
     }
     // What was a mistake leaves the ticket as it was, on paper, too; after a loss nobody knows who has what.
-    let (generation, live_key) = if why == BandEnd::Returned { (ticket.generation, ticket.live_key.as_deref()) } else { (ticket.generation + 1, None) };
-    let becomes = Becomes { status: TicketStatus::Valid, generation, live_key, released_key: ticket.released_key.as_deref() };
+    let mut becomes = Becomes { status: TicketStatus::Valid, ..Becomes::of(&ticket) };
+    if tickets::is_suspect(&mut tx, festival, ticket.key_id).await? {
+        // What a leaked key signed was re-issued meanwhile.
+        becomes.generation = ticket.generation + 1;
+    }
+    if why == BandEnd::Lost {
+        (becomes.generation, becomes.live_key) = (ticket.generation + 1, None);
+    }
     let after = tickets::alter(&mut tx, &ticket, &becomes, Cause::of("returned"), now).await?;
     store::end(&mut tx, festival, given.band_id, why, now, after.position).await?;
     store::count_ended(&mut tx, festival, &given.color, why).await?;

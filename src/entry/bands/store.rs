@@ -5,10 +5,7 @@ use poem_openapi::Object;
 use sqlx::{FromRow, PgConnection, PgPool};
 
 use super::BandEnd;
-use crate::{
-    id::{BandId, DeviceId, FestivalId, TicketId},
-    tickets::{self, Ticket},
-};
+use crate::id::{BandId, DeviceId, FestivalId, TicketId};
 
 /// How many bands of a color there are.
 #[derive(Clone, Debug, PartialEq, Eq, Object, FromRow)]
@@ -72,14 +69,6 @@ pub struct Listed {
     pub band_hash: Option<Vec<u8>>,
     /// Where it stands in the feed of tickets.
     pub position: i64,
-}
-
-/// Locks a ticket by its number.
-pub(super) async fn lock_ticket(conn: &mut PgConnection, festival: FestivalId, number: i64) -> Result<Option<Ticket>, sqlx::Error> {
-    match tickets::lock(&mut *conn, festival, &[number]).await?.first() {
-        Some(found) => tickets::lock_one(conn, found.ticket_id).await,
-        None => Ok(None),
-    }
 }
 
 /// The band that a ticket is on a wrist by.

@@ -20,7 +20,8 @@ const CLEARING: u8 = 0x51;
 #[must_use]
 pub fn code(clearing: &Clearing, festival: FestivalId, ring: &Ring) -> Option<String> {
     let key_id = ring.active()?;
-    let seconds = |at: DateTime<Utc>| u32::try_from(at.timestamp()).unwrap_or(0).to_be_bytes();
+    // The next whole second: whoever came in within this one is out, too.
+    let seconds = |at: DateTime<Utc>| u32::try_from(at.timestamp() + i64::from(at.timestamp_subsec_nanos() > 0)).unwrap_or(0).to_be_bytes();
     let body = [
         [CLEARING, key_id].as_slice(),
         &festival.number().to_be_bytes(),

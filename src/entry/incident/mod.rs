@@ -29,7 +29,7 @@ use crate::{
 /// How long people may be let back in after a clearing.
 const READMITTED: TimeDelta = TimeDelta::days(7);
 /// How long before its moment a clearing can be called off at the latest.
-const SETTLED: TimeDelta = TimeDelta::seconds(5);
+pub const SETTLED: TimeDelta = TimeDelta::seconds(5);
 /// How far ahead a clearing is planned.
 const AHEAD: TimeDelta = TimeDelta::days(400);
 

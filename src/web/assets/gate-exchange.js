@@ -29,6 +29,9 @@ export class Desk {
 
   /** A text that was read: of the band that is looked for, or of the next ticket. */
   take(code) {
+    if (this.isBusy) return;
+    // Whether this band counts nobody knows yet: reading it again asks again.
+    if (this.trading?.band) return code === this.trading.band.code ? this.#ask({}) : undefined;
     if (this.isLooking) return this.#ask({ band: { code } });
     if (code === this.#given.code && Date.now() - this.#given.at < TWICE) return;
     this.trading = null;

@@ -203,7 +203,7 @@ export class Link {
     return Boolean(card) && (this.#kept("cards")?.[card.number] ?? 0) < card.overrides;
   }
 
-  /** Notes what the code of a clearing says: { zone, clears_at, readmits_until }. It counts until the list is newer. */
+  /** Notes what the code of a clearing says: { zone_id, zone, clears_at, readmits_until }. It counts until the list is newer. */
   async takeClearing(text) {
     const clearing = this.pack.rules ? await verifyClearing(text, this.pack.head.festival_id, this.keys) : null;
     if (!clearing) throw new Unable("clearing");

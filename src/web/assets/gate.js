@@ -192,9 +192,9 @@ if (stage) {
   };
 
   /** Says that everybody was put out, by the code of it. */
-  const told = (code, { zone, clears_at, readmits_until }) => {
+  const told = (code, { zone_id, zone, clears_at, readmits_until }) => {
     const back = readmits_until && element("p", { class: "more" }, words["back-until"].replace("{time}", clock(readmits_until).slice(0, 5)));
-    const section = element("section", { class: "verdict repeat", role: "alert", "data-cleared": true }, element("h1", {}, words["everybody-out"]), element("p", { class: "reason" }, `${zone ? read(zone) : words["whole-site"]} · ${clock(clears_at)}`), element("p", { class: "more" }, words["clearing-noted"]), back);
+    const section = element("section", { class: "verdict repeat", role: "alert", "data-cleared": true }, element("h1", {}, words["everybody-out"]), element("p", { class: "reason" }, `${zone_id ? read(zone) || `${words.zone} ${zone_id.slice(-4)}` : words["whole-site"]} · ${clock(clears_at)}`), element("p", { class: "more" }, words["clearing-noted"]), back);
     stage.replaceChildren(section, element("div", { class: "keys" }, element("button", { class: "button", "data-next": true }, words.next)));
     shown = { code };
     sound("check");

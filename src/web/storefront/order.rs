@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     app::App,
-    entry::binding,
     festivals::{self, Festival},
     http::{
         cookies::same_origin,
@@ -27,7 +26,7 @@ use crate::{
     payments::{self, PayError, Payment, Way},
     releases,
     secrets::Purpose,
-    tickets::{self, TicketStatus},
+    tickets,
     web::{
         art,
         layout::{Notice, PageResult, Reader, Shell, name, notice, see_other, text},
@@ -201,11 +200,7 @@ fn ended(reader: &Reader, opened: &Opened, status: OrderStatus) -> Response {
 async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let order = &opened.order;
     let issued = tickets::of_order(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
-    let mut is_live = false;
-    for ticket in issued.iter().filter(|ticket| ticket.status == TicketStatus::Valid) {
-        is_live |= binding::binding(app, ticket).await.map_err(Problem::from)?.is_some();
-    }
-    let stubs = ticket::stubs(reader, app, &opened.festival, &issued, ticket::On::Order).await?;
+    let ticket::Stubs { markup: stubs, is_live } = ticket::stubs(reader, app, &opened.festival, &issued, ticket::On::Order).await?;
     let albums = library::albums(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
     let music = albums_of(reader, app, &albums).await?;
     let paid_at = order.paid_at.map(|at| reader.language.at(at, &opened.festival.terms.time_zone).long()).unwrap_or_default();

@@ -45,11 +45,19 @@ pub enum On {
     Own,
 }
 
-/// The tickets of an order, one under the other.
+/// Tickets as they are shown.
+pub struct Stubs {
+    /// One under the other.
+    pub markup: Markup,
+    /// Whether one of them that opens a gate asks for live codes.
+    pub is_live: bool,
+}
+
+/// The tickets of an order.
 ///
 /// # Errors
 /// What the database said.
-pub async fn stubs(reader: &Reader, app: &App, festival: &Festival, issued: &[Ticket], on: On) -> Result<Markup, Problem> {
+pub async fn stubs(reader: &Reader, app: &App, festival: &Festival, issued: &[Ticket], on: On) -> Result<Stubs, Problem> {
     let (pool, id) = (&app.pools.web, festival.festival_id);
     let site = Site {
         days: festivals::days(pool, id).await?,
@@ -58,16 +66,19 @@ pub async fn stubs(reader: &Reader, app: &App, festival: &Festival, issued: &[Ti
         passes: offers::passes(pool, id).await?,
         add_ons: offers::add_ons(pool, id).await?,
     };
-    let mut all = Vec::with_capacity(issued.len());
+    let (mut all, mut is_live) = (Vec::with_capacity(issued.len()), false);
     for (i, ticket) in issued.iter().enumerate() {
         let place = (i + 1, issued.len());
         let code = match binding::binding(app, ticket).await?.filter(|_| ticket.status == TicketStatus::Valid) {
-            Some(binding) => live(reader, app, festival, ticket, (binding, &binding::certificate(app, ticket).await?.unwrap_or_default()), on),
+            Some(binding) => {
+                is_live = true;
+                live(reader, app, festival, ticket, binding, on)
+            }
             None => fixed(reader, &ticket.code_text(app).await?.ok_or_else(|| Problem::internal("the signing key cannot be opened"))?, place),
         };
         all.push(stub(reader, app, festival, &site, ticket, &code, place));
     }
-    Ok(html! { @for stub in &all { (stub) } })
+    Ok(Stubs { markup: html! { @for stub in &all { (stub) } }, is_live })
 }
 
 struct Site {
@@ -98,7 +109,7 @@ fn fixed(reader: &Reader, code: &str, (n, of): (usize, usize)) -> Markup {
 }
 
 /// A code that a phone makes anew every fifteen seconds (`ticket.js`): on the ticket's own page, to which that of the order leads.
-fn live(reader: &Reader, app: &App, festival: &Festival, ticket: &Ticket, (binding, certificate): (Binding, &str), on: On) -> Markup {
+fn live(reader: &Reader, app: &App, festival: &Festival, ticket: &Ticket, binding: Binding, on: On) -> Markup {
     let zone = &festival.terms.time_zone;
     let from = binding.opens_at.map(|at| reader.language.at(at, zone).long()).unwrap_or_default();
     let bound = ticket.live_key.as_deref().map(|key| BASE64.encode(key)).unwrap_or_default();
@@ -112,7 +123,7 @@ fn live(reader: &Reader, app: &App, festival: &Festival, ticket: &Ticket, (bindi
         };
     }
     html! {
-        div class="live" data-live-code="" data-bound=(bound) data-certificate=(certificate) data-now=(app.clock.now().to_rfc3339()) data-opens-at=(binding.opens_at.unwrap_or_default().to_rfc3339()) data-zone=(zone) {
+        div class="live" data-live-code="" data-bound=(bound) data-certificate=(binding.certificate.unwrap_or_default()) data-now=(app.clock.now().to_rfc3339()) data-opens-at=(binding.opens_at.unwrap_or_default().to_rfc3339()) data-zone=(zone) {
             noscript { p class="notice bad" { (reader.t("live-no-script")) } }
             div data-show="here" hidden {
                 div class="code" data-picture="" { svg viewBox="0 0 65 65" shape-rendering="crispEdges" role="img" aria-label=(reader.t("live-picture")) { path d="" {} } }
@@ -208,8 +219,7 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
     let id = TicketId(id);
     let ticket = open(&app, id, &secret).await?;
     let festival = festivals::one(&app.pools.web, id.festival()).await.map_err(Problem::from)?.ok_or_else(|| NOT_FOUND.problem())?;
-    let stub = stubs(&reader, &app, &festival, std::slice::from_ref(&ticket), On::Own).await?;
-    let is_live = ticket.status == TicketStatus::Valid && binding::binding(&app, &ticket).await.map_err(Problem::from)?.is_some();
+    let Stubs { markup: stub, is_live } = stubs(&reader, &app, &festival, std::slice::from_ref(&ticket), On::Own).await?;
     // What the page says of the ticket: a page that was kept is made anew where that changed (`ticket.js`).
     let version = format!("{:?} {} {is_live} {}", ticket.status, ticket.generation, ticket.claimed_at.is_some());
     let albums = library::of_line(&app.pools.web, ticket.order_id, ticket.line_no).await.map_err(Problem::from)?;

@@ -20,7 +20,7 @@ use crate::{
     payments,
     secrets::Purpose,
     tickets::{
-        self, Ticket, TicketKind, TicketStatus,
+        self, Ticket, TicketStatus,
         picture::{self, Surface},
     },
     words::{Language, date_range},
@@ -296,7 +296,7 @@ pub fn codes_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
 
 /// What a ticket is called: its pass, or its add-on.
 fn named(ticket: &Ticket, passes: &[Pass], add_ons: &[AddOn], w: Language) -> String {
-    let pass = passes.iter().find(|p| p.pass_number == ticket.pass_number && ticket.kind == TicketKind::Pass).map(|p| &p.terms.name);
+    let pass = passes.iter().find(|p| p.pass_number == ticket.pass_number).map(|p| &p.terms.name);
     let name = pass.or_else(|| add_ons.iter().find(|a| a.add_on_number == ticket.pass_number).map(|a| &a.name));
     name.map(|n| n.read(w).to_owned()).unwrap_or_default()
 }

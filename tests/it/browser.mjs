@@ -155,7 +155,7 @@ const scenes = {
     const said = [await enter(input.ticket)];
     await context.setOffline(true);
     errors.length = 0;
-    for (const code of [input.ticket, input.forged, input.bent, input.ticket]) said.push(await enter(code));
+    for (const code of [input.ticket, input.forged, input.bent, input.retired, input.ticket]) said.push(await enter(code));
     // The clock of the house stands; that of the phone has to be past the moment.
     await page.waitForTimeout(8_000);
     for (const code of [input.clearing, input.ticket, input.ticket]) said.push(await enter(code));
@@ -225,6 +225,10 @@ const scenes = {
       await route.fulfill({ status: 504, body: "" });
     });
     seen.lost = await enter(page, input.bands[2], "[data-again]");
+    // So does reading the same band again; its answer is lost, too.
+    const lost = page.waitForResponse("**/v1/exchanges");
+    await enter(page, input.bands[2], "[data-again]");
+    await lost;
     await page.unroute("**/v1/exchanges");
     await page.click("[data-again]");
     await page.waitForSelector("[data-take-back]");

@@ -1,6 +1,6 @@
 //! What people see, in headless Chromium: a fan buys on a phone, a gate with a camera lets in once and then refuses.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use chrono::TimeDelta;
 use gatefold::entry::incident::Clearing;
@@ -9,6 +9,7 @@ use tokio::process::Command;
 
 use crate::{
     actors::key,
+    faults::until,
     house::{House, folder},
     releases::bundle,
 };
@@ -378,12 +379,26 @@ async fn a_gate_without_network_is_told_by_a_code_that_everybody_is_out() {
     let code = gatefold::entry::incident::code::code(&clearing, id, &ring).unwrap();
     assert_eq!(code.len(), 178);
     let forged = gatefold::entry::incident::code::code(&clearing, gatefold::id::FestivalId(id.0 + 1), &ring).unwrap();
+    // What the key of before signed says nothing: only whoever has the key that signs now can put everybody out.
+    let retired = code;
+    festival.promoter.send("POST", &festival.path("/signing-keys"), &json!({})).await.expect(200);
+    until("the new key signs", Duration::from_secs(10), async || {
+        let ring = gatefold::keys::ring(&house.app, id).await.unwrap();
+        gatefold::entry::incident::code::code(&clearing, id, &ring).unwrap() != retired
+    })
+    .await;
+    let ring = gatefold::keys::ring(&house.app, id).await.unwrap();
+    let code = gatefold::entry::incident::code::code(&clearing, id, &ring).unwrap();
     // A letter in the moment is another one.
     let bent = format!("{}{}{}", &code[..66], if &code[66..67] == "A" { "B" } else { "A" }, &code[67..]);
     let pairing = festival.promoter.make(&festival.path("/pairings"), json!({ "gate_id": festival.gate })).await;
-    let input = json!({ "url": house.url, "pairing_code": pairing["pairing_code"], "ticket": codes[0], "other": codes[1], "clearing": code, "forged": forged, "bent": bent });
+    let input = json!({ "url": house.url, "pairing_code": pairing["pairing_code"], "ticket": codes[0], "other": codes[1], "clearing": code, "forged": forged, "bent": bent, "retired": retired });
     let seen = scene("cleared", &input).await;
-    assert_eq!(seen["said"], json!(["admitted", "refused", "clearing", "clearing", "refused", "cleared", "admitted", "refused", "admitted"]), "{seen}");
+    assert_eq!(
+        seen["said"],
+        json!(["admitted", "refused", "clearing", "clearing", "clearing", "refused", "cleared", "admitted", "refused", "admitted"]),
+        "{seen}"
+    );
     assert!(seen["sideways"].as_array().unwrap().is_empty() && seen["errors"].as_array().unwrap().is_empty(), "{seen}");
     house.run_workers().await;
     house.close().await;

@@ -131,7 +131,6 @@ async fn the_album_of_a_unit_hangs_on_its_pass_not_on_its_parking() {
         assert_eq!((copies, taken), (2, claimed), "after {}", ticket["kind"]);
     }
     house.run_workers().await;
-    // Passes and add-ons are counted apart: the first of each has the number one.
     let letter = house.emails().remove(0).text;
     assert_eq!(["Parking ", "Weekend pass "].map(|name| letter.matches(name).count()), [2, 2], "{letter}");
     house.close().await;

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     accounts::api::DevicesApi,
-    entry::{api::EntryApi, bands::api::BandsApi, binding::api::BindingApi, incident::api::IncidentApi, ledger::api::LedgerApi, overrides::api::OverridesApi},
+    entry::{
+        api::EntryApi, bands::api::BandsApi, binding::api::BindingApi, head_counts::api::HeadCountsApi, incident::api::IncidentApi, ledger::api::LedgerApi,
+        overrides::api::OverridesApi,
+    },
     festivals::api::FestivalsApi,
     library::api::LibraryApi,
     lineup::api::LineupApi,
@@ -23,7 +26,7 @@ use crate::{
 /// The whole JSON API.
 pub type Api = (
     (FestivalsApi, LineupApi, OffersApi, ReleasesApi, ReportsApi, DevicesApi),
-    (WaitingApi, OrdersApi, PaymentsApi, TicketsApi, LibraryApi, EntryApi, BandsApi, BindingApi, IncidentApi, LedgerApi, OverridesApi),
+    (WaitingApi, OrdersApi, PaymentsApi, TicketsApi, LibraryApi, EntryApi, BandsApi, BindingApi, HeadCountsApi, IncidentApi, LedgerApi, OverridesApi),
 );
 
 /// The API as a service.
@@ -31,7 +34,7 @@ pub type Api = (
 pub fn service() -> OpenApiService<Api, ()> {
     let api = (
         (FestivalsApi, LineupApi, OffersApi, ReleasesApi, ReportsApi, DevicesApi),
-        (WaitingApi, OrdersApi, PaymentsApi, TicketsApi, LibraryApi, EntryApi, BandsApi, BindingApi, IncidentApi, LedgerApi, OverridesApi),
+        (WaitingApi, OrdersApi, PaymentsApi, TicketsApi, LibraryApi, EntryApi, BandsApi, BindingApi, HeadCountsApi, IncidentApi, LedgerApi, OverridesApi),
     );
     OpenApiService::new(api, "Gatefold", env!("CARGO_PKG_VERSION"))
         .description(

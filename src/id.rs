@@ -124,6 +124,8 @@ ids! {
     HoldId;
     /// A moment when the site or a zone is empty.
     ClearingId;
+    /// People who were counted by hand.
+    CountId;
     /// Who performs.
     ActId;
     /// One act on one stage, from-to.

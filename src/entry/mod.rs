@@ -10,6 +10,7 @@ pub mod binding;
 mod catalog;
 mod decide;
 pub mod explain;
+pub mod head_counts;
 pub mod incident;
 mod presence;
 pub mod ledger;

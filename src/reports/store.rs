@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, types::Json};
 
 use crate::{
-    entry::{self, Reason},
+    entry::{
+        self, Reason,
+        head_counts::{self, ByHand},
+    },
     fresh::Fresh,
     id::{FestivalId, GateId, OfferId},
     words::Text,
@@ -119,8 +122,10 @@ pub struct AtGates {
     pub minutes: Vec<GateMinute>,
     /// Refusals by reason, the most frequent first.
     pub reasons: Vec<ReasonCount>,
-    /// How many are in, by the zone of the gate they came through.
+    /// How many are in by scans, by the zone of the gate they came through.
     pub inside: Vec<(Option<uuid::Uuid>, i64)>,
+    /// Whom staff counted by hand.
+    pub by_hand: Vec<ByHand>,
 }
 
 /// What happens at the gates of festivals, read once for everybody who looks.
@@ -155,11 +160,11 @@ pub async fn at_gates(
     .bind(since)
     .fetch_all(&mut *conn)
     .await?;
-    let inside = match day {
-        Some(day) => entry::inside(conn, festival, day, now).await?,
-        None => Vec::new(),
+    let (inside, by_hand) = match day {
+        Some(day) => (entry::inside(&mut *conn, festival, day, now).await?, head_counts::sums(conn, festival, day, now).await?),
+        None => (Vec::new(), Vec::new()),
     };
-    Ok(AtGates { minutes, reasons, inside })
+    Ok(AtGates { minutes, reasons, inside, by_hand })
 }
 
 /// An address as support sees it: `m…@l….example`.

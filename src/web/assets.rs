@@ -19,7 +19,7 @@ const MARK: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 -6 24 
 /// The mark on the color of the night, with the margin that a phone may cut (W3C: the inner four fifths are safe).
 const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"-12 -18 48 48\"><path fill=\"#131315\" d=\"M-12-18h48v48h-48z\"/><path fill=\"#fff\" fill-rule=\"evenodd\" d=\"M0 0h11.4v12H0zM12.6 0H24v12H12.6zM12 1.8a4.2 4.2 0 1 0 .01 0zM12 5a1 1 0 1 1-.01 0z\"/></svg>";
 
-const FILES: [(&str, &str, &str); 15] = [
+const FILES: [(&str, &str, &str); 16] = [
     ("gatefold.css", "text/css; charset=utf-8", include_str!("assets/gatefold.css")),
     ("gatefold.js", "text/javascript; charset=utf-8", include_str!("assets/gatefold.js")),
     ("gate.js", "text/javascript; charset=utf-8", include_str!("assets/gate.js")),
@@ -28,6 +28,7 @@ const FILES: [(&str, &str, &str); 15] = [
     ("gate-decide.js", "text/javascript; charset=utf-8", include_str!("assets/gate-decide.js")),
     ("gate-pack.js", "text/javascript; charset=utf-8", include_str!("assets/gate-pack.js")),
     ("gate-store.js", "text/javascript; charset=utf-8", include_str!("assets/gate-store.js")),
+    ("gate-count.js", "text/javascript; charset=utf-8", include_str!("assets/gate-count.js")),
     ("gate-exchange.js", "text/javascript; charset=utf-8", include_str!("assets/gate-exchange.js")),
     ("gate-link.js", "text/javascript; charset=utf-8", include_str!("assets/gate-link.js")),
     ("gate-phone.js", "text/javascript; charset=utf-8", include_str!("assets/gate-phone.js")),

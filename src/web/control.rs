@@ -24,6 +24,7 @@ use crate::{
     accounts::{self, Device, Member, Scope},
     app::App,
     entry::{
+        head_counts::ByHand,
         incident::{self, Clearing, GateHold},
         ledger::{self, Discrepancy, DiscrepancyDecision, Which},
         overrides::{self, store::Made},
@@ -70,10 +71,21 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// How many are in by the gates into a zone, or by those to the whole site.
+    /// How many are in by the gates into a zone, or by those to the whole site: by scans and by hand.
     pub(super) fn in_zone(&self, zone: Option<&Zone>) -> i64 {
         let id = zone.map(|zone| zone.zone_id.0);
-        self.at_gates.inside.iter().find(|(of, _)| *of == id).map_or(0, |(_, n)| *n)
+        self.at_gates.inside.iter().find(|(of, _)| *of == id).map_or(0, |(_, n)| *n) + self.by_hand(zone).inside()
+    }
+
+    /// Whom staff counted by hand at the gates into a zone, or at those to the whole site.
+    pub(super) fn by_hand(&self, zone: Option<&Zone>) -> ByHand {
+        let id = zone.map(|zone| zone.zone_id);
+        self.at_gates.by_hand.iter().find(|hand| hand.zone_id == id).cloned().unwrap_or_default()
+    }
+
+    /// Whom staff counted by hand on the site; at inner zones people come and go who are on it anyhow.
+    pub(super) fn by_hand_on_site(&self) -> ByHand {
+        self.zones.iter().filter(|zone| !zone.is_inner).fold(self.by_hand(None), |sum, zone| sum.and(&self.by_hand(Some(zone))))
     }
 
     /// How many are on the site: whoever is in an inner zone is there, too.
@@ -278,8 +290,16 @@ fn inside(reader: &Reader, room: &Room) -> Markup {
             div { dt { (reader.t("devices-silent")) } dd { (silent) small { (reader.f("of-n", [("n", room.devices.len().to_string())])) } } }
             div { dt { (reader.t("ledger-open")) } dd { (room.open.len()) @if room.open.len() == LEDGER as usize { "+" } } }
         }
+        @let hand = room.by_hand_on_site();
+        @if hand != ByHand::default() { p { (by_hand(reader, &hand)) } }
         @for zone in &room.zones { (zone_bar(reader, zone, room.in_zone(Some(zone)))) }
     }
+}
+
+/// What was counted by hand, in words.
+pub(super) fn by_hand(reader: &Reader, hand: &ByHand) -> String {
+    let said = [("n", group(hand.entries)), ("m", group(hand.exits)), ("k", group(hand.medical_exits))];
+    reader.f("counted-by-hand", said).into_owned()
 }
 
 /// People a minute, a row a gate, on one scale.

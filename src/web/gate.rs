@@ -136,7 +136,7 @@ async fn scanning(reader: &Reader, app: &App, device: &Device) -> PageResult {
     .to_string();
     let is_desk = device.profile == "exchange";
     let desk = (is_desk || device.is_supervisor()).then_some(("exchange", is_desk));
-    let modes = [("entry", !is_desk), ("exit", false), ("look", false)].into_iter().chain(desk);
+    let modes = [("entry", !is_desk), ("exit", false), ("look", false), ("count", false)].into_iter().chain(desk);
     // Whoever holds the device chooses the gate among those it may stand at.
     let choice = html! {
         @if allowed.len() > 1 {
@@ -237,7 +237,7 @@ fn badge() -> Markup {
 const ABILITIES: [&str; 9] = ["list", "camera", "reads", "verifies", "keeps", "installed", "clock", "awake", "shakes"];
 
 /// The words that the script of the gate says.
-const WORDS: [&str; 78] = [
+const WORDS: [&str; 84] = [
     "camera-on",
     "camera-server",
     "camera-off",
@@ -316,6 +316,12 @@ const WORDS: [&str; 78] = [
     "unable-unbind",
     "unbind",
     "unbound",
+    "mode-count",
+    "count-lead",
+    "count-entry",
+    "count-exit",
+    "count-medical_exit",
+    "count-unsent",
 ];
 
 fn words(reader: &Reader) -> serde_json::Map<String, serde_json::Value> {

@@ -212,10 +212,14 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
     let days = festivals::days(&app.pools.web, f.festival_id).await.map_err(Problem::from)?;
     let day = days.iter().find(|d| d.covers(now));
     let zones = festivals::zones(&app.pools.web, f.festival_id).await.map_err(Problem::from)?;
-    let inside = match day {
-        Some(day) => entry::inside(&mut tx, f.festival_id, day.day_index, now).await.map_err(Problem::from)?,
-        None => Vec::new(),
-    };
+    // By scans and by hand, by the zone of the gate.
+    let mut inside: HashMap<Option<uuid::Uuid>, i64> = HashMap::new();
+    if let Some(day) = day {
+        inside.extend(entry::inside(&mut tx, f.festival_id, day.day_index, now).await.map_err(Problem::from)?);
+        for hand in entry::head_counts::sums(&mut tx, f.festival_id, day.day_index, now).await.map_err(Problem::from)? {
+            *inside.entry(hand.zone_id.map(|zone| zone.0)).or_default() += hand.inside();
+        }
+    }
     let arrivals = entry::arrivals(&mut tx, f.festival_id, now - TimeDelta::minutes(90)).await.map_err(Problem::from)?;
     let latest = if sees_scans { entry::latest(&mut tx, f.festival_id, 12).await.map_err(Problem::from)? } else { Vec::new() };
     let q = accounts::email_key(&search.q);
@@ -227,7 +231,9 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
     let passes = offers::passes(&app.pools.web, f.festival_id).await.map_err(Problem::from)?;
     let gates = festivals::gates(&app.pools.web, f.festival_id).await.map_err(Problem::from)?;
     drop(tx);
-    let total_inside: i64 = inside.iter().map(|(_, n)| n).sum();
+    // Whoever is in an inner zone came onto the site by another gate.
+    let inner: Vec<_> = zones.iter().filter(|zone| zone.is_inner).map(|zone| Some(zone.zone_id.0)).collect();
+    let total_inside: i64 = inside.iter().filter(|(zone, _)| !inner.contains(zone)).map(|(_, n)| n).sum();
     let money = |minor| Money::new(minor, f.terms.currency).print();
     let zone = &f.terms.time_zone;
     let per_minute = arrivals.iter().filter(|(at, ..)| now - *at < TimeDelta::minutes(2)).map(|(_, n, _)| n).max().copied().unwrap_or(0);
@@ -277,9 +283,8 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
                     section aria-labelledby="arr" { header class="head" { h2 id="arr" { (reader.t("arriving")) } p { (reader.t("arriving-lead")) " " span class="nay" { (reader.t("verdict-refused")) } } } (arrivals_chart(&reader, &f, &arrivals, now)) }
                     section aria-labelledby="in" {
                         header class="head" { h2 id="in" { (reader.t("inside-now")) } p { (reader.t("by-zone")) } }
-                        @let by_zone = inside.iter().copied().collect::<HashMap<_, _>>();
-                        @for z in &zones { (zone_bar(&reader, z, by_zone.get(&Some(z.zone_id.0)).copied().unwrap_or(0))) }
-                        @if let Some(n) = by_zone.get(&None) { p { (reader.f("whole-site-count", [("count", group(*n))])) } }
+                        @for z in &zones { (zone_bar(&reader, z, inside.get(&Some(z.zone_id.0)).copied().unwrap_or(0))) }
+                        @if let Some(n) = inside.get(&None) { p { (reader.f("whole-site-count", [("count", group(*n))])) } }
                         @if inside.is_empty() { p class="faded" { (reader.t("nobody-in")) } }
                     }
                     @if sees_scans { section aria-labelledby="scans" {

@@ -2,18 +2,18 @@
 //! names its basis.
 
 use chrono::TimeDelta;
-use maud::html;
+use maud::{Markup, html};
 use poem::{
     Request, handler,
     web::{Data, Path},
 };
 
 use super::{
-    control::{Room, is_silent, room, visitor},
+    control::{Room, by_hand, is_silent, room, visitor},
     incident::about,
     layout::{PageResult, Reader, Shell, see_other, text},
 };
-use crate::{app::App, money::group};
+use crate::{app::App, entry::head_counts::ByHand, money::group};
 
 /// The sheet.
 #[handler]
@@ -39,10 +39,10 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
             p { (reader.f("sheet-as-of", [("time", at(room.now)), ("zone", zone.clone()), ("name", who.name.clone())])) }
             table class="log" {
                 caption class="unseen" { (reader.t("inside-now")) }
-                thead { tr { th scope="col" { (reader.t("zone")) } th scope="col" class="n" { (reader.t("inside-now")) } th scope="col" class="n" { (reader.t("capacity")) } } }
+                thead { tr { th scope="col" { (reader.t("zone")) } th scope="col" class="n" { (reader.t("inside-now")) } th scope="col" class="n" { (reader.t("sheet-by-scan")) } th scope="col" class="n" { (reader.t("sheet-by-hand")) } th scope="col" class="n" { (reader.t("capacity")) } } }
                 tbody {
-                    tr { th scope="row" { (reader.t("whole-site")) } td class="n" { b { (group(room.on_site())) } } td class="n" { @match festival.terms.licensed_capacity { Some(n) => (group(n.into())), None => "–" } } }
-                    @for zone in &room.zones { tr { th scope="row" { (text(&zone.name, reader.language)) @if zone.is_inner { " " small { (reader.t("sheet-inner")) } } } td class="n" { (group(room.in_zone(Some(zone)))) } td class="n" { @match zone.capacity { Some(n) => (group(n.into())), None => "–" } } } }
+                    tr { th scope="row" { (reader.t("whole-site")) } td class="n" { b { (group(room.on_site())) } } (bases(room.on_site(), room.by_hand_on_site().inside())) td class="n" { @match festival.terms.licensed_capacity { Some(n) => (group(n.into())), None => "–" } } }
+                    @for zone in &room.zones { tr { th scope="row" { (text(&zone.name, reader.language)) @if zone.is_inner { " " small { (reader.t("sheet-inner")) } } } td class="n" { (group(room.in_zone(Some(zone)))) } (bases(room.in_zone(Some(zone)), room.by_hand(Some(zone)).inside())) td class="n" { @match zone.capacity { Some(n) => (group(n.into())), None => "–" } } } }
                 }
             }
             h2 { (reader.t("sheet-basis")) }
@@ -50,6 +50,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                 li { (reader.t("sheet-basis-entries")) }
                 li { (reader.t("sheet-basis-exits")) }
                 li { (reader.t("sheet-basis-passes")) }
+                @if room.by_hand_on_site() != ByHand::default() { li { (by_hand(&reader, &room.by_hand_on_site())) } }
                 @if silent > 0 || waiting > 0 { li { b { (reader.f("sheet-basis-away", [("n", silent.to_string()), ("m", group(waiting))])) } } }
                 @else { li { (reader.t("sheet-basis-all")) } }
             }
@@ -71,6 +72,11 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
             p { button class="button" type="button" data-print="" { (reader.t("print")) } }
         }
     }))
+}
+
+/// A number of people in two columns: by scans, and by hand.
+fn bases(all: i64, by_hand: i64) -> Markup {
+    html! { td class="n" { (group(all - by_hand)) } td class="n" { (group(by_hand)) } }
 }
 
 /// How many devices are silent, and how many scans waited on devices when they were heard last: what they let in is not counted yet.

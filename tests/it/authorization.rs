@@ -140,6 +140,7 @@ const TABLE: &[(&str, May)] = &[
     ("reissue_signing_key", Of(FestivalsWrite)),
     ("show_key_reissue", Of(FestivalsWrite)),
     ("reissue_ticket", Of(TicketsWrite)),
+    ("report_head_counts", Device),
     ("report_scans", Device),
     ("resize_stock", Of(OffersWrite)),
     ("revoke_device", Of(GatesWrite)),
@@ -518,6 +519,9 @@ impl World {
                 Some(json!({ "terms": { "title": "x", "artist": "y", "kind": "album", "language": "en", "about": { "en": "z" } }, "recording_ids": [] }))
             }
             "create_scan" => Some(json!({ "scan_id": uuid::Uuid::now_v7(), "ticket_code": self.code, "scanned_at": self.house.app.clock.now() })),
+            "report_head_counts" => {
+                Some(json!({ "counts": [{ "count_id": uuid::Uuid::now_v7(), "kind": "entry", "people": 1, "counted_at": self.house.app.clock.now() }] }))
+            }
             "report_scans" => {
                 let scan = json!({ "scan_id": uuid::Uuid::now_v7(), "ticket_code": self.code, "scanned_at": self.house.app.clock.now(), "verdict": "refused", "reason": "unknown" });
                 Some(json!({ "sent_at": self.house.app.clock.now(), "scans": [scan] }))

@@ -167,6 +167,55 @@ const scenes = {
     return { said, sideways, errors: errors.filter((error) => !error.startsWith("Failed to load resource")) };
   },
 
+  /** People are counted by hand: online, without network, through a reload. */
+  async count() {
+    const browser = await chromium.launch({ executablePath, args: [...quiet, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"] });
+    const context = await browser.newContext({ viewport: { width: 360, height: 740 }, locale: "en-GB", permissions: ["camera"] });
+    const page = await context.newPage();
+    watch(page);
+    await pair(page, input.pairing_code, 1);
+    const choose = () => page.click(".modes label:has([value=count])");
+    const counted = () => page.locator("[data-counted]").allTextContents();
+    const tap = async (kind) => {
+      const before = await counted();
+      await page.click(kind);
+      await page.waitForFunction((text) => [...document.querySelectorAll("[data-counted]")].map((one) => one.textContent).join() !== text, before.join());
+    };
+    await choose();
+    await tap("[data-count=entry]");
+    await tap("[data-count=entry]");
+    await page.waitForFunction(() => document.querySelector("[data-unsent]").dataset.unsent === "0", null, { timeout: 30_000 });
+    await context.setOffline(true);
+    errors.length = 0;
+    // The worker keeps the page that the phone starts with.
+    for (const kind of ["entry", "entry", "exit", "medical_exit"]) await tap(`[data-count=${kind}]`);
+    await page.keyboard.press("Tab");
+    await tap("[data-count=entry]");
+    await tap("[data-count-back]");
+    await tap("[data-count=exit]");
+    await tap("[data-count-back]");
+    await page.click(".modes label:has([value=entry])");
+    await choose();
+    // The last person was none.
+    await tap("[data-count=entry]");
+    await tap("[data-count-back]");
+    await tap("[data-count=entry]");
+    await tap("[data-count-back]");
+    await look(page, "gate-count-360");
+    const shown = await counted();
+    await page.reload();
+    await page.waitForFunction(() => Number(document.querySelector("[data-list]")?.dataset.tickets) >= 1, null, { timeout: 30_000 });
+    await choose();
+    const kept = await counted();
+    await context.setOffline(false);
+    errors.length = 0;
+    await page.waitForFunction(() => document.querySelector("[data-unsent]").dataset.unsent === "0", null, { timeout: 30_000 });
+    await page.setViewportSize({ width: 1440, height: 900 });
+    await look(page, "gate-count-1440");
+    await browser.close();
+    return { shown, kept, sideways, errors: errors.filter((error) => !error.startsWith("Failed to load resource")) };
+  },
+
   /** An exchange desk gives bands; a gate that loses its network knows them. */
   async exchange() {
     const browser = await chromium.launch({ executablePath, args: [...quiet, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"] });

@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use crate::{actors::key, house::House};
 
 /// A request with a form.
-fn form(request: reqwest::RequestBuilder, pairs: &[(&str, &str)]) -> reqwest::RequestBuilder {
+pub fn form(request: reqwest::RequestBuilder, pairs: &[(&str, &str)]) -> reqwest::RequestBuilder {
     let escaped = |text: &str| text.replace(' ', "+").replace(',', "%2C").replace('@', "%40");
     let body: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
     request.header("content-type", "application/x-www-form-urlencoded").body(body.join("&"))
 }
 
 /// Signs a member in by the link of the email; the cookie of the session.
-async fn signed_in(house: &House, email: &str) -> String {
+pub async fn signed_in(house: &House, email: &str) -> String {
     form(house.anybody().request("POST", "/sign-in"), &[("email", email)]).send().await.unwrap();
     house.run_workers().await;
     let link = house.emails().iter().find_map(|e| e.text.lines().find(|l| l.contains("/sign-in/")).map(str::to_owned)).unwrap();

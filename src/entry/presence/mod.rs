@@ -90,6 +90,25 @@ impl Presence {
     }
 }
 
+/// Counts people whom staff counted by hand, by zone and day: each with its moment and by how many more are in. What happened before the zone was cleared
+/// is over; where nobody counted yet whoever locks the row first counts them, too.
+pub(super) async fn count_by_hand(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    moved: &BTreeMap<(ZoneId, i16), Vec<(DateTime<Utc>, i32)>>,
+) -> Result<(), sqlx::Error> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let zones: BTreeSet<ZoneId> = moved.keys().map(|(zone, _)| *zone).collect();
+    let mut rows = store::lock_counts(conn, festival, &zones.into_iter().collect::<Vec<_>>()).await?;
+    for row in &mut rows {
+        let counts = moved.get(&(row.zone_id, row.day_index)).into_iter().flatten();
+        row.inside += counts.filter(|(at, _)| row.cleared_at.is_some_and(|cleared| *at >= cleared)).map(|(_, people)| people).sum::<i32>();
+    }
+    store::write_counts(conn, festival, &rows.iter().filter(|row| row.cleared_at.is_some()).collect::<Vec<_>>()).await
+}
+
 async fn locked(conn: &mut PgConnection, festival: FestivalId, zones: &[ZoneId]) -> Result<Vec<store::ZoneCount>, sqlx::Error> {
     if sabotage::no_lock() { store::counts(conn, festival, zones).await } else { store::lock_counts(conn, festival, zones).await }
 }

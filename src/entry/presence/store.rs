@@ -68,6 +68,8 @@ pub(super) async fn count_again(
                 (select count(*) from admissions a join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id and g.zone_id = $2 \
                  join tickets t on t.festival_id = a.festival_id and t.ticket_id = a.ticket_id and t.kind = 'pass' \
                  where a.festival_id = $1 and a.day_index = $3 and a.left_at is null and a.undone_at is null and a.entered_at >= $4) \
+              + (select coalesce(sum(case when h.kind = 'entry' then h.people else -h.people end), 0) from head_counts h join gates g on g.festival_id = h.festival_id and g.gate_id = h.gate_id and g.zone_id = $2 \
+                 where h.festival_id = $1 and h.day_index = $3 and h.counted_at >= $4) \
          where festival_id = $1 and zone_id = $2 and day_index = $3 returning zone_id, day_index, inside, cleared_at, counted_at",
     )
     .bind(festival)

@@ -16,6 +16,8 @@ const LIFE = 24 * 3_600_000;
 const FORMAT = 3;
 /** The most reports of one upload. */
 const BATCH = 500;
+/** How long people are counted for one report. */
+const GATHER = 2_000;
 /** What a wristband may carry (src/entry/bands). */
 const BAND = /^[A-Z0-9._:-]{6,64}$/;
 
@@ -50,6 +52,8 @@ export class Link {
   /** What waits to be reported, and what the server cannot take. */
   waiting = new Map();
   aside = new Set();
+  /** People who were counted by hand and are not reported, by the id of the count. */
+  counts = new Map();
   /** Own entries by number. */
   own = new Map();
   /** When codes were scanned here first, by scan and number. */
@@ -93,7 +97,7 @@ export class Link {
       await this.#import();
     }
     // What waits for another festival stays until this phone is paired there again.
-    for (const scan of queue) if (scan.festival_id === this.gate.festival_id) this.waiting.set(scan.scan_id, scan);
+    for (const scan of queue) if (scan.festival_id === this.gate.festival_id) (scan.head_count ? this.counts : this.waiting).set(scan.scan_id, scan);
     for (const entry of own) if (entry.festival_id === this.gate.festival_id) this.#noted(entry);
     addEventListener("offline", () => this.#missed(MISSES));
     this.changed();
@@ -182,6 +186,41 @@ export class Link {
     await this.#note(scan, verdict, [report]);
     this.changed();
     return { ...verdict, kind, is_offline: true };
+  }
+
+  /** How many people were counted by hand on this phone today, by kind. */
+  get counted() {
+    const { day, ...counted } = this.#kept("counted") ?? {};
+    return day === this.#today() ? counted : {};
+  }
+
+  #today = () => new Date(Date.now() + this.offset).toLocaleDateString("sv", { timeZone: this.gate.zone });
+
+  /** Counts people by hand: kind is `entry`, `exit` or `medical_exit`. On the disk when it is done. What is counted within two seconds is one report. */
+  async count(kind, people) {
+    const { gate_id, festival_id } = this.gate;
+    const begun = [...this.counts.values()].find((one) => one.isOpen && one.head_count.kind === kind && one.head_count.gate_id === gate_id);
+    const id = begun?.scan_id ?? uuid7();
+    const head_count = begun?.head_count ?? { count_id: id, kind, people: 0, counted_at: new Date().toISOString(), offset_ms: this.offset, gate_id };
+    const sum = { scan_id: id, festival_id, head_count: { ...head_count, people: head_count.people + people } };
+    if (sum.head_count.people) this.counts.set(id, { ...sum, isOpen: true });
+    else this.counts.delete(id);
+    await store.write("queue", ({ queue }) => (sum.head_count.people ? queue.put(sum) : queue.delete(id)));
+    this.#keep("counted", { ...this.counted, day: this.#today(), [kind]: (this.counted[kind] ?? 0) + people });
+    this.changed();
+  }
+
+  async #reportCounts() {
+    const ripe = [...this.counts.values()].filter(({ scan_id, head_count }) => !this.aside.has(scan_id) && Date.now() - Date.parse(head_count.counted_at) > GATHER).slice(0, BATCH);
+    if (!ripe.length) return;
+    // What is sent is that count from now on, whether its answer comes or not.
+    for (const one of ripe) this.counts.set(one.scan_id, { ...one, isOpen: false });
+    const answer = await this.#json("/v1/head-counts", { counts: ripe.map((one) => one.head_count) }, { patience: 20_000 });
+    if (answer?.ok) {
+      await store.write("queue", ({ queue }) => ripe.forEach(({ scan_id }) => queue.delete(scan_id)));
+      for (const { scan_id } of ripe) this.counts.delete(scan_id);
+    } else if (answer && answer.status < 500 && ![408, 429].includes(answer.status)) for (const { scan_id } of ripe) this.aside.add(scan_id);
+    this.changed();
   }
 
   #saw(scan_id, code) {
@@ -455,7 +494,7 @@ export class Link {
 
   async #pulse() {
     const battery = await navigator.getBattery?.().catch(() => null);
-    return { waiting: this.waiting.size, gate_id: this.gate.gate_id, battery: battery ? Math.round(battery.level * 100) : undefined, is_charging: battery?.charging };
+    return { waiting: this.waiting.size + this.counts.size, gate_id: this.gate.gate_id, battery: battery ? Math.round(battery.level * 100) : undefined, is_charging: battery?.charging };
   }
 
   async #sync() {
@@ -490,6 +529,7 @@ export class Link {
       const scans = [...this.waiting.values()].filter((scan) => !this.aside.has(scan.scan_id)).slice(0, BATCH);
       try {
         if (scans.length) await this.#send(scans);
+        await this.#reportCounts();
       } catch (error) {
         if (error instanceof Unable) return;
         this.trouble = String(error);

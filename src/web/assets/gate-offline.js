@@ -1,7 +1,7 @@
 // Serves the page of the gate without network: what the server answered last, while it does not answer in time. The list and the scans are not here
 // (gate-store.js); a page of a device that is not paired is not kept.
 
-const SHELF = "gatefold-gate-3";
+const SHELF = "gatefold-gate-4";
 const PATIENCE = 2_000;
 const PARTS = [
   "/gate",
@@ -11,7 +11,7 @@ const PARTS = [
   "/assets/gate-camera.js",
   "/assets/gate-code.js",
   "/assets/gate-decide.js",
-  "/assets/gate-exchange.js",
+  "/assets/gate-count.js", "/assets/gate-exchange.js",
   "/assets/gate-link.js",
   "/assets/gate-pack.js",
   "/assets/gate-phone.js",

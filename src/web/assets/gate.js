@@ -1,6 +1,7 @@
 // The gate: camera, a scanner that types, or a hand. Read a code, have it decided (gate-link.js), show the verdict, sound it.
 
 import { Camera } from "/assets/gate-camera.js";
+import { Counter } from "/assets/gate-count.js";
 import { identity, isCard, isClearing } from "/assets/gate-code.js";
 import { isOverridable } from "/assets/gate-decide.js";
 import { Desk } from "/assets/gate-exchange.js";
@@ -74,6 +75,7 @@ if (stage) {
     list.dataset.tickets = link.pack.size;
     offline.dataset.waiting = waiting;
     stage.dataset.link = link.isOnline ? "online" : "offline";
+    if (stage.querySelector(".counting") && stage.querySelector("[data-unsent]").dataset.unsent !== String(link.counts.size)) counter.unsent();
     supervise();
   });
 
@@ -218,7 +220,7 @@ if (stage) {
       code = await lookUp(code);
       if (isCard(code)) throw new Unable("card");
       if (isClearing(code)) return told(code, await link.takeClearing(code));
-      const answer = await link.scan({ code: code.slice(0, 400), kind: mode(), ...more });
+      const answer = await link.scan({ code: code.slice(0, 400), kind: kind(), ...more });
       remember(code, answer, print(answer));
       shown = { code, scan: answer.scan_id, first: more.after ?? answer.scan_id, reason: answer.reason, override: more.override };
       // Whoever may pass needs no thumb; a refusal or a check stays until somebody saw it.
@@ -237,6 +239,8 @@ if (stage) {
   };
 
   const mode = () => document.querySelector(".modes :checked").value;
+  // Whoever counts and reads a code wants to know of it.
+  const kind = () => (mode() === "count" ? "look" : mode());
   document.querySelector(".modes").addEventListener("change", () => {
     document.body.dataset.mode = mode();
     next();
@@ -257,7 +261,8 @@ if (stage) {
 
   const next = () => {
     if (video.parentNode !== finder) finder.prepend(video);
-    stage.replaceChildren(finder);
+    if (mode() === "count") counter.show();
+    else stage.replaceChildren(finder);
     // The phone that was too late to show a fresh one has it by now.
     if (shown?.reason === "live_code_required") last.code = "";
     shown = null;
@@ -269,6 +274,7 @@ if (stage) {
 
   stage.addEventListener("click", (event) => {
     const button = event.target.closest("button");
+    if (button && counter.press(button)) return;
     if (!button || !shown) return;
     if (shown.kind === "exchange") desk.press(button, shown) || next();
     else if ("override" in button.dataset) override(shown);
@@ -327,6 +333,7 @@ if (stage) {
     await scan(code, { kind: "entry", after, override: { reasons, because, note, card_code: card } });
   };
 
+  const counter = new Counter({ link, stage, words, language, element, sound, excuse });
   const desk = new Desk({ link, stage, video, words, element, print, excuse, trouble, sound, show: (what) => (shown = what), next, lookUp });
 
   // A page that was kept before an upgrade has no dialogs: it scans all the same.
@@ -458,7 +465,7 @@ if (stage) {
   });
 
   /** Whether the camera is for something now: for the next ticket, or for a card; not behind a dialog. */
-  const isLooking = () => !document.querySelector("dialog[open]") && (asked ? Boolean(stage.querySelector("[data-asked=who]")) : !shown || desk.isLooking);
+  const isLooking = () => mode() !== "count" && !document.querySelector("dialog[open]") && (asked ? Boolean(stage.querySelector("[data-asked=who]")) : !shown || desk.isLooking);
   const found = (code) => {
     if (asked) return isCard(code ?? "") && showCard(code);
     // The same code in front of the camera is one presentation until it was away for three seconds.

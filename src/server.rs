@@ -61,6 +61,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(keys::Rings::default())
         .with(entry::Catalogs::default())
         .with(entry::pack::Wholes::default())
+        .with(entry::pack::Lists::default())
         .with(entry::pack::KnownRules::default())
         .with(entry::Forgeries::default())
         .with_lanes::<orders::Placing>()

@@ -12,12 +12,16 @@
 //! ```
 //!
 //! A whole pack begins at the positions 0 and 0 and carries the digest of its tickets; a device replaces what it has by it. A delta has what changed
-//! behind the two positions that a device names, two thousand of each at most. Positions are given under one lock a festival, so none becomes visible
+//! behind the two positions that a device names, two thousand of each at most. Once a minute the list of tickets as it is at one position is kept with its
+//! digest: a delta that would pass that position ends there and carries the digest, and a device whose list does not fit it begins anew. Positions are given under one lock a festival, so none becomes visible
 //! behind a later one. An admission may come before its ticket: its number is kept. Records are sorted by number.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use data_encoding::{BASE64, HEXLOWER};
 use hyper::body::Bytes;
 use poem_openapi::types::ToJSON;
@@ -40,6 +44,10 @@ use crate::{
 const MAGIC: [&[u8; 4]; 3] = [b"GFP1", b"GFP2", b"GFP3"];
 /// Rows of a feed that are read at once, and the most of each in a delta.
 const PAGE: i64 = 2_000;
+/// How old a kept list is before it is brought up to date.
+const KEPT: TimeDelta = TimeDelta::minutes(1);
+/// How old it is before it is read from the beginning again.
+const ANEW: TimeDelta = TimeDelta::minutes(15);
 /// The bytes of an admission, as a page of before format 2 reads them.
 const OLD_ADMISSION: usize = 11;
 /// Bytes of a record.
@@ -62,9 +70,40 @@ pub struct Part {
     to: Positions,
     more: bool,
     digest: Option<String>,
+    list_digest: Option<String>,
     tickets: Bytes,
     admissions: Bytes,
     bands: Bytes,
+}
+
+/// The tickets of a festival as they are at one position of their feed.
+pub struct List {
+    at: DateTime<Utc>,
+    /// When its reading began at the beginning of the feed.
+    begun_at: DateTime<Utc>,
+    to: i64,
+    digest: String,
+    /// By number, each with its position.
+    tickets: BTreeMap<[u8; 8], (i64, [u8; TICKET])>,
+}
+
+impl List {
+    /// The records of those that changed behind a position.
+    fn behind(&self, position: i64) -> Vec<u8> {
+        self.tickets.values().filter(|(at, _)| *at > position).flat_map(|(_, record)| *record).collect()
+    }
+}
+
+/// The kept lists of festivals.
+#[derive(Default)]
+pub struct Lists(Mutex<HashMap<FestivalId, Kept>>);
+
+type Kept = Arc<tokio::sync::Mutex<Option<Arc<List>>>>;
+
+impl Lists {
+    fn of(&self, festival: FestivalId) -> Kept {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(festival).or_default().clone()
+    }
 }
 
 /// The whole packs of festivals, for every device that comes at the same time.
@@ -93,6 +132,9 @@ struct Header<'a> {
     /// SHA-256 over the records of tickets, of a whole pack.
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<&'a str>,
+    /// SHA-256 over the records of all tickets as they are at `to`, sorted by number: of a delta that ends where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    list_digest: Option<&'a str>,
     rules_tag: &'a str,
     /// Left away where the device has them already.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,6 +159,7 @@ pub async fn pack(app: &App, festival: FestivalId, from: Positions, tag: Option<
         to: part.to,
         more: part.more,
         digest: part.digest.as_deref(),
+        list_digest: part.list_digest.as_deref(),
         rules_tag: &known.tag,
         rules: (tag != Some(known.tag.as_str())).then_some(&known.rules),
     };
@@ -175,6 +218,12 @@ async fn delta(app: &App, festival: FestivalId, from: Positions) -> Result<Optio
     if from == Positions::default() {
         return Ok(None);
     }
+    // While another one brings the list up to date, this one goes without.
+    let kept = app.the::<Lists>().of(festival);
+    let list = match kept.try_lock() {
+        Ok(mut kept) => Some(current(app, festival, &mut kept).await?),
+        Err(_) => None,
+    };
     let mut conn = app.pools.web.acquire().await?;
     // A feed that went back: a standby that knew less took over, or a backup was read back.
     let (tickets, admissions) = festivals::positions(&mut conn, festival).await?;
@@ -182,9 +231,21 @@ async fn delta(app: &App, festival: FestivalId, from: Positions) -> Result<Optio
         return Ok(None);
     }
     let mut part = Reading::from(from);
-    let (some, others) = (part.admissions(&mut conn, festival).await?, part.tickets(app, &mut conn, festival).await?);
-    part.bands(&mut conn, festival).await?;
-    Ok(Some(part.packed(some || others)))
+    let some = part.admissions(&mut conn, festival).await?;
+    // Whoever is at its position goes on from there, or hears that nothing is missing.
+    match list.filter(|list| from.tickets < list.to || list.to == tickets) {
+        Some(list) => {
+            part.to.tickets = list.to;
+            part.bands(&mut conn, festival).await?;
+            let part = part.packed(some || list.to < tickets);
+            Ok(Some(Part { list_digest: Some(list.digest.clone()), tickets: list.behind(from.tickets).into(), ..part }))
+        }
+        None => {
+            let others = part.tickets(app, &mut conn, festival).await?;
+            part.bands(&mut conn, festival).await?;
+            Ok(Some(part.packed(some || others)))
+        }
+    }
 }
 
 /// The whole pack; its reading goes on for the next device when this one hangs up.
@@ -192,18 +253,50 @@ async fn whole(app: &App, festival: FestivalId) -> Result<Arc<Part>, sqlx::Error
     let house = app.clone();
     let reading = tokio::spawn(async move {
         let read = async || {
+            let list = {
+                let kept = house.the::<Lists>().of(festival);
+                let mut kept = kept.lock().await;
+                current(&house, festival, &mut kept).await?
+            };
             let mut conn = house.pools.web.acquire().await?;
             let mut part = Reading::from(Positions::default());
             while part.admissions(&mut conn, festival).await? {}
-            while part.tickets(&house, &mut conn, festival).await? {}
+            part.to.tickets = list.to;
             part.bands(&mut conn, festival).await?;
-            let mut part = part.packed(false);
-            part.digest = Some(HEXLOWER.encode(&secrets::sha256(&part.tickets)));
-            Ok(Arc::new(part))
+            // What was sold since the list was kept comes at once.
+            let (tickets, _) = festivals::positions(&mut conn, festival).await?;
+            let part = part.packed(list.to < tickets);
+            Ok(Arc::new(Part { digest: Some(list.digest.clone()), tickets: list.behind(0).into(), ..part }))
         };
         house.the::<Wholes>().get_costly(festival, read).await
     });
     reading.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
+
+/// The kept list, brought up to date where it is older than a minute: by what changed since, and now and then from the beginning, so that nothing that a
+/// standby never knew stays in it.
+async fn current(app: &App, festival: FestivalId, kept: &mut Option<Arc<List>>) -> Result<Arc<List>, sqlx::Error> {
+    let now = app.clock.now();
+    if let Some(list) = kept.as_ref().filter(|list| now - list.at < KEPT && list.to > 0) {
+        return Ok(list.clone());
+    }
+    let mut conn = app.pools.web.acquire().await?;
+    let (position, _) = festivals::positions(&mut conn, festival).await?;
+    let (begun_at, mut to, mut tickets) = match kept.as_ref().filter(|list| now - list.begun_at < ANEW && list.to <= position) {
+        Some(list) => (list.begun_at, list.to, list.tickets.clone()),
+        None => (now, 0, BTreeMap::new()),
+    };
+    loop {
+        let page = tickets::feed(&mut conn, festival, to, PAGE).await?;
+        to = page.last().map_or(to, |listed| listed.position);
+        tickets.extend(page.iter().map(|listed| (listed.ticket.ticket_number.to_be_bytes(), (listed.position, ticket_record(app, listed)))));
+        if i64::try_from(page.len()) != Ok(PAGE) {
+            break;
+        }
+    }
+    let mut list = List { at: now, begun_at, to, digest: String::new(), tickets };
+    list.digest = HEXLOWER.encode(&secrets::sha256(&list.behind(0)));
+    Ok(kept.insert(Arc::new(list)).clone())
 }
 
 /// A part while it is read. What changes between two pages comes again behind them: the later record holds.
@@ -258,7 +351,16 @@ impl Reading {
         let tickets: Vec<u8> = self.tickets.into_values().flatten().collect();
         let admissions: Vec<u8> = self.admissions.into_values().flatten().collect();
         let bands: Vec<u8> = self.bands.into_values().flatten().collect();
-        Part { from: self.from, to: self.to, more, digest: None, tickets: tickets.into(), admissions: admissions.into(), bands: bands.into() }
+        Part {
+            from: self.from,
+            to: self.to,
+            more,
+            digest: None,
+            list_digest: None,
+            tickets: tickets.into(),
+            admissions: admissions.into(),
+            bands: bands.into(),
+        }
     }
 }
 

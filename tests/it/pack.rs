@@ -5,6 +5,7 @@ use std::{
     path::Path,
 };
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::{
@@ -249,6 +250,7 @@ async fn a_pack_has_every_ticket_and_its_deltas_what_changed() {
     let nothing = since(&device, left.to()).await;
     assert_eq!((nothing.admissions.len(), nothing.tickets.len(), nothing.to(), &nothing.head["more"]), (0, 0, left.to(), &json!(false)));
     assert!(nothing.to().1 > whole.to().1);
+    assert_eq!(nothing.head["list_digest"], whole.head["digest"], "nothing is missing");
 
     // The rules come once, and again when they change.
     let tag = whole.head["rules_tag"].as_str().unwrap();
@@ -305,7 +307,8 @@ async fn deltas_miss_nothing_while_everybody_buys_and_comes_in() {
     a_second().await;
     let last = since(&device, at).await;
     assert_eq!(merge(&last), (120, 120));
-    // A whole pack is believed for as long as reading it took, ten times.
+    // A whole pack is believed for as long as reading it took, ten times; its list is kept for a minute.
+    house.advance(TimeDelta::seconds(61));
     let mut whole = pack(&device, "?format=3").await;
     let begin = std::time::Instant::now();
     while whole.to() != last.to() {
@@ -320,12 +323,75 @@ async fn deltas_miss_nothing_while_everybody_buys_and_comes_in() {
     house.close().await;
 }
 
+/// The digest of a list, as a device makes it: SHA-256 over its records by number.
+fn digest(list: &BTreeMap<[u8; 8], [u8; 18]>) -> String {
+    data_encoding::HEXLOWER.encode(&gatefold::secrets::sha256(&list.values().flatten().copied().collect::<Vec<u8>>()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_held_to_its_digest_once_a_minute() {
+    let house = House::open().await;
+    let (festival, offer) = evening(&house).await;
+    let device = festival.device().await;
+    let first = sold(&house, &offer, 2, 2).await;
+    let whole = pack(&device, "?format=3").await;
+    let by_number = |pack: &Pack| pack.tickets.iter().map(|r| (<[u8; 8]>::try_from(&r[..8]).unwrap(), *r)).collect::<BTreeMap<_, _>>();
+    let mut list = by_number(&whole);
+    assert_eq!(whole.head["digest"], digest(&list));
+
+    // Between two digests: more are sold, one of before is re-issued, twice.
+    let reissue = async || {
+        let path = format!("/v1/tickets/{}/reissues", first[0]["ticket_id"].as_str().unwrap());
+        festival.promoter.send("POST", &path, &json!({ "note": "lost" })).await.expect(200);
+    };
+    reissue().await;
+    let fresh = since(&device, whole.to()).await;
+    assert!(fresh.head.get("list_digest").is_none());
+    list.extend(by_number(&fresh));
+    sold(&house, &offer, 3, 1).await;
+    reissue().await;
+    house.advance(TimeDelta::seconds(61));
+
+    // The kept list is brought up to date by the first who asks; what is sold from now on comes behind it.
+    let held = since(&device, fresh.to()).await;
+    list.extend(by_number(&held));
+    assert_eq!((held.tickets.len(), &held.head["list_digest"]), (4, &json!(digest(&list))));
+    sold(&house, &offer, 1, 1).await;
+    // A device that was away ends where the digest is, and goes on from there.
+    let away = since(&device, (whole.to().0, 0)).await;
+    let mut caught_up = by_number(&whole);
+    caught_up.extend(by_number(&away));
+    assert_eq!((away.to(), &away.head["more"], &away.head["list_digest"]), (held.to(), &json!(true), &json!(digest(&caught_up))));
+    let last = since(&device, away.to()).await;
+    assert_eq!((last.tickets.len(), last.head.get("list_digest"), &last.head["more"]), (1, None, &json!(false)));
+
+    // A record that a device lost shows.
+    caught_up.pop_first();
+    assert_ne!(away.head["list_digest"], digest(&caught_up));
+    // What a standby never knew is in no digest for longer than a quarter of an hour.
+    let turned = "update tickets set position = -position where position = (select min(position) from tickets)";
+    let mut database = house.database().await;
+    sqlx::query(turned).execute(&mut database).await.unwrap();
+    house.advance(TimeDelta::minutes(16));
+    let known = since(&device, (whole.to().0, 0)).await.head["list_digest"].clone();
+    a_second().await;
+    let anew = pack(&device, "?format=3").await;
+    assert_eq!((&anew.head["digest"], anew.tickets.len()), (&known, 7));
+    sqlx::query(turned).execute(&mut database).await.unwrap();
+    house.run_workers().await;
+    house.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn deltas_come_in_pages_and_who_is_ahead_of_the_feed_begins_anew() {
     let house = House::open().await;
     let festival = house.promoter("Ada").await.festival("night-ferry").await;
     let offer = festival.offer(&festival.pass("Weekend", 0b111).await, 5_000, 5_000).await;
     let device = festival.device().await;
+    // What is kept of the list is of before.
+    let one = house.anybody().order("one@example.org", &[(&offer, 1)]).await;
+    one.pay(&key(), "simulated_instant").await.expect(201);
+    assert_eq!(pack(&device, "?format=3").await.to(), (1, 0));
     let sales = (0..220).map(|n| {
         let (anybody, offer) = (house.anybody(), offer.clone());
         async move {
@@ -335,17 +401,23 @@ async fn deltas_come_in_pages_and_who_is_ahead_of_the_feed_begins_anew() {
     });
     futures_util::future::join_all(sales).await;
     let first = since(&device, (1, 0)).await;
+    assert!(first.head.get("list_digest").is_none(), "it ends where nobody made one");
     assert_eq!((first.tickets.len(), first.to().0, &first.head["more"]), (2_000, 2_001, &json!(true)));
     let second = since(&device, first.to()).await;
-    assert_eq!((second.tickets.len(), second.to().0, &second.head["more"]), (199, 2_200, &json!(false)));
+    assert_eq!((second.tickets.len(), second.to().0, &second.head["more"]), (200, 2_201, &json!(false)));
+    a_second().await;
+    let behind = pack(&device, "?format=3").await;
+    assert_eq!((behind.tickets.len(), behind.to().0, &behind.head["more"]), (1, 1, &json!(true)), "what was sold since comes behind it");
+    house.advance(TimeDelta::seconds(61));
+    a_second().await;
     let whole = pack(&device, "?format=3").await;
-    assert_eq!((whole.tickets.len(), whole.to().0, &whole.head["more"]), (2_200, 2_200, &json!(false)));
+    assert_eq!((whole.tickets.len(), whole.to().0, &whole.head["more"]), (2_201, 2_201, &json!(false)));
     let parts: BTreeSet<_> = first.tickets.iter().chain(&second.tickets).collect();
     assert_eq!(whole.tickets.iter().filter(|record| !parts.contains(record)).count(), 1, "the ticket at position 1");
     // The feed went back behind this device: a backup was read back.
-    for ahead in [(2_201, 0), (2_200, 1)] {
+    for ahead in [(2_202, 0), (2_201, 1)] {
         let anew = since(&device, ahead).await;
-        assert_eq!((&anew.head["from"]["tickets"], anew.tickets.len(), anew.to()), (&json!(0), 2_200, (2_200, 0)));
+        assert_eq!((&anew.head["from"]["tickets"], anew.tickets.len(), anew.to()), (&json!(0), 2_201, (2_201, 0)));
     }
     house.run_workers().await;
     house.close().await;

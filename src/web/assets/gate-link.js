@@ -60,6 +60,9 @@ export class Link {
   #seen = new Map();
   isOnline = navigator.onLine;
   #misses = 0;
+  /** Whether the list did not fit its digest, and the position where it did last. */
+  #isWrong = false;
+  #fitted = 0;
   #good = 0;
 
   /** `gate`: { gate_id, zone_id, festival_id }, as chosen now; `changed` is called when there is something to say. */
@@ -499,28 +502,36 @@ export class Link {
 
   async #sync() {
     for (let more = true; more; ) {
-      const { tickets, admissions } = this.pack.position;
+      const { tickets, admissions } = this.#isWrong ? { tickets: 0, admissions: 0 } : this.pack.position;
       const query = new URLSearchParams({ tickets, admissions, format: FORMAT, ...(this.pack.rules && { rules: this.pack.head.rules_tag }) });
       const answer = await this.#ask(`/v1/pack?${query}`, { patience: 60_000 });
       if (!answer?.ok) return;
       const news = read(await answer.arrayBuffer());
-      if (news.head.digest && !(await this.#fits(news))) throw new Error("a list that does not fit its digest");
+      if (news.head.digest && !(await this.#fits(news.tickets, news.head.digest))) throw new Error("a list that does not fit its digest");
       const tag = this.pack.head?.rules_tag;
       const isLarge = this.pack.take(news);
       if (this.pack.head.rules_tag !== tag || !this.keys.length) await this.#import();
-      if (!news.head.more) this.heard = Date.now();
+      if (news.head.digest) this.#isWrong = false;
+      const { list_digest, to } = news.head;
+      if (list_digest && to.tickets !== this.#fitted) {
+        // What this phone believes is not what the server knows: it decides by it until it has the whole list again.
+        this.#isWrong = !(await this.#fits(this.pack.records(), list_digest));
+        if (this.#isWrong) console.warn("the list does not fit its digest; it is fetched again");
+        else this.#fitted = to.tickets;
+      }
+      if (!news.head.more && !this.#isWrong) this.heard = Date.now();
       const changes = { pack: this.pack.changes(), offset: this.offset, heard: this.heard };
       await store.write("list", ({ list }) => {
         if (isLarge) list.put(this.pack.base(), "base");
         list.put(changes, "changes");
       });
-      more = news.head.more;
+      more = news.head.more && !this.#isWrong;
     }
   }
 
-  async #fits({ head, tickets }) {
-    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", tickets));
-    return head.digest === [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  async #fits(records, wanted) {
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", records));
+    return wanted === [...digest].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 
   /** Reports what this device decided by itself, until nothing waits. */

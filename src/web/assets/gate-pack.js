@@ -125,6 +125,11 @@ export class Pack {
     return true;
   }
 
+  /** The records of all tickets, sorted by number: what the digest of the list is made of. */
+  records() {
+    return this.overTickets.size ? fold(this.tickets, TICKET, 8, this.overTickets.values()) : this.tickets;
+  }
+
   /** How many tickets there are. */
   get size() {
     const fresh = [...this.overTickets.keys()].filter((name) => !this.#listed(BigInt(`0x${name}`)));

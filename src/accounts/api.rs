@@ -38,6 +38,8 @@ pub enum Profile {
     Supervisor,
     /// Exchange tickets for wristbands.
     Exchange,
+    /// Scan, and compare names with documents: it shows whom a code is for.
+    Identity,
 }
 
 impl Profile {
@@ -46,6 +48,7 @@ impl Profile {
             Self::Scan => "scan",
             Self::Supervisor => "supervisor",
             Self::Exchange => "exchange",
+            Self::Identity => "identity",
         }
     }
 }

@@ -239,6 +239,12 @@ impl Device {
         Some(shift::Supervising { name: self.supervisor.clone()?, until: self.supervisor_until? })
     }
 
+    /// Whether it compares names with documents.
+    #[must_use]
+    pub fn reads_names(&self) -> bool {
+        self.profile == "identity"
+    }
+
     /// The device at the gate that its holder chose; `None` where it may not stand there.
     #[must_use]
     pub fn at(mut self, gate: Option<GateId>) -> Option<Self> {

@@ -347,12 +347,12 @@ impl EntryApi {
         /// The tag of the rules that the device has: they are left away while it is theirs.
         #[oai(validator(max_length = 64))]
         rules: Query<Option<String>>,
-        /// The format that the device reads: 1 has no gates and moments of entries, 2 no wristbands.
-        #[oai(default = "oldest", validator(minimum(value = "1"), maximum(value = "3")))]
+        /// The format that the device reads: 1 has no gates and moments of entries, 2 no wristbands, 3 nothing sealed.
+        #[oai(default = "oldest", validator(minimum(value = "1"), maximum(value = "4")))]
         format: Query<u8>,
     ) -> Result<GatePack, Or<Usual>> {
         let from = Positions { tickets: *tickets, admissions: *admissions };
-        let pieces = pack::pack(&app, device.festival_id, from, rules.as_deref(), *format).await.map_err(Problem::from)?;
+        let pieces = pack::pack(&app, (device.festival_id, device.reads_names()), from, rules.as_deref(), *format).await.map_err(Problem::from)?;
         let body = Body::from_bytes_stream(stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>)));
         Ok(GatePack::Pack(Binary(body), "no-store".to_owned()))
     }

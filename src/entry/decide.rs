@@ -22,6 +22,8 @@ pub(super) struct Known {
     pub(super) status: TicketStatus,
     pub(super) generation: i16,
     pub(super) day_mask: i32,
+    /// Whether staff shall read a note of it.
+    pub(super) has_note: bool,
     pub(super) entries: Vec<Entered>,
 }
 
@@ -304,7 +306,8 @@ fn enter(known: &Known, rules: Option<&Rules>, ground: &Ground<'_>, presented: &
     if presented.places.is_some_and(|left| left + own <= 0) {
         return refused(Reason::ZoneFull, Some(index));
     }
-    if let (Some(instruction), true) = (rules.instruction, presented.checked != Some(Checked::Yes)) {
+    let instruction = rules.instruction.or(known.has_note.then_some(Instruction::Note));
+    if let (Some(instruction), true) = (instruction, presented.checked != Some(Checked::Yes)) {
         return Decision { verdict: Verdict::Check, instruction: Some(instruction), ..admitted(Some(index), Vec::new()) };
     }
     if presented.kind == ScanKind::Look {

@@ -262,6 +262,10 @@ pub struct ScanAnswer {
     pub to_collect: Vec<ToCollect>,
     /// Why a supervisor let them in although the rules refused.
     pub because: Option<Because>,
+    /// What staff shall know of the ticket.
+    pub note: Option<String>,
+    /// Whom it is for: on devices that compare names with documents alone.
+    pub holder_name: Option<String>,
     /// When it was decided.
     pub decided_at: DateTime<Utc>,
 }

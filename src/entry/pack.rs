@@ -1,13 +1,15 @@
 //! The pack of a gate: what a device decides by without network, and its deltas (10-rules 26, 29). No personal data is in it.
 //!
 //! ```text
-//! "GFP3" · u32 length · header, JSON · u32 count · tickets, 18 bytes each · u32 count · admissions, 19 bytes each
-//!        · u32 count · bands, 16 bytes each; big-endian
+//! "GFP4" · u32 length · header, JSON · u32 count · tickets, 18 bytes each · u32 count · admissions, 19 bytes each
+//!        · u32 count · bands, 16 bytes each · u32 count · sealed; big-endian
 //!
 //! ticket      0 8 number · 8 2 pass number · 10 2 day mask · 12 1 generation · 13 1 state · 14 4 order group
-//! state       bits 0-1: valid, suspended, exchanged, void · bit 2: an add-on
+//! state       bits 0-1: valid, suspended, exchanged, void · bit 2: an add-on · bit 3: staff shall read a note
 //! admission   0 8 number · 8 1 day index · 9 1 number of the entry · 10 1 bit 0: left, bit 1: taken back, bit 2: put out, bit 3: of an add-on · 11 4 gate · 15 4 entered at, Unix seconds
 //! gate        bytes 8 to 11 of its id, which are random
+//! sealed      0 8 number · 8 2 length · 10 a box: nonce, then AES-256-GCM of JSON {name?, note?} under HKDF-SHA256 of the signature in the code, for
+//!             "gatefold-sealed-v1"; the name only for devices that check identity, of passes that ask for it
 //! band        0 8 number of its ticket · 8 8 what it carries: the first bytes of HMAC-SHA256 under the salt of the rules; zeros where it ended or is plain
 //! ```
 //!
@@ -40,8 +42,8 @@ use crate::{
     tickets::{self, TicketKind, TicketStatus},
 };
 
-/// The first bytes of a pack, by its format: the first has admissions without gates and moments, the second no bands.
-const MAGIC: [&[u8; 4]; 3] = [b"GFP1", b"GFP2", b"GFP3"];
+/// The first bytes of a pack, by its format: the first has admissions without gates and moments, the second no bands, the third nothing sealed.
+const MAGIC: [&[u8; 4]; 4] = [b"GFP1", b"GFP2", b"GFP3", b"GFP4"];
 /// Rows of a feed that are read at once, and the most of each in a delta.
 const PAGE: i64 = 2_000;
 /// How old a kept list is before it is brought up to date.
@@ -54,6 +56,9 @@ const OLD_ADMISSION: usize = 11;
 const TICKET: usize = 18;
 const ADMISSION: usize = 19;
 const BAND: usize = 16;
+
+/// What boxes are sealed for.
+const SEALED: &str = "gatefold-sealed-v1";
 
 /// Where a device stands in the two feeds of a festival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -74,6 +79,14 @@ pub struct Part {
     tickets: Bytes,
     admissions: Bytes,
     bands: Bytes,
+    sealed: Sealed,
+}
+
+/// What says something to staff, each in a box that its code opens.
+#[derive(Default)]
+struct Sealed {
+    count: usize,
+    bytes: Vec<u8>,
 }
 
 /// The tickets of a festival as they are at one position of their feed.
@@ -106,8 +119,8 @@ impl Lists {
     }
 }
 
-/// The whole packs of festivals, for every device that comes at the same time.
-pub type Wholes = Fresh<FestivalId, Arc<Part>>;
+/// The whole packs of festivals, without names and with them, for every device that comes at the same time.
+pub type Wholes = Fresh<(FestivalId, bool), Arc<Part>>;
 
 /// The rules of a festival as a device needs them, and a tag that changes with them.
 pub struct Rules {
@@ -141,15 +154,16 @@ struct Header<'a> {
     rules: Option<&'a Value>,
 }
 
-/// The pack behind positions in pieces: from the beginning, or from where no feed has come to, it is whole. Without the rules where `tag` is theirs.
+/// The pack behind positions in pieces: from the beginning, or from where no feed has come to, it is whole. Without the rules where `tag` is theirs. `names`: for a device that compares them with documents.
 ///
 /// # Errors
 /// What the database said.
-pub async fn pack(app: &App, festival: FestivalId, from: Positions, tag: Option<&str>, format: u8) -> Result<Vec<Bytes>, sqlx::Error> {
+pub async fn pack(app: &App, (festival, names): (FestivalId, bool), from: Positions, tag: Option<&str>, format: u8) -> Result<Vec<Bytes>, sqlx::Error> {
     let known = app.the::<KnownRules>().get(festival, async || rules(app, festival).await.map(Arc::new)).await?;
-    let part = match delta(app, festival, from).await? {
+    let names = names && format > 3;
+    let part = match delta(app, (festival, names), from).await? {
         Some(part) => Arc::new(part),
-        None => whole(app, festival).await?,
+        None => whole(app, (festival, names)).await?,
     };
     let header = Header {
         format,
@@ -164,7 +178,7 @@ pub async fn pack(app: &App, festival: FestivalId, from: Positions, tag: Option<
         rules: (tag != Some(known.tag.as_str())).then_some(&known.rules),
     };
     let header = serde_json::to_vec(&header).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    let magic = MAGIC[usize::from(format.clamp(1, 3)) - 1];
+    let magic = MAGIC[usize::from(format.clamp(1, 4)) - 1];
     let head = [magic.as_slice(), &count(header.len()), &header, &count(part.tickets.len() / TICKET)].concat();
     let between = Bytes::copy_from_slice(&count(part.admissions.len() / ADMISSION));
     let admissions = if format == 1 {
@@ -180,6 +194,9 @@ pub async fn pack(app: &App, festival: FestivalId, from: Positions, tag: Option<
     let mut pieces = vec![head.into(), part.tickets.clone(), between, admissions];
     if format > 2 {
         pieces.extend([Bytes::copy_from_slice(&count(part.bands.len() / BAND)), part.bands.clone()]);
+    }
+    if format > 3 {
+        pieces.extend([Bytes::copy_from_slice(&count(part.sealed.count)), Bytes::copy_from_slice(&part.sealed.bytes)]);
     }
     Ok(pieces)
 }
@@ -214,7 +231,7 @@ async fn rules(app: &App, festival: FestivalId) -> Result<Rules, sqlx::Error> {
 }
 
 /// What changed behind positions; `None` where only a whole pack will do.
-async fn delta(app: &App, festival: FestivalId, from: Positions) -> Result<Option<Part>, sqlx::Error> {
+async fn delta(app: &App, (festival, names): (FestivalId, bool), from: Positions) -> Result<Option<Part>, sqlx::Error> {
     if from == Positions::default() {
         return Ok(None);
     }
@@ -237,19 +254,21 @@ async fn delta(app: &App, festival: FestivalId, from: Positions) -> Result<Optio
         Some(list) => {
             part.to.tickets = list.to;
             part.bands(&mut conn, festival).await?;
+            part.sealed(app, &mut conn, (festival, names)).await?;
             let part = part.packed(some || list.to < tickets);
             Ok(Some(Part { list_digest: Some(list.digest.clone()), tickets: list.behind(from.tickets).into(), ..part }))
         }
         None => {
             let others = part.tickets(app, &mut conn, festival).await?;
             part.bands(&mut conn, festival).await?;
+            part.sealed(app, &mut conn, (festival, names)).await?;
             Ok(Some(part.packed(some || others)))
         }
     }
 }
 
 /// The whole pack; its reading goes on for the next device when this one hangs up.
-async fn whole(app: &App, festival: FestivalId) -> Result<Arc<Part>, sqlx::Error> {
+async fn whole(app: &App, (festival, names): (FestivalId, bool)) -> Result<Arc<Part>, sqlx::Error> {
     let house = app.clone();
     let reading = tokio::spawn(async move {
         let read = async || {
@@ -263,12 +282,13 @@ async fn whole(app: &App, festival: FestivalId) -> Result<Arc<Part>, sqlx::Error
             while part.admissions(&mut conn, festival).await? {}
             part.to.tickets = list.to;
             part.bands(&mut conn, festival).await?;
+            part.sealed(&house, &mut conn, (festival, names)).await?;
             // What was sold since the list was kept comes at once.
             let (tickets, _) = festivals::positions(&mut conn, festival).await?;
             let part = part.packed(list.to < tickets);
             Ok(Arc::new(Part { digest: Some(list.digest.clone()), tickets: list.behind(0).into(), ..part }))
         };
-        house.the::<Wholes>().get_costly(festival, read).await
+        house.the::<Wholes>().get_costly((festival, names), read).await
     });
     reading.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
@@ -309,11 +329,12 @@ struct Reading {
     admissions: BTreeMap<[u8; 10], [u8; ADMISSION]>,
     /// By number.
     bands: BTreeMap<[u8; 8], [u8; BAND]>,
+    sealed: Sealed,
 }
 
 impl Reading {
     fn from(from: Positions) -> Self {
-        Self { from, to: from, tickets: BTreeMap::new(), admissions: BTreeMap::new(), bands: BTreeMap::new() }
+        Self { from, to: from, tickets: BTreeMap::new(), admissions: BTreeMap::new(), bands: BTreeMap::new(), sealed: Sealed::default() }
     }
 
     /// Reads a page of tickets; whether there may be another.
@@ -347,6 +368,27 @@ impl Reading {
         }
     }
 
+    /// Seals what tickets between the two positions say to staff. What was removed is known by the state of its ticket.
+    async fn sealed(&mut self, app: &App, conn: &mut PgConnection, (festival, names): (FestivalId, bool)) -> Result<(), sqlx::Error> {
+        let named = if names { offers::identified(&offers::passes(&app.pools.web, festival).await?) } else { Vec::new() };
+        let ring = keys::ring(app, festival).await?;
+        let mut after = self.from.tickets;
+        loop {
+            let page = tickets::telling(&mut *conn, festival, after, self.to.tickets, &named, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.position;
+            for ticket in &page {
+                let Some(carried) = ticket.carried(&ring) else { continue };
+                let name = named.contains(&ticket.pass_number).then_some(&ticket.holder_name);
+                let said = json!({ "name": name, "note": ticket.note }).to_string();
+                let boxed = secrets::seal_under(&carried, SEALED, said.as_bytes());
+                let length = u16::try_from(boxed.len()).unwrap_or(0).to_be_bytes();
+                self.sealed.bytes.extend([ticket.ticket_number.to_be_bytes().as_slice(), &length, &boxed].concat());
+                self.sealed.count += 1;
+            }
+        }
+    }
+
     fn packed(self, more: bool) -> Part {
         let tickets: Vec<u8> = self.tickets.into_values().flatten().collect();
         let admissions: Vec<u8> = self.admissions.into_values().flatten().collect();
@@ -360,6 +402,7 @@ impl Reading {
             tickets: tickets.into(),
             admissions: admissions.into(),
             bands: bands.into(),
+            sealed: self.sealed,
         }
     }
 }
@@ -387,7 +430,7 @@ fn ticket_record(app: &App, tickets::Listed { ticket, .. }: &tickets::Listed) ->
     record[8..10].copy_from_slice(&u16::try_from(ticket.pass_number).unwrap_or(0).to_be_bytes());
     record[10..12].copy_from_slice(&u16::try_from(ticket.day_mask).unwrap_or(0).to_be_bytes());
     record[12] = u8::try_from(ticket.generation).unwrap_or(0);
-    record[13] = status | kind;
+    record[13] = status | kind | if ticket.note.is_some() { 8 } else { 0 };
     record[14..].copy_from_slice(&order_group(app, ticket.order_id));
     record
 }

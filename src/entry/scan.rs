@@ -186,6 +186,8 @@ fn forged(app: &App, device: &Device, asked: &Asked, reason: Reason) -> ScanAnsw
         others_not_in: None,
         to_collect: Vec::new(),
         because: None,
+        note: None,
+        holder_name: None,
         decided_at: now,
     }
 }
@@ -260,7 +262,7 @@ impl Kind for Scanning {
             .into_iter()
             .map(|t| {
                 let entries = entries.remove(&t.ticket_id).unwrap_or_default();
-                let known = Known { kind: t.kind, status: t.status, generation: t.generation, day_mask: t.day_mask, entries };
+                let known = Known { kind: t.kind, status: t.status, generation: t.generation, day_mask: t.day_mask, has_note: t.note.is_some(), entries };
                 (t.ticket_number, (t, known))
             })
             .collect();
@@ -295,7 +297,7 @@ impl Kind for Scanning {
                 continue;
             };
             if let Some(first) = recorded.get(&request.asked.scan_id) {
-                answers.push(Ok(answer(request, first, Some(&*known), Company::of(&mates, ticket, first.day_index))));
+                answers.push(Ok(answer(request, first, Some((&*known, &*ticket)), Company::of(&mates, ticket, first.day_index))));
                 continue;
             }
             if let Some(Err(error)) = &request.overriding {
@@ -333,7 +335,7 @@ impl Kind for Scanning {
                 mates.moved(ticket, &entry, catalog.ground().place(entry.zone_id).is_none());
             }
             let scan = store::Recorded::decided(&request.device, &request.asked, ticket_id, &decision, request.arrived_at);
-            answers.push(Ok(answer(request, &scan, Some(&*known), Company::of(&mates, ticket, scan.day_index))));
+            answers.push(Ok(answer(request, &scan, Some((&*known, &*ticket)), Company::of(&mates, ticket, scan.day_index))));
             recorded.insert(request.asked.scan_id, scan.clone());
             scans.push(scan);
         }
@@ -432,7 +434,8 @@ impl Company {
 }
 
 /// The words of an answer, from the record: so a repeat is answered as the first was.
-fn answer(request: &Request, scan: &store::Recorded, known: Option<&Known>, company: Company) -> ScanAnswer {
+fn answer(request: &Request, scan: &store::Recorded, found: Option<(&Known, &Scanned)>, company: Company) -> ScanAnswer {
+    let (known, ticket) = found.unzip();
     let first = known.and_then(|k| scan.first_scan_id.and_then(|id| k.entries.iter().find(|e| e.scan_id == id)));
     let gate = |e: &Entered| request.catalog.gates.iter().find(|g| g.gate_id == e.gate_id).map(|g| g.name.clone()).unwrap_or_default();
     let number = format!("{:016X}", request.carried.number);
@@ -447,6 +450,8 @@ fn answer(request: &Request, scan: &store::Recorded, known: Option<&Known>, comp
         ticket_end: scan.ticket_id.map(|_| number[12..].to_owned()),
         day: scan.day_index.and_then(|i| request.catalog.days.iter().find(|d| d.day_index == i)).map(|d| d.name.clone()),
         first_entry: first.map(|e| FirstEntry { entered_at: e.entered_at, gate_id: e.gate_id, gate: gate(e) }),
+        note: ticket.and_then(|t| t.note.clone()),
+        holder_name: ticket.filter(|t| request.device.reads_names() && t.kind == TicketKind::Pass).map(|t| t.holder_name.clone()),
         because: known.and_then(|k| k.entries.iter().find(|e| e.scan_id == scan.scan_id)).and_then(|e| e.because),
         others_not_in: company.not_in.filter(|_| scan.kind == ScanKind::Entry && scan.verdict == Verdict::Admitted),
         to_collect: company.to_collect.into_iter().filter(|_| is_asked).filter_map(|(number, quantity)| request.catalog.to_collect(number, quantity)).collect(),

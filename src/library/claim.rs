@@ -9,8 +9,9 @@ use crate::{
     app::App,
     audit::{self, Act, Actor},
     id::TicketId,
+    offers,
     orders::{self, OrderStatus},
-    tickets::{self, Becomes, Cause, GENERATIONS, Ticket, TicketStatus},
+    tickets::{self, Becomes, Cause, GENERATIONS, Ticket, TicketKind, TicketStatus},
 };
 
 /// The longest name of a holder, in characters.
@@ -60,6 +61,7 @@ pub async fn claim(app: &App, seen: &Ticket, who: &Claimant) -> Result<Ticket, C
         return Err(ClaimError::Invalid("/email", "not an email address"));
     }
     let (id, now) = (seen.ticket_id, app.clock.now());
+    let passes = offers::passes(&app.pools.web, id.festival()).await?;
     let mut tx = app.pools.web.begin().await?;
     let paid = orders::lock(&mut tx, id.festival(), &[seen.order_id])
         .await?
@@ -81,6 +83,10 @@ pub async fn claim(app: &App, seen: &Ticket, who: &Claimant) -> Result<Ticket, C
         let becomes = Becomes { status: claimed.status, generation: claimed.generation + 1, live_key: None, released_key: None };
         tickets::alter(&mut tx, &claimed, &becomes, Cause::of("unbound"), now).await?
     } else {
+        // Gates that compare names with documents carry this one.
+        if claimed.kind == TicketKind::Pass && offers::identified(&passes).contains(&claimed.pass_number) {
+            tickets::tell_gates(&mut tx, id.festival(), &[id]).await?;
+        }
         claimed
     };
     tx.commit().await?;

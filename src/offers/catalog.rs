@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::{Object, types::ToJSON};
 
-use super::{AddOn, Offer, OfferStock, Pass, PassTerms, Reentry, Requirement, Stock, TaxKind, store};
+use super::{AddOn, Instruction, Offer, OfferStock, Pass, PassTerms, Reentry, Requirement, Stock, TaxKind, store};
 use crate::{
     accounts::Staff,
     app::App,
@@ -143,6 +143,7 @@ fn check_pass(festival: FestivalId, terms: &PassTerms) -> Result<(), Fault> {
         .claim(!terms.name.is_blank(), "/name", "a pass has a name in at least one language")
         .claim(!terms.color_name.is_blank(), "/color_name", "a color is named, because color never speaks alone")
         .claim(terms.zone_ids.iter().all(|z| z.festival() == festival), "/zone_ids", "not a zone of this festival")
+        .claim(terms.check_instruction != Some(Instruction::Note), "/check_instruction", "a note is of a ticket, not of a pass")
         .claim(counted, "/entries_a_day", "a number with times_a_day, and only then")
         .claim(terms.companion_pass_ids.iter().all(|p| p.festival() == festival), "/companion_pass_ids", "not a pass of this festival");
     for (i, window) in terms.windows.iter().enumerate() {

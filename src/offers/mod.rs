@@ -128,11 +128,13 @@ pub enum Instruction {
     Identity,
     /// Is the companion there.
     Companion,
+    /// Read the note of the ticket; no pass asks for it.
+    Note,
 }
 
 impl Instruction {
     /// Every instruction.
-    pub const ALL: [Self; 4] = [Self::Age, Self::StudentCard, Self::Identity, Self::Companion];
+    pub const ALL: [Self; 5] = [Self::Age, Self::StudentCard, Self::Identity, Self::Companion, Self::Note];
 
     /// Its name in JSON and in the catalog of words.
     #[must_use]
@@ -142,8 +144,15 @@ impl Instruction {
             Self::StudentCard => "student_card",
             Self::Identity => "identity",
             Self::Companion => "companion",
+            Self::Note => "note",
         }
     }
+}
+
+/// The numbers of the passes whose holders are compared with a document.
+#[must_use]
+pub fn identified(passes: &[Pass]) -> Vec<i32> {
+    passes.iter().filter(|pass| pass.terms.check_instruction == Some(Instruction::Identity)).map(|pass| pass.pass_number).collect()
 }
 
 /// Anything else handed over: camping, parking, a shirt.

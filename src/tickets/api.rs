@@ -121,6 +121,15 @@ async fn own(app: &App, who: &Reader, id: TicketId) -> Result<Ticket, Problem> {
     }
 }
 
+/// What staff shall know of a ticket.
+#[derive(Debug, Object)]
+#[oai(deny_unknown_fields, skip_serializing_if_is_none)]
+pub struct TicketNote {
+    /// The note; absent for none.
+    #[oai(validator(max_length = 200))]
+    pub note: Option<String>,
+}
+
 /// Tickets.
 pub struct TicketsApi;
 
@@ -176,6 +185,26 @@ impl TicketsApi {
     ) -> Result<Json<Ticket>, Or<Changing>> {
         staff.may(Scope::TicketsWrite)?;
         Ok(Json(super::void(&app, &staff, *ticket_id, &body.note).await?))
+    }
+
+    /// Write the note of a ticket
+    ///
+    /// What staff shall know when it comes to a gate. Its entry is a check from now on: the gate shows the note, and somebody says that they have read it.
+    /// Without a text the note is removed. Writing it again changes nothing. No fan reads it, and what gates carry of it opens by the code alone.
+    /// Scope `tickets:write`.
+    #[oai(path = "/tickets/:ticket_id/note", method = "put", operation_id = "set_ticket_note")]
+    async fn set_ticket_note(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        ticket_id: Path<TicketId>,
+        body: Json<TicketNote>,
+    ) -> Result<Json<TicketNote>, Or<Changing>> {
+        staff.may(Scope::TicketsWrite)?;
+        let note = body.0.note.map(|note| note.trim().to_owned()).filter(|note| !note.is_empty());
+        let tx = app.pools.web.begin().await.map_err(Problem::from)?;
+        super::set_note(&app, tx, &staff, *ticket_id, note.as_deref()).await?;
+        Ok(Json(TicketNote { note }))
     }
 
     /// Re-issue what a key signed

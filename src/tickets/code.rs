@@ -81,9 +81,14 @@ impl TicketCode {
     /// The text, signed by the key that the code names; `None` when the ring has no private half of it.
     #[must_use]
     pub fn sign(&self, ring: &Ring) -> Option<String> {
-        let body = self.bytes();
-        let signature = ring.signer(self.key_id)?.sign(&[DOMAIN, &body].concat());
-        Some(format!("{PREFIX}{}", BASE32_NOPAD.encode(&[body.as_slice(), &signature.to_bytes()].concat())))
+        let signature = self.signature(ring)?;
+        Some(format!("{PREFIX}{}", BASE32_NOPAD.encode(&[self.bytes().as_slice(), &signature].concat())))
+    }
+
+    /// Its signature; `None` when the key is not here.
+    #[must_use]
+    pub fn signature(&self, ring: &Ring) -> Option<[u8; 64]> {
+        Some(ring.signer(self.key_id)?.sign(&[DOMAIN, &self.bytes()].concat()).to_bytes())
     }
 
     /// What 24 bytes say: a kind that is known, zero reserved flags, a festival that may be.

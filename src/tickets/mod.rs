@@ -10,6 +10,7 @@
 pub mod api;
 pub mod code;
 pub mod live;
+mod notes;
 pub mod picture;
 mod reissue;
 mod store;
@@ -30,10 +31,11 @@ use crate::{
 };
 use code::TicketCode;
 
+pub use notes::{set_note, tell_gates};
 pub use reissue::{Becomes, Cause, GENERATIONS, ReissueError, alter, reissue, void};
 pub use store::{
     Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, has_entered, lock, lock_numbered, lock_one, mark_claimed, name_holders, named,
-    named_of, of_festival, of_letter, of_order, renew_link, ticket,
+    named_of, of_festival, of_letter, of_order, renew_link, telling, ticket,
 };
 pub use walk::{KeyReissue, is_suspect, progress, reissue_all, walk};
 
@@ -114,6 +116,9 @@ pub struct Ticket {
     /// Where it stands in the feed of tickets.
     #[oai(skip)]
     pub position: i64,
+    /// What staff shall know when it comes to a gate.
+    #[oai(skip)]
+    pub note: Option<String>,
 }
 
 impl Ticket {
@@ -145,6 +150,16 @@ impl Ticket {
     pub async fn code_text(&self, app: &App) -> Result<Option<String>, sqlx::Error> {
         let ring = keys::ring(app, self.ticket_id.festival()).await?;
         Ok(self.code().sign(&ring))
+    }
+
+    /// The signature that its holder carries: of its code, or of the certificate where it is bound to a phone. `None` when the key is not here.
+    #[must_use]
+    pub fn carried(&self, ring: &keys::Ring) -> Option<[u8; 64]> {
+        let phone = self.live_key.as_deref().and_then(|key| <&[u8; 32]>::try_from(key).ok());
+        match phone {
+            Some(phone) => self.code().certify(phone, ring)?.last_chunk().copied(),
+            None => self.code().signature(ring),
+        }
     }
 
     /// The short code for broken screens: ten letters without look-alikes, in two groups.

@@ -66,6 +66,12 @@ pub struct Scanned {
     pub pass_number: i32,
     /// The festival days it opens.
     pub day_mask: i32,
+    /// What staff shall know when it comes to a gate.
+    pub note: Option<String>,
+    /// Since when.
+    pub noted_at: Option<DateTime<Utc>>,
+    /// Whom it is for.
+    pub holder_name: String,
 }
 
 /// A ticket as the feed of gates lists it.
@@ -109,7 +115,7 @@ pub async fn changes(conn: &mut PgConnection, festival: FestivalId, tickets: &[T
 /// What the database said.
 pub async fn feed(conn: &mut PgConnection, festival: FestivalId, after: i64, most: i64) -> Result<Vec<Listed>, sqlx::Error> {
     sqlx::query_as(
-        "select ticket_id, ticket_number, kind, status, generation, pass_number, day_mask, order_id, position from tickets \
+        "select ticket_id, ticket_number, kind, status, generation, pass_number, day_mask, note, noted_at, holder_name, order_id, position from tickets \
          where festival_id::bigint = $1 and position > $2 order by position limit $3",
     )
     .bind(festival)
@@ -177,7 +183,7 @@ pub async fn named_of(conn: &mut PgConnection, festival: FestivalId, orders: &[O
 /// What the database said.
 pub async fn lock(conn: &mut PgConnection, festival: FestivalId, numbers: &[i64]) -> Result<Vec<Scanned>, sqlx::Error> {
     sqlx::query_as(
-        "select ticket_id, order_id, ticket_number, kind, status, generation, pass_number, day_mask from tickets \
+        "select ticket_id, order_id, ticket_number, kind, status, generation, pass_number, day_mask, note, noted_at, holder_name from tickets \
          where festival_id = $1 and ticket_number = any($2) order by ticket_id for no key update",
     )
     .bind(festival)
@@ -192,7 +198,7 @@ pub async fn lock(conn: &mut PgConnection, festival: FestivalId, numbers: &[i64]
 /// What the database said.
 pub async fn by_numbers(conn: &mut PgConnection, festival: FestivalId, numbers: &[i64]) -> Result<Vec<Scanned>, sqlx::Error> {
     sqlx::query_as(
-        "select ticket_id, order_id, ticket_number, kind, status, generation, pass_number, day_mask from tickets where festival_id = $1 and ticket_number = any($2)",
+        "select ticket_id, order_id, ticket_number, kind, status, generation, pass_number, day_mask, note, noted_at, holder_name from tickets where festival_id = $1 and ticket_number = any($2)",
     )
     .bind(festival)
     .bind(numbers)
@@ -359,6 +365,50 @@ pub async fn mark_claimed(conn: &mut PgConnection, id: TicketId, name: &str, ema
     Ok(claimed.map(Ticket::numbered))
 }
 
+/// Writes or removes the note of a locked ticket.
+pub(super) async fn set_note(conn: &mut PgConnection, id: TicketId, note: Option<&str>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update tickets set note = $3, noted_at = $4 where festival_id = $1 and ticket_id = $2")
+        .bind(id.festival())
+        .bind(id)
+        .bind(note)
+        .bind(note.map(|_| now))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Moves locked tickets to the end of their feed, one behind the other.
+pub(super) async fn move_up(conn: &mut PgConnection, festival: FestivalId, ids: &[TicketId], first: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update tickets t set position = $2 + n.no - 1 from unnest($3::uuid[]) with ordinality as n (ticket_id, no) where t.festival_id = $1 and t.ticket_id = n.ticket_id",
+    )
+    .bind(festival)
+    .bind(first)
+    .bind(ids)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Valid tickets between two positions of their feed, oldest first, that say something to staff: those with a note, and those of some passes by their names.
+///
+/// # Errors
+/// What the database said.
+pub async fn telling(conn: &mut PgConnection, festival: FestivalId, after: i64, until: i64, named: &[i32], most: i64) -> Result<Vec<Ticket>, sqlx::Error> {
+    let found: Vec<Ticket> = sqlx::query_as(
+        "select * from tickets where festival_id::bigint = $1 and position > $2 and position <= $3 and status = 'valid' \
+             and (note is not null or (kind = 'pass' and pass_number = any($4))) order by position limit $5",
+    )
+    .bind(festival)
+    .bind(after)
+    .bind(until)
+    .bind(named)
+    .bind(most)
+    .fetch_all(conn)
+    .await?;
+    Ok(found.into_iter().map(Ticket::numbered).collect())
+}
+
 /// Gives a ticket that nobody took another link; `None` when somebody took it.
 ///
 /// # Errors
@@ -401,20 +451,19 @@ pub async fn of_festival(conn: &mut PgConnection, festival: FestivalId, before: 
     Ok(found.into_iter().map(Ticket::numbered).collect())
 }
 
-/// Names the holders of an order's tickets; a blank name stays as it was.
+/// Names the holders of an order's tickets; a blank name stays as it was. The tickets that were named.
 ///
 /// # Errors
 /// What the database said.
-pub async fn name_holders(pool: &PgPool, festival: FestivalId, order: OrderId, names: &[(TicketId, String)]) -> Result<(), sqlx::Error> {
-    sqlx::query(
+pub async fn name_holders(conn: &mut PgConnection, festival: FestivalId, order: OrderId, names: &[(TicketId, String)]) -> Result<Vec<TicketId>, sqlx::Error> {
+    sqlx::query_scalar(
         "update tickets t set holder_name = n.name from unnest($3::uuid[], $4::text[]) as n (ticket_id, name) \
-         where t.festival_id = $1 and t.order_id = $2 and t.ticket_id = n.ticket_id and n.name <> '' and t.claimed_at is null",
+         where t.festival_id = $1 and t.order_id = $2 and t.ticket_id = n.ticket_id and n.name <> '' and t.claimed_at is null returning t.ticket_id",
     )
     .bind(festival)
     .bind(order)
     .bind(names.iter().map(|(id, _)| *id).collect::<Vec<_>>())
     .bind(names.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>())
-    .execute(pool)
-    .await?;
-    Ok(())
+    .fetch_all(conn)
+    .await
 }

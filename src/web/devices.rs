@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// What a device may do.
-const PROFILES: [&str; 3] = ["scan", "supervisor", "exchange"];
+const PROFILES: [&str; 4] = ["scan", "identity", "supervisor", "exchange"];
 /// Hours that a shift may last.
 const HOURS: [i64; 4] = [4, 8, 12, 16];
 /// How many phones a sheet may pair.

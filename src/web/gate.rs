@@ -237,7 +237,7 @@ fn badge() -> Markup {
 const ABILITIES: [&str; 9] = ["list", "camera", "reads", "verifies", "keeps", "installed", "clock", "awake", "shakes"];
 
 /// The words that the script of the gate says.
-const WORDS: [&str; 84] = [
+const WORDS: [&str; 86] = [
     "camera-on",
     "camera-server",
     "camera-off",
@@ -322,6 +322,8 @@ const WORDS: [&str; 84] = [
     "count-exit",
     "count-medical_exit",
     "count-unsent",
+    "no-name",
+    "note-elsewhere",
 ];
 
 fn words(reader: &Reader) -> serde_json::Map<String, serde_json::Value> {

@@ -367,6 +367,9 @@ instruction-age = Look at the age
 instruction-student_card = Look at the student card
 instruction-identity = Compare the name
 instruction-companion = Is the companion there?
+instruction-note = Read the note
+no-name = No name on it
+note-elsewhere = This phone cannot open the note: ask a supervisor.
 
 # control room
 control-room = Control room
@@ -511,6 +514,7 @@ no-gates = This festival has no gate yet.
 may-move = Whoever holds it may choose another gate
 profile = What it does
 profile-scan = Scans
+profile-identity = Scans and shows names, to compare with documents
 profile-exchange = Exchanges tickets for wristbands
 bands = Wristbands
 bands-lead = Counted by color. A phone that exchanges scans the ticket, then the band; a plain one has only its color.

@@ -360,6 +360,9 @@ instruction-age = 核对年龄
 instruction-student_card = 核对学生证
 instruction-identity = 核对姓名证件
 instruction-companion = 同伴在吗？
+instruction-note = 请看备注
+no-name = 票上没有姓名
+note-elsewhere = 本机打不开备注：请找主管。
 
 # control room
 control-room = 总控室
@@ -504,6 +507,7 @@ no-gates = 这个音乐节还没有闸口。
 may-move = 持机人可以改选别的闸口
 profile = 用途
 profile-scan = 扫码
+profile-identity = 扫码并显示姓名，用于核对证件
 profile-exchange = 用票换腕带
 bands = 腕带
 bands-lead = 按颜色计数。换领的手机先扫票，再扫腕带；无码腕带只有颜色。

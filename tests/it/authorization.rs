@@ -165,6 +165,7 @@ const TABLE: &[(&str, May)] = &[
     ("sign_in_on_device", Device),
     ("sign_out_on_device", Device),
     ("unbind_ticket", May::Supervisor),
+    ("set_ticket_note", Of(TicketsWrite)),
     ("void_ticket", Of(TicketsWrite)),
 ];
 
@@ -486,6 +487,7 @@ impl World {
             | "revoke_supervisor_card"
             | "unbind_ticket" => None,
             "exchange_ticket" => Some(json!({ "exchange_id": uuid::Uuid::now_v7(), "ticket_code": self.code })),
+            "set_ticket_note" => Some(json!({ "note": "wheelchair" })),
             "end_band" => Some(json!({ "why": "lost" })),
             "set_band_stock" => Some(json!({ "delivered": 5 })),
             "bind_ticket" => Some(json!({ "public_key": format!("{}=", "A".repeat(43)), "proof": format!("{}==", "A".repeat(86)) })),

@@ -216,6 +216,38 @@ const scenes = {
     return { shown, kept, sideways, errors: errors.filter((error) => !error.startsWith("Failed to load resource")) };
   },
 
+  /** A phone that compares names with documents has no network, and opens what is sealed under a code. */
+  async names() {
+    const browser = await chromium.launch({ executablePath, args: [...quiet, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"] });
+    const context = await browser.newContext({ viewport: { width: 360, height: 740 }, locale: "en-GB", permissions: ["camera"] });
+    const page = await context.newPage();
+    watch(page);
+    await pair(page, input.pairing_code, input.tickets);
+    const shown = () => page.locator("[data-stage] section").evaluate((section) => {
+      const text = (selector) => section.querySelector(selector)?.textContent ?? null;
+      return [text("h1"), text(".reason:not([data-name])"), text("[data-name]"), text("[data-note]"), "offlineVerdict" in section.dataset];
+    });
+    const enter = async (code) => {
+      await page.fill("#typed", code);
+      await page.press("#typed", "Enter");
+      await page.waitForSelector("[data-verdict], [data-unable]");
+      return shown();
+    };
+    await context.setOffline(true);
+    await page.waitForSelector("[data-stage][data-link=offline]");
+    errors.length = 0;
+    const third = await enter(input.codes[0]);
+    await look(page, "gate-name-360");
+    await page.click("[data-checked=yes]");
+    await page.waitForSelector("[data-verdict=admitted]");
+    const checked = await shown();
+    await page.click("[data-next]");
+    const noted = await enter(input.codes[1]);
+    await look(page, "gate-note-360");
+    await browser.close();
+    return { third, checked, noted, sideways, errors: errors.filter((error) => !error.startsWith("Failed to load resource")) };
+  },
+
   /** An exchange desk gives bands; a gate that loses its network knows them. */
   async exchange() {
     const browser = await chromium.launch({ executablePath, args: [...quiet, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"] });

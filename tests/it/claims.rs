@@ -11,19 +11,20 @@ use crate::{
 
 /// A holder with the link of a ticket.
 #[derive(Clone)]
-struct Holder {
+/// A holder with the link of their ticket.
+pub struct Holder {
     http: Anybody,
     ticket: String,
     secret: String,
 }
 
 impl Holder {
-    fn of(http: &Anybody, ticket: &Value) -> Self {
+    pub fn of(http: &Anybody, ticket: &Value) -> Self {
         let secret = ticket["url"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
         Self { http: http.clone(), ticket: ticket["ticket_id"].as_str().unwrap().to_owned(), secret }
     }
 
-    async fn claim(&self, name: &str) -> crate::actors::Answer {
+    pub async fn claim(&self, name: &str) -> crate::actors::Answer {
         let request = self.http.request("POST", &format!("/v1/tickets/{}/claims", self.ticket)).bearer_auth(format!("gf_order_{}", self.secret));
         answer(request.json(&json!({ "name": name, "email": "noor@x.example" }))).await
     }

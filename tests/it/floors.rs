@@ -211,7 +211,9 @@ fn every_word_that_is_said_is_in_the_catalog_and_every_word_of_the_catalog_is_sa
     for reason in gatefold::entry::Reason::ALL {
         assert!(keys.contains(&format!("reason-{}", reason.name()).as_str()), "{reason:?}");
     }
-    for instruction in gatefold::offers::Instruction::ALL {
-        assert!(["instruction", "rule-check"].iter().all(|said| keys.contains(&format!("{said}-{}", instruction.name()).as_str())), "{instruction:?}");
+    for instruction in &gatefold::offers::Instruction::ALL {
+        // No pass asks for a note to be read.
+        let said = if *instruction == gatefold::offers::Instruction::Note { &["instruction"][..] } else { &["instruction", "rule-check"] };
+        assert!(said.iter().all(|said| keys.contains(&format!("{said}-{}", instruction.name()).as_str())), "{instruction:?}");
     }
 }

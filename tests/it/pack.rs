@@ -20,6 +20,8 @@ struct Pack {
     tickets: Vec<[u8; 18]>,
     admissions: Vec<[u8; 19]>,
     bands: Vec<[u8; 16]>,
+    /// By number.
+    sealed: BTreeMap<[u8; 8], Vec<u8>>,
 }
 
 fn take<'a>(bytes: &mut &'a [u8], n: usize) -> &'a [u8] {
@@ -35,10 +37,18 @@ fn records<const N: usize>(bytes: &mut &[u8]) -> Vec<[u8; N]> {
 
 impl Pack {
     fn read(mut bytes: &[u8]) -> Self {
-        assert_eq!(take(&mut bytes, 4), b"GFP3");
+        assert_eq!(take(&mut bytes, 4), b"GFP4");
         let length = u32::from_be_bytes(take(&mut bytes, 4).try_into().unwrap()) as usize;
         let head = serde_json::from_slice(take(&mut bytes, length)).unwrap();
-        let pack = Self { head, tickets: records(&mut bytes), admissions: records(&mut bytes), bands: records(&mut bytes) };
+        let (tickets, admissions, bands) = (records(&mut bytes), records(&mut bytes), records(&mut bytes));
+        let count = u32::from_be_bytes(take(&mut bytes, 4).try_into().unwrap());
+        let mut boxed = |_| {
+            let number = take(&mut bytes, 8).try_into().unwrap();
+            let length = u16::from_be_bytes(take(&mut bytes, 2).try_into().unwrap());
+            (number, take(&mut bytes, length.into()).to_vec())
+        };
+        let sealed = (0..count).map(&mut boxed).collect();
+        let pack = Self { head, tickets, admissions, bands, sealed };
         assert!(bytes.is_empty(), "{} bytes are left", bytes.len());
         pack
     }
@@ -60,7 +70,7 @@ async fn pack(device: &Device, query: &str) -> Pack {
 }
 
 async fn since(device: &Device, (tickets, admissions): (i64, i64)) -> Pack {
-    pack(device, &format!("?format=3&tickets={tickets}&admissions={admissions}")).await
+    pack(device, &format!("?format=4&tickets={tickets}&admissions={admissions}")).await
 }
 
 /// The eight bytes of a ticket's number, as they stand in its code.
@@ -121,6 +131,8 @@ async fn fits(script: &str, table: &str, module: &str, mistakes: &[(&str, &str)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_decides_as_the_server_does() {
     let mistakes = [
+        ("rules.instruction ?? (ticket.has_note ? \"note\" : null)", "rules.instruction ?? null"),
+        ("rules.instruction ?? (ticket.has_note ? \"note\" : null)", "ticket.has_note ? \"note\" : rules.instruction"),
         ("at < d.closes_at", "at <= d.closes_at"),
         ("15 * 60_000", "16 * 60_000"),
         ("&& !e.undone_at", ""),
@@ -210,7 +222,7 @@ async fn a_pack_has_every_ticket_and_its_deltas_what_changed() {
     let tickets = sold(&house, &offer, 4, 2).await;
     let device = festival.device().await;
 
-    let raw = bytes(&device, "?format=3").await;
+    let raw = bytes(&device, "?format=4").await;
     let whole = Pack::read(&raw);
     let listed: Vec<[u8; 8]> = whole.tickets.iter().map(|record| record[..8].try_into().unwrap()).collect();
     assert!(listed.is_sorted(), "tickets are sorted by number");
@@ -254,10 +266,10 @@ async fn a_pack_has_every_ticket_and_its_deltas_what_changed() {
 
     // The rules come once, and again when they change.
     let tag = whole.head["rules_tag"].as_str().unwrap();
-    assert!(pack(&device, &format!("?format=3&rules={tag}")).await.head.get("rules").is_none());
+    assert!(pack(&device, &format!("?format=4&rules={tag}")).await.head.get("rules").is_none());
     festival.promoter.make(&festival.path("/gates"), json!({ "name": { "en": "South Quay" } })).await;
     a_second().await;
-    let changed = pack(&device, &format!("?format=3&rules={tag}")).await.head;
+    let changed = pack(&device, &format!("?format=4&rules={tag}")).await.head;
     assert_eq!(changed["rules"]["gates"].as_array().unwrap().len(), 2);
     assert_ne!(changed["rules_tag"], tag);
     house.close().await;
@@ -309,12 +321,12 @@ async fn deltas_miss_nothing_while_everybody_buys_and_comes_in() {
     assert_eq!(merge(&last), (120, 120));
     // A whole pack is believed for as long as reading it took, ten times; its list is kept for a minute.
     house.advance(TimeDelta::seconds(61));
-    let mut whole = pack(&device, "?format=3").await;
+    let mut whole = pack(&device, "?format=4").await;
     let begin = std::time::Instant::now();
     while whole.to() != last.to() {
         assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{:?} after {:?}", whole.to(), last.to());
         a_second().await;
-        whole = pack(&device, "?format=3").await;
+        whole = pack(&device, "?format=4").await;
     }
     assert_eq!(tickets.into_values().collect::<Vec<_>>(), whole.tickets);
     assert_eq!(admissions.into_values().collect::<BTreeSet<_>>(), whole.admissions.iter().copied().collect::<BTreeSet<_>>());
@@ -334,7 +346,7 @@ async fn a_list_is_held_to_its_digest_once_a_minute() {
     let (festival, offer) = evening(&house).await;
     let device = festival.device().await;
     let first = sold(&house, &offer, 2, 2).await;
-    let whole = pack(&device, "?format=3").await;
+    let whole = pack(&device, "?format=4").await;
     let by_number = |pack: &Pack| pack.tickets.iter().map(|r| (<[u8; 8]>::try_from(&r[..8]).unwrap(), *r)).collect::<BTreeMap<_, _>>();
     let mut list = by_number(&whole);
     assert_eq!(whole.head["digest"], digest(&list));
@@ -375,9 +387,103 @@ async fn a_list_is_held_to_its_digest_once_a_minute() {
     house.advance(TimeDelta::minutes(16));
     let known = since(&device, (whole.to().0, 0)).await.head["list_digest"].clone();
     a_second().await;
-    let anew = pack(&device, "?format=3").await;
+    let anew = pack(&device, "?format=4").await;
     assert_eq!((&anew.head["digest"], anew.tickets.len()), (&known, 7));
     sqlx::query(turned).execute(&mut database).await.unwrap();
+    house.run_workers().await;
+    house.close().await;
+}
+
+/// Opens a box as a phone does, by the signature of the code that somebody shows.
+fn opened(boxed: &[u8], code: &str) -> Option<Value> {
+    use aes_gcm::{Aes256Gcm, KeyInit, aead::Aead};
+    let bytes = data_encoding::BASE32_NOPAD.decode(&code.as_bytes()[2..]).unwrap();
+    let mut key = [0; 32];
+    hkdf::Hkdf::<sha2::Sha256>::new(None, &bytes[24..]).expand(b"gatefold-sealed-v1", &mut key).unwrap();
+    let plain = Aes256Gcm::new(&key.into()).decrypt(boxed[..12].into(), &boxed[12..]).ok()?;
+    Some(serde_json::from_slice(&plain).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_and_notes_open_by_the_code_alone_and_names_only_for_those_who_compare_them() {
+    let house = House::open().await;
+    let festival = house.promoter("Ada").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend", 0b111).await;
+    let terms = |instruction: Value| json!({ "check_instruction": instruction });
+    let personal = festival.pass("Personal", 0b111).await;
+    festival.promoter.send("PATCH", &format!("/v1/passes/{personal}"), &terms(json!("note"))).await.expect(422);
+    festival.promoter.send("PATCH", &format!("/v1/passes/{personal}"), &terms(json!("identity"))).await.expect(200);
+    let (plain, named) = (festival.offer(&pass, 50, 5_000).await, festival.offer(&personal, 50, 5_000).await);
+    let buy = async |name: &str, offer: &str| {
+        let fan = house.anybody().order_for(name, &format!("{}@example.org", key()), &[(offer, 1)]).await;
+        fan.pay(&key(), "simulated_instant").await.expect(201);
+        fan.tickets().await.remove(0)
+    };
+    let (wheels, jo, other) = (buy("Wim Dekker", &plain).await, buy("Jo Smit", &named).await, buy("Noor Haddad", &plain).await);
+    house.run_workers().await;
+    let code = |ticket: &Value| ticket["ticket_code"].as_str().unwrap().to_owned();
+    let note = async |ticket: &Value, text: Value| {
+        let path = format!("/v1/tickets/{}/note", ticket["ticket_id"].as_str().unwrap());
+        festival.promoter.send("PUT", &path, &json!({ "note": text })).await
+    };
+    let scan_only = festival.device().await;
+    let pairing = festival.promoter.make(&festival.path("/pairings"), json!({ "gate_id": festival.gate, "profile": "identity" })).await;
+    let compares = house.anybody().pair(pairing["pairing_code"].as_str().unwrap()).await;
+    let before = (pack(&scan_only, "?format=4").await, pack(&compares, "?format=4").await);
+    assert!(before.0.sealed.is_empty(), "nobody wrote a note");
+    assert_eq!(before.1.sealed.keys().copied().collect::<Vec<_>>(), [number(&jo)], "only of passes that ask for it");
+    assert_eq!(opened(&before.1.sealed[&number(&jo)], &code(&jo)).unwrap()["name"], "Jo Smit");
+    assert!(opened(&before.1.sealed[&number(&jo)], &code(&wheels)).is_none(), "another code opens nothing");
+
+    assert_eq!(note(&wheels, json!("  Wheelchair: open the side gate. ")).await.expect(200)["note"], "Wheelchair: open the side gate.");
+    note(&jo, json!("Guest of the band")).await.expect(200);
+    note(&jo, json!("x".repeat(201))).await.expect(422);
+    let raw = bytes(&scan_only, &format!("?format=4&tickets={}&admissions=0", before.0.to().0)).await;
+    for private in ["Wheelchair", "Guest", "Jo Smit"] {
+        assert!(!String::from_utf8_lossy(&raw).contains(private), "{private} is in the pack");
+    }
+    let heard = Pack::read(&raw);
+    assert_eq!(heard.tickets.iter().map(|record| record[13]).collect::<Vec<_>>(), [8, 8]);
+    assert_eq!(opened(&heard.sealed[&number(&wheels)], &code(&wheels)).unwrap()["note"], "Wheelchair: open the side gate.");
+    assert_eq!(opened(&heard.sealed[&number(&jo)], &code(&jo)).unwrap(), json!({ "name": null, "note": "Guest of the band" }));
+    let heard = since(&compares, before.1.to()).await;
+    assert_eq!(opened(&heard.sealed[&number(&jo)], &code(&jo)).unwrap(), json!({ "name": "Jo Smit", "note": "Guest of the band" }));
+    // A page of before knows nothing of boxes.
+    assert!(bytes(&compares, "?format=3").await.starts_with(b"GFP3"));
+
+    // Online the server says the same, to each what it may read.
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    let now = house.app.clock.now();
+    let read = scan_only.scan(&code(&wheels), now).await.expect(201);
+    assert_eq!((&read["verdict"], &read["instruction"], &read["note"]), (&json!("check"), &json!("note"), &json!("Wheelchair: open the side gate.")));
+    let yes = json!({ "after": read["scan_id"], "checked": "yes" });
+    assert_eq!(scan_only.scan_as(&uuid::Uuid::now_v7().to_string(), &code(&wheels), now, yes).await.expect(201)["verdict"], "admitted");
+    let look = json!({ "kind": "look" });
+    let seen = scan_only.scan_as(&uuid::Uuid::now_v7().to_string(), &code(&jo), now, look.clone()).await.expect(201);
+    assert_eq!((&seen["instruction"], seen.get("holder_name")), (&json!("identity"), None));
+    let seen = compares.scan_as(&uuid::Uuid::now_v7().to_string(), &code(&jo), now, look).await.expect(201);
+    assert_eq!((&seen["holder_name"], &seen["note"]), (&json!("Jo Smit"), &json!("Guest of the band")));
+    assert_eq!(scan_only.scan(&code(&other), now).await.expect(201)["verdict"], "admitted");
+
+    // So does a phone without network, that reads names.
+    let third = buy("Ana Sá", &named).await;
+    note(&third, json!("Guest of the band")).await.expect(200);
+    note(&other, json!("Ramp at gate 4")).await.expect(200);
+    let pairing = festival.promoter.make(&festival.path("/pairings"), json!({ "gate_id": festival.gate, "profile": "identity" })).await;
+    let input = json!({ "url": house.url, "pairing_code": pairing["pairing_code"], "tickets": 4, "codes": [code(&third), code(&wheels)] });
+    let seen = crate::browser::scene("names", &input).await;
+    assert_eq!(seen["third"], json!(["Check", "Compare the name", "Ana Sá", "Guest of the band", true]), "{seen}");
+    assert_eq!(seen["checked"], json!(["Admitted", null, "Ana Sá", "Guest of the band", true]), "{seen}");
+    assert_eq!(seen["noted"], json!(["Refused", "Already inside", null, "Wheelchair: open the side gate.", true]), "{seen}");
+    assert!(seen["sideways"].as_array().unwrap().is_empty() && seen["errors"].as_array().unwrap().is_empty(), "{seen}");
+
+    // Another name, and no note any more: gates hear of both.
+    let at = since(&compares, heard.to()).await.to();
+    note(&jo, Value::Null).await.expect(200);
+    crate::claims::Holder::of(&house.anybody(), &jo).claim("Joanna Smit").await.expect(200);
+    let renamed = since(&compares, at).await;
+    assert_eq!((renamed.tickets.len(), renamed.tickets[0][13]), (1, 0));
+    assert_eq!(opened(&renamed.sealed[&number(&jo)], &code(&jo)).unwrap(), json!({ "name": "Joanna Smit", "note": null }));
     house.run_workers().await;
     house.close().await;
 }
@@ -391,7 +497,7 @@ async fn deltas_come_in_pages_and_who_is_ahead_of_the_feed_begins_anew() {
     // What is kept of the list is of before.
     let one = house.anybody().order("one@example.org", &[(&offer, 1)]).await;
     one.pay(&key(), "simulated_instant").await.expect(201);
-    assert_eq!(pack(&device, "?format=3").await.to(), (1, 0));
+    assert_eq!(pack(&device, "?format=4").await.to(), (1, 0));
     let sales = (0..220).map(|n| {
         let (anybody, offer) = (house.anybody(), offer.clone());
         async move {
@@ -406,11 +512,11 @@ async fn deltas_come_in_pages_and_who_is_ahead_of_the_feed_begins_anew() {
     let second = since(&device, first.to()).await;
     assert_eq!((second.tickets.len(), second.to().0, &second.head["more"]), (200, 2_201, &json!(false)));
     a_second().await;
-    let behind = pack(&device, "?format=3").await;
+    let behind = pack(&device, "?format=4").await;
     assert_eq!((behind.tickets.len(), behind.to().0, &behind.head["more"]), (1, 1, &json!(true)), "what was sold since comes behind it");
     house.advance(TimeDelta::seconds(61));
     a_second().await;
-    let whole = pack(&device, "?format=3").await;
+    let whole = pack(&device, "?format=4").await;
     assert_eq!((whole.tickets.len(), whole.to().0, &whole.head["more"]), (2_201, 2_201, &json!(false)));
     let parts: BTreeSet<_> = first.tickets.iter().chain(&second.tickets).collect();
     assert_eq!(whole.tickets.iter().filter(|record| !parts.contains(record)).count(), 1, "the ticket at position 1");
@@ -469,7 +575,7 @@ async fn keys_are_rotated_and_revoked_while_gates_go_on() {
     house.run_workers().await;
     let gate = festival.device().await;
     let now = house.app.clock.now();
-    let rules = async || pack(&gate, "?format=3").await.head["rules"].clone();
+    let rules = async || pack(&gate, "?format=4").await.head["rules"].clone();
     let states = |keys: &Value| keys.as_array().unwrap().iter().map(|k| format!("{} {}", k["key_id"], k["state"].as_str().unwrap())).collect::<Vec<_>>();
     let text = |ticket: &Value, name: &str| ticket[name].as_str().unwrap().to_owned();
 
@@ -583,7 +689,7 @@ async fn a_band_is_in_the_pack_while_it_is_on_a_wrist() {
     let tickets = sold(&house, &offer, 1, 2).await;
     let (device, desk) = (festival.device().await, crate::bands::desk(&house, &festival).await);
     let first = desk.exchange(tickets[1]["ticket_code"].as_str().unwrap(), "04A1B2C3D4E5F7").await;
-    let before = pack(&device, "?format=3").await;
+    let before = pack(&device, "?format=4").await;
     let given = desk.exchange(tickets[0]["ticket_code"].as_str().unwrap(), "04A1B2C3D4E5F6").await;
     assert!(first["given_at"].is_string() && given["given_at"].is_string(), "{given}");
     // As a device hashes what a band carries: HMAC-SHA256 under the salt of the rules, of which the first eight bytes count.

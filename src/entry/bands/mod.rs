@@ -95,6 +95,8 @@ pub struct Exchanged {
     pub band_end: Option<String>,
     /// How many bands of the color are left; absent where nobody said how many there are.
     pub left: Option<i32>,
+    /// What staff shall know of the ticket.
+    pub note: Option<String>,
 }
 
 impl Exchanged {
@@ -110,6 +112,7 @@ impl Exchanged {
             given_at: None,
             band_end: None,
             left: None,
+            note: None,
         }
     }
 }
@@ -204,6 +207,7 @@ pub async fn exchange(app: &App, device: &Device, asked: &NewExchange) -> Result
         pass: Some(PassShown::of(pass)),
         ticket_id: Some(ticket.ticket_id),
         ticket_end: Some(ticket.number[12..].to_uppercase()),
+        note: ticket.note.clone(),
         ..refused(Reason::Unknown)
     };
     if let Some(given) = store::living(&mut tx, ticket.ticket_id).await?.filter(|given| given.band_id == asked.exchange_id) {
@@ -216,7 +220,8 @@ pub async fn exchange(app: &App, device: &Device, asked: &NewExchange) -> Result
     if let Some(reason) = refusal(&ticket, &shown, pass.terms.needs_live_code && !is_live && !is_lifted) {
         return Ok(Exchanged { reason: Some(reason), ..answer });
     }
-    if let (Some(instruction), true) = (pass.terms.check_instruction, asked.checked != Some(Checked::Yes)) {
+    let instruction = pass.terms.check_instruction.or(ticket.note.is_some().then_some(Instruction::Note));
+    if let (Some(instruction), true) = (instruction, asked.checked != Some(Checked::Yes)) {
         return Ok(Exchanged { verdict: Verdict::Check, reason: None, instruction: Some(instruction), ..answer });
     }
     let Some(band) = band else {

@@ -60,6 +60,8 @@ struct TicketRow {
     status: TicketStatus,
     generation: i16,
     day_mask: i32,
+    #[serde(default)]
+    has_note: bool,
 }
 
 #[derive(Deserialize)]
@@ -147,8 +149,8 @@ fn every_line_of_the_table_is_decided_as_it_says() {
         let holds: Vec<GateHold> = ground.holds.into_iter().map(hold).collect();
         let clearings: Vec<Clearing> = ground.clearings.into_iter().map(clearing).collect();
         let ground = Ground { days: &days, holds: &holds, clearings: &clearings, inner: &ground.inner };
-        let TicketRow { kind, status, generation, day_mask } = ticket;
-        let mut known = Known { kind, status, generation, day_mask, entries: entries.into_iter().map(entered).collect() };
+        let TicketRow { kind, status, generation, day_mask, has_note } = ticket;
+        let mut known = Known { kind, status, generation, day_mask, has_note, entries: entries.into_iter().map(entered).collect() };
         let rules = rules.map(|r| Rules {
             zone_ids: r.zone_ids,
             is_taken: r.is_taken.unwrap_or(true),

@@ -36,7 +36,14 @@ impl Story {
     pub(super) fn known(&self, at: DateTime<Utc>) -> Known {
         let next = self.changes.iter().filter(|c| c.changed_at > at).min_by_key(|c| c.changed_at);
         let (generation, status) = next.map_or((self.ticket.generation, self.ticket.status), |c| (c.before_generation, c.before_status));
-        Known { kind: self.ticket.kind, status, generation, day_mask: self.ticket.day_mask, entries: Vec::new() }
+        Known {
+            kind: self.ticket.kind,
+            status,
+            generation,
+            day_mask: self.ticket.day_mask,
+            has_note: self.ticket.noted_at.is_some_and(|noted| noted <= at),
+            entries: Vec::new(),
+        }
     }
 
     pub(super) fn entries(&self) -> Vec<Entered> {

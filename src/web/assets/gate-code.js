@@ -112,6 +112,19 @@ export const verify = async (text, festival, keys) => {
   return key.imported ? { code } : { code, unverified: true };
 };
 
+/** Opens a box that is sealed under a code (src/entry/pack.rs): { name, note }; null where this code does not open it. */
+export const unseal = async (box, signature) => {
+  try {
+    const carried = await crypto.subtle.importKey("raw", signature, "HKDF", false, ["deriveKey"]);
+    const how = { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(), info: new TextEncoder().encode("gatefold-sealed-v1") };
+    const key = await crypto.subtle.deriveKey(how, carried, { name: "AES-GCM", length: 256 }, false, ["decrypt"]);
+    const plain = await crypto.subtle.decrypt({ name: "AES-GCM", iv: box.slice(0, 12) }, key, box.slice(12));
+    return JSON.parse(new TextDecoder().decode(plain));
+  } catch {
+    return null;
+  }
+};
+
 /** The code of a clearing (src/entry/incident/code.rs). */
 const CLEARING = { prefix: "G5", length: 178, kind: 0x51, body: 46, domain: new TextEncoder().encode("gatefold-clear-v1\0") };
 

@@ -126,7 +126,8 @@ const enter = (ticket, entries, rules, ground, presented, lifted) => {
   const before = hasLeft && living.findLast(isOpen);
   const own = before && (before.zone_id ?? null) === (zone_id ?? null) ? 1 : 0;
   if (typeof presented.places === "number" && presented.places + own <= 0) return refused("zone_full", index);
-  if (rules.instruction && presented.checked !== "yes") return { ...admitted(index), verdict: "check", instruction: rules.instruction };
+  const instruction = rules.instruction ?? (ticket.has_note ? "note" : null);
+  if (instruction && presented.checked !== "yes") return { ...admitted(index), verdict: "check", instruction };
   if (presented.kind === "look") return admitted(index);
   return admitted(index, [...(before ? [effect("leave", before)] : []), effect("enter", { day_index: index, entry_no: nextNumber(entries, index) })]);
 };

@@ -1,7 +1,7 @@
 // Who decides: the server while it answers within 800 ms, else this device, by its list (5-tickets-and-gates). After two misses in a row the device decides
 // at once and looks for the server in the background; three good answers in a row, and the server decides again. What the device decided is reported.
 
-import { identity, importKey, isCard, isLive, parse, verify, verifyCard, verifyClearing } from "/assets/gate-code.js";
+import { identity, importKey, isCard, isLive, parse, unseal, verify, verifyCard, verifyClearing } from "/assets/gate-code.js";
 import { cleared, decide, entryDay } from "/assets/gate-decide.js";
 import { Pack, read } from "/assets/gate-pack.js";
 import * as store from "/assets/gate-store.js";
@@ -13,7 +13,7 @@ const GOOD = 3;
 /** How long a list is good after the last word of the server. */
 const LIFE = 24 * 3_600_000;
 /** The format of the list. */
-const FORMAT = 3;
+const FORMAT = 4;
 /** The most reports of one upload. */
 const BATCH = 500;
 /** How long people are counted for one report. */
@@ -362,6 +362,8 @@ export class Link {
     const comes = kind === "entry" || kind === "look";
     const presented = { kind, generation: code.generation, is_live: !unverified && isLive(code, at, this.#seen.get(`${after} ${code.number}`)), is_band: Boolean(worn), gate_id, zone_id, checked: checked ?? null, lifts, at, company, places: comes ? this.#places(zone_id, day, ground, at, pending) : undefined };
     const { effects, first, day_index, overridden, ...decision } = decide(ticket, entries, mine, ground, presented);
+    const box = code.signature && (kind === "entry" || kind === "look") && ticket.status === "valid" && code.generation === ticket.generation ? this.pack.box(code.number) : null;
+    const said = box && (await unseal(box, code.signature));
     const number = code.number.toString(16).padStart(16, "0").toUpperCase();
     const late = others.filter((other) => (other.day_mask >> day) & 1 && !other.entries.some((entry) => entry.day_index === day && !entry.undone_at)).length;
     return shown(decision, {
@@ -372,6 +374,8 @@ export class Link {
       because: overridden.length && decision.verdict === "admitted" ? override.because : undefined,
       to_collect: comes && ticket.kind === "pass" && decision.verdict === "admitted" ? this.#toCollect(extras) : undefined,
       others_not_in: (kind === "entry" && ticket.kind === "pass" && decision.verdict === "admitted" && late) || undefined,
+      note: (ticket.has_note && said?.note) || undefined,
+      holder_name: said?.name ?? undefined,
       effects,
       number: code.number,
     });

@@ -1,7 +1,7 @@
 // Serves the page of the gate without network: what the server answered last, while it does not answer in time. The list and the scans are not here
 // (gate-store.js); a page of a device that is not paired is not kept.
 
-const SHELF = "gatefold-gate-4";
+const SHELF = "gatefold-gate-5";
 const PATIENCE = 2_000;
 const PARTS = [
   "/gate",

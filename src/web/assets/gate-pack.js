@@ -17,7 +17,7 @@ const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteL
 export const read = (buffer) => {
   const bytes = new Uint8Array(buffer);
   const all = view(bytes);
-  if (new TextDecoder().decode(bytes.subarray(0, 4)) !== "GFP3") throw new Error("not a pack");
+  if (new TextDecoder().decode(bytes.subarray(0, 4)) !== "GFP4") throw new Error("not a pack");
   let at = 8 + all.getUint32(4);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(8, at)));
   const list = (size) => {
@@ -28,8 +28,21 @@ export const read = (buffer) => {
     return records;
   };
   const [tickets, admissions, bands] = [list(TICKET), list(ADMISSION), list(BAND)];
+  const first = at + 4;
+  const boxes = all.getUint32(at);
+  at = first;
+  for (let n = 0; n < boxes; n++) at += 10 + all.getUint16(at + 8);
+  const sealed = bytes.subarray(first, at);
   if (at !== bytes.length) throw new Error("a pack with more behind it");
-  return { head, tickets, admissions, bands };
+  return { head, tickets, admissions, bands, sealed };
+};
+
+/** The boxes of a list of them, each under the number of its ticket. */
+const boxesOf = (sealed) => {
+  const all = view(sealed);
+  const found = new Map();
+  for (let at = 0; at < sealed.length; at += 10 + all.getUint16(at + 8)) found.set(all.getBigUint64(at), at);
+  return found;
 };
 
 /** The first record of a sorted list whose number is not below this one. */
@@ -73,18 +86,18 @@ const fold = (records, size, width, changed) => {
 
 /** A list of tickets, admissions and wristbands. `kept` is what `base()` and `changes()` gave before. */
 export class Pack {
-  constructor({ head = null, rules = null, tickets = new Uint8Array(), admissions = new Uint8Array(), bands = new Uint8Array(), overBands = new Map(), overTickets = new Map(), overAdmissions = new Map() } = {}) {
-    Object.assign(this, { head, rules, tickets, admissions, bands, overBands, overTickets, overAdmissions });
+  constructor({ head = null, rules = null, tickets = new Uint8Array(), admissions = new Uint8Array(), bands = new Uint8Array(), sealed = new Uint8Array(), overSealed = [], overBands = new Map(), overTickets = new Map(), overAdmissions = new Map() } = {}) {
+    Object.assign(this, { head, rules, tickets, admissions, bands, sealed, overSealed, overBands, overTickets, overAdmissions });
   }
 
   /** The large part, for keeping; it changes when `take` answers true. */
   base() {
-    return { tickets: this.tickets, admissions: this.admissions, bands: this.bands };
+    return { tickets: this.tickets, admissions: this.admissions, bands: this.bands, sealed: this.sealed };
   }
 
   /** The small part, for keeping with every delta. */
   changes() {
-    return { head: this.head, rules: this.rules, overBands: this.overBands, overTickets: this.overTickets, overAdmissions: this.overAdmissions };
+    return { head: this.head, rules: this.rules, overSealed: this.overSealed, overBands: this.overBands, overTickets: this.overTickets, overAdmissions: this.overAdmissions };
   }
 
   /** Where it stands in both feeds. */
@@ -93,12 +106,13 @@ export class Pack {
   }
 
   /** Takes a pack or a delta in; whether the large part changed. */
-  take({ head, tickets, admissions, bands = new Uint8Array() }) {
+  take({ head, tickets, admissions, bands = new Uint8Array(), sealed = new Uint8Array() }) {
+    this.#boxes = undefined;
     const whole = head.from.tickets === 0 && head.from.admissions === 0;
     if (head.rules) [this.rules, this.#gates] = [head.rules, undefined];
     this.head = { ...head, rules: undefined };
     if (whole) {
-      Object.assign(this, { tickets: tickets.slice(), admissions: admissions.slice(), bands: bands.slice(), overBands: new Map(), overTickets: new Map(), overAdmissions: new Map() });
+      Object.assign(this, { tickets: tickets.slice(), admissions: admissions.slice(), bands: bands.slice(), sealed: sealed.slice(), overSealed: [], overBands: new Map(), overTickets: new Map(), overAdmissions: new Map() });
       return true;
     }
     for (let at = 0; at < tickets.length; at += TICKET) {
@@ -115,15 +129,40 @@ export class Pack {
       const record = bands.slice(at, at + BAND);
       this.overBands.set(hex(view(record).getBigUint64(0)), record);
     }
+    if (sealed.length) this.overSealed.push(sealed.slice());
     if (this.overTickets.size + this.overAdmissions.size + this.overBands.size < FOLD) return false;
     this.tickets = fold(this.tickets, TICKET, 8, this.overTickets.values());
     this.admissions = fold(this.admissions, ADMISSION, 10, [...this.overAdmissions.values()].flat());
     this.bands = fold(this.bands, BAND, 8, this.overBands.values());
+    this.#seal();
     this.overTickets = new Map();
     this.overAdmissions = new Map();
     this.overBands = new Map();
     return true;
   }
+
+  /** Folds the boxes that came into those of before; the last one of a ticket counts. */
+  #seal() {
+    const parts = [this.sealed, ...this.overSealed];
+    const last = new Map(parts.flatMap((part) => [...boxesOf(part)].map(([number, at]) => [number, part.subarray(at, at + 10 + view(part).getUint16(at + 8))])));
+    const folded = new Uint8Array([...last.values()].reduce((n, box) => n + box.length, 0));
+    let end = 0;
+    for (const box of last.values()) {
+      folded.set(box, end);
+      end += box.length;
+    }
+    [this.sealed, this.overSealed] = [folded, []];
+  }
+
+  /** The box of a ticket: what it says to staff, sealed under its code; null where it says nothing. */
+  box(number) {
+    this.#boxes ??= [this.sealed, ...this.overSealed].map((part) => ({ part, at: boxesOf(part) }));
+    const found = this.#boxes.findLast(({ at }) => at.has(number));
+    if (!found) return null;
+    const at = found.at.get(number);
+    return found.part.subarray(at + 10, at + 10 + view(found.part).getUint16(at + 8));
+  }
+  #boxes;
 
   /** The records of all tickets, sorted by number: what the digest of the list is made of. */
   records() {
@@ -153,6 +192,7 @@ export class Pack {
       generation: record[12],
       day_mask: fields.getUint16(10),
       pass_number: fields.getUint16(8),
+      has_note: Boolean(record[13] & 8),
       order_group: fields.getUint32(14),
     };
   }

@@ -133,6 +133,8 @@ if (stage) {
       sign,
       element("h1", {}, word),
       reason && element("p", { class: "reason" }, reason),
+      answer.holder_name !== undefined && element("p", { class: "reason", "data-name": true }, answer.holder_name || words["no-name"]),
+      answer.note ? element("p", { class: "more note", "data-note": true }, answer.note) : answer.instruction === "note" && element("p", { class: "more", "data-note": true }, words["note-elsewhere"]),
       answer.because && element("p", { class: "more", "data-because": answer.because }, words["let-in-by-supervisor"]),
       first_entry && element("p", { class: "more" }, words["first-entry"].replace("{time}", clock(first_entry.entered_at)), first_entry.gate ? ` ${read(first_entry.gate)}` : null),
       answer.others_not_in && element("p", { class: "more", "data-others": answer.others_not_in }, words["others-not-in"].replace("{n}", answer.others_not_in)),
@@ -224,7 +226,7 @@ if (stage) {
       remember(code, answer, print(answer));
       shown = { code, scan: answer.scan_id, first: more.after ?? answer.scan_id, reason: answer.reason, override: more.override };
       // Whoever may pass needs no thumb; a refusal or a check stays until somebody saw it.
-      if (isAuto() && answer.verdict === "admitted") setTimeout(() => shown?.scan === answer.scan_id && next(), AUTO);
+      if (isAuto() && answer.verdict === "admitted" && !answer.note) setTimeout(() => shown?.scan === answer.scan_id && next(), AUTO);
       sound(isRepeat(answer) ? "check" : answer.verdict);
     } catch (error) {
       if (error instanceof Unable && error.message === "revoked") return location.reload();
@@ -326,7 +328,7 @@ if (stage) {
     override();
   };
   const overridden = async (because) => {
-    const note = stage.querySelector("[data-note]").value.trim();
+    const note = stage.querySelector("input[data-note]").value.trim();
     if (because === "other" && !note) return trouble("note");
     const { code, scan: after, reasons, card } = asked;
     asked = null;

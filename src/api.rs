@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::{
     accounts::api::DevicesApi,
     entry::{
-        api::EntryApi, bands::api::BandsApi, binding::api::BindingApi, head_counts::api::HeadCountsApi, incident::api::IncidentApi, ledger::api::LedgerApi,
-        overrides::api::OverridesApi,
+        api::EntryApi, bands::api::BandsApi, binding::api::BindingApi, head_counts::api::HeadCountsApi, help_desk::api::HelpDeskApi,
+        incident::api::IncidentApi, ledger::api::LedgerApi, overrides::api::OverridesApi,
     },
     festivals::api::FestivalsApi,
     library::api::LibraryApi,
@@ -26,7 +26,21 @@ use crate::{
 /// The whole JSON API.
 pub type Api = (
     (FestivalsApi, LineupApi, OffersApi, ReleasesApi, ReportsApi, DevicesApi),
-    (WaitingApi, OrdersApi, PaymentsApi, TicketsApi, LibraryApi, EntryApi, BandsApi, BindingApi, HeadCountsApi, IncidentApi, LedgerApi, OverridesApi),
+    (
+        WaitingApi,
+        OrdersApi,
+        PaymentsApi,
+        TicketsApi,
+        LibraryApi,
+        EntryApi,
+        BandsApi,
+        BindingApi,
+        HeadCountsApi,
+        HelpDeskApi,
+        IncidentApi,
+        LedgerApi,
+        OverridesApi,
+    ),
 );
 
 /// The API as a service.
@@ -34,7 +48,21 @@ pub type Api = (
 pub fn service() -> OpenApiService<Api, ()> {
     let api = (
         (FestivalsApi, LineupApi, OffersApi, ReleasesApi, ReportsApi, DevicesApi),
-        (WaitingApi, OrdersApi, PaymentsApi, TicketsApi, LibraryApi, EntryApi, BandsApi, BindingApi, HeadCountsApi, IncidentApi, LedgerApi, OverridesApi),
+        (
+            WaitingApi,
+            OrdersApi,
+            PaymentsApi,
+            TicketsApi,
+            LibraryApi,
+            EntryApi,
+            BandsApi,
+            BindingApi,
+            HeadCountsApi,
+            HelpDeskApi,
+            IncidentApi,
+            LedgerApi,
+            OverridesApi,
+        ),
     );
     OpenApiService::new(api, "Gatefold", env!("CARGO_PKG_VERSION"))
         .description(

@@ -11,6 +11,7 @@ mod catalog;
 mod decide;
 pub mod explain;
 pub mod head_counts;
+pub mod help_desk;
 pub mod incident;
 mod presence;
 pub mod ledger;

@@ -229,6 +229,14 @@ pub async fn lock_one(conn: &mut PgConnection, id: TicketId) -> Result<Option<Ti
     Ok(found.map(Ticket::numbered))
 }
 
+/// Whether there is such a ticket.
+///
+/// # Errors
+/// What the database said.
+pub async fn is_there(conn: &mut PgConnection, id: TicketId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from tickets where festival_id = $1 and ticket_id = $2)").bind(id.festival()).bind(id).fetch_one(conn).await
+}
+
 /// Whether somebody came in on a ticket.
 ///
 /// # Errors

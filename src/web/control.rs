@@ -25,6 +25,7 @@ use crate::{
     app::App,
     entry::{
         head_counts::ByHand,
+        help_desk::{self, CaseOutcome, HelpDeskCase},
         incident::{self, Clearing, GateHold},
         ledger::{self, Discrepancy, DiscrepancyDecision, Which},
         overrides::{self, store::Made},
@@ -34,7 +35,7 @@ use crate::{
         cookies::same_origin,
         problem::{MALFORMED, NOT_FOUND, Problem},
     },
-    id::{DiscrepancyId, GateId},
+    id::{DiscrepancyId, GateId, TicketId},
     money::group,
     reports::{self, AtGates},
 };
@@ -67,6 +68,7 @@ pub(super) struct Room {
     open: Vec<Discrepancy>,
     decided: Vec<Discrepancy>,
     overrides: Vec<Made>,
+    cases: Vec<HelpDeskCase>,
     pub(super) may_decide: bool,
 }
 
@@ -116,6 +118,7 @@ pub(super) async fn room(app: &App, who: &Member, festival: &Festival) -> Result
     let open = ledger::store::page(&mut tx, id, Which { open: true, ..Which::default() }, None, LEDGER).await?;
     let latest = ledger::store::page(&mut tx, id, Which::default(), None, LEDGER).await?;
     let overrides = overrides::store::latest(&mut *tx, id, OVERRIDES).await?;
+    let cases = help_desk::cases(&mut tx, id, now).await?;
     let (holds, clearings) = (incident::store::holds(&mut *tx, id).await?, incident::store::clearings(&mut *tx, id).await?);
     drop(tx);
     let may_decide = who.staff.may(Scope::GatesWrite).is_ok();
@@ -129,6 +132,7 @@ pub(super) async fn room(app: &App, who: &Member, festival: &Festival) -> Result
         devices: devices.into_iter().filter(|d| d.revoked_at.is_none()).collect(),
         open,
         overrides,
+        cases,
         holds,
         clearings,
         decided: latest.into_iter().filter(|d| d.decision != DiscrepancyDecision::Open || d.withdrawn_at.is_some()).collect(),
@@ -137,7 +141,7 @@ pub(super) async fn room(app: &App, who: &Member, festival: &Festival) -> Result
 }
 
 /// The parts that follow the server, each under its name.
-fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 8] {
+fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 9] {
     [
         ("alarm", html! { (super::incident::alarm(reader, room)) (alarm(reader, room)) }),
         ("inside", inside(reader, room)),
@@ -147,6 +151,7 @@ fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 8] {
         ("ledger", discrepancies(reader, room)),
         ("incident", super::incident::state(reader, room)),
         ("overrides", overridden(reader, room)),
+        ("cases", cases(reader, room)),
     ]
 }
 
@@ -155,7 +160,7 @@ fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 8] {
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
     let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
     let room = room(&app, &who, &festival).await?;
-    let [alarm, inside, arrivals, reasons, devices, ledger, incident, overrides] = parts(&reader, &room);
+    let [alarm, inside, arrivals, reasons, devices, ledger, incident, overrides, cases] = parts(&reader, &room);
     let shell = Shell {
         reader: &reader,
         title: format!("{}: {}", reader.t("control-room"), festival.terms.name.read(reader.language)),
@@ -188,6 +193,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                         (super::incident::forms(&reader, &room))
                         p { a href=(format!("{base}/gates/situation")) { (reader.t("situation-sheet")) } }
                     }
+                    section id="help-desk" aria-labelledby="help-desk-title" { header class="head" { h2 id="help-desk-title" { (reader.t("help-desk")) } p { (reader.t("help-desk-lead")) } } (part(&cases)) }
                     section aria-labelledby="overrides-title" { header class="head" { h2 id="overrides-title" { (reader.t("overrides")) } p { (reader.t("overrides-lead")) } } (part(&overrides)) }
                     section id="ledger" aria-labelledby="ledger-title" {
                         header class="head" { h2 id="ledger-title" { (reader.t("ledger")) } p { (reader.t("ledger-lead")) } }
@@ -243,6 +249,22 @@ pub async fn decide(request: &Request, body: poem::Body, app: Data<&App>, Path((
     }
     ledger::decide(&app, &who.staff, id, decision, &note).await.map_err(Problem::from)?;
     Ok(see_other(&format!("/desk/{slug}/gates#ledger")))
+}
+
+/// Says what became of somebody at the help desk.
+#[handler]
+pub async fn help(request: &Request, body: poem::Body, app: Data<&App>, Path((slug, ticket)): Path<(String, TicketId)>) -> PageResult {
+    same_origin(request)?;
+    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    who.staff.may(Scope::GatesWrite).map_err(Problem::from)?;
+    let fields = fields(body).await?;
+    let outcome = CaseOutcome::ALL.into_iter().find(|one| one.name() == field(&fields, "outcome")).ok_or_else(|| MALFORMED.problem())?;
+    let note: String = field(&fields, "note").trim().chars().take(500).collect();
+    if ticket.festival() != festival.festival_id {
+        return Err(NOT_FOUND.problem().into());
+    }
+    help_desk::decide(&app, &who.staff, ticket, outcome, &note).await.map_err(Problem::from)?;
+    Ok(see_other(&format!("/desk/{slug}/gates#help-desk")))
 }
 
 /// The whole ledger as a table.
@@ -391,6 +413,27 @@ fn overridden(reader: &Reader, room: &Room) -> Markup {
                 br; (reader.language.at(o.made_at, zone).second()) " · " (gate_name(reader, room, o.gate_id)) @for reason in &o.reasons { " · " (reader.t(&format!("reason-{}", reason.name()))) }
             } }
         } }
+    }
+}
+
+/// Whom gates sent to the help desk and who did not come in since, with what became of them.
+fn cases(reader: &Reader, room: &Room) -> Markup {
+    let zone = &room.festival.terms.time_zone;
+    let base = format!("/desk/{}/gates/help-desk", room.festival.terms.slug);
+    html! {
+        @if room.cases.is_empty() { p class="faded" { (reader.t("help-desk-empty")) } }
+        ol class="ledger" {
+            @for case in &room.cases {
+                li { form class="stack" method="post" action=(format!("{base}/{}", case.ticket_id)) {
+                    h3 { "…" (case.ticket_end) @if let Some(instruction) = case.instruction { " · " (reader.t(&format!("instruction-{}", instruction.name()))) } }
+                    p { (reader.language.at(case.sent_at, zone).second()) " · " (gate_name(reader, room, case.gate_id)) br; (reader.t(if case.was_sent { "help-desk-sent" } else { "help-desk-unanswered" })) }
+                    @if room.may_decide {
+                        div class="field" { label for=(format!("case-{}", case.scan_id)) { (reader.t("note")) } input id=(format!("case-{}", case.scan_id)) name="note" maxlength="500" autocomplete="off"; }
+                        div class="actions" { @for outcome in CaseOutcome::ALL { button class="button plain" name="outcome" value=(outcome.name()) { (reader.t(&format!("outcome-{}", outcome.name()))) } } }
+                    }
+                } }
+            }
+        }
     }
 }
 

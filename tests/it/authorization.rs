@@ -105,6 +105,8 @@ const TABLE: &[(&str, May)] = &[
     ("list_enrolments", Of(GatesWrite)),
     ("list_albums", May::Fan),
     ("list_clearings", Of(ScansRead)),
+    ("list_help_desk_cases", Of(ScansRead)),
+    ("decide_help_desk_case", Of(GatesWrite)),
     ("list_days", Public),
     ("list_gate_holds", Of(ScansRead)),
     ("list_discrepancies", Of(ScansRead)),
@@ -487,6 +489,7 @@ impl World {
             | "revoke_supervisor_card"
             | "unbind_ticket" => None,
             "exchange_ticket" => Some(json!({ "exchange_id": uuid::Uuid::now_v7(), "ticket_code": self.code })),
+            "decide_help_desk_case" => Some(json!({ "outcome": "solved" })),
             "set_ticket_note" => Some(json!({ "note": "wheelchair" })),
             "end_band" => Some(json!({ "why": "lost" })),
             "set_band_stock" => Some(json!({ "delivered": 5 })),

@@ -269,3 +269,67 @@ async fn the_desk_pairs_phones_begins_a_shift_and_issues_cards() {
     house.run_workers().await;
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whom_gates_sent_to_the_help_desk_waits_until_they_come_in_or_somebody_decides() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Personal", 0b111).await;
+    festival.promoter.send("PATCH", &format!("/v1/passes/{pass}"), &json!({ "check_instruction": "identity" })).await.expect(200);
+    let offer = festival.offer(&pass, 100, 13900).await;
+    let fan = house.anybody().order("mara@x.example", &[(&offer, 3)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    let tickets = fan.tickets().await;
+    let code = |n: usize| tickets[n]["ticket_code"].as_str().unwrap().to_owned();
+    let id = |n: usize| tickets[n]["ticket_id"].as_str().unwrap().to_owned();
+    house.run_workers().await;
+    house.advance("2026-06-19T18:00:00Z".parse::<DateTime<Utc>>().unwrap() - house.app.clock.now());
+    let device = festival.device().await;
+    let now = || house.app.clock.now();
+    let cases = async || -> Vec<(String, bool)> {
+        let listed = festival.promoter.get(&festival.path("/help-desk-cases")).await.expect(200);
+        listed["items"].as_array().unwrap().iter().map(|c| (c["ticket_id"].as_str().unwrap().to_owned(), c["was_sent"].as_bool().unwrap())).collect()
+    };
+    let answer = async |n: usize, checked: &str| {
+        let first = device.scan(&code(n), now()).await.expect(201);
+        assert_eq!(first["verdict"], "check");
+        let more = json!({ "after": first["scan_id"], "checked": checked });
+        device.scan_as(&uuid::Uuid::now_v7().to_string(), &code(n), now(), more).await.expect(201)
+    };
+    // A check that is not answered yet is nobody's case; after two minutes it is.
+    assert_eq!(device.scan(&code(0), now()).await.expect(201)["verdict"], "check");
+    assert_eq!(cases().await, []);
+    house.advance(TimeDelta::minutes(1));
+    answer(1, "help_desk").await;
+    assert_eq!(cases().await, [(id(1), true)]);
+    house.advance(TimeDelta::seconds(61));
+    answer(2, "yes").await;
+    assert_eq!(cases().await, [(id(1), true), (id(0), false)], "newest first, and who came in waits for nobody");
+
+    // One comes in after all; of the other somebody decides, by name.
+    answer(0, "yes").await;
+    assert_eq!(cases().await, [(id(1), true)]);
+    let decide = async |ticket: &str, body: Value| festival.promoter.send("POST", &format!("/v1/tickets/{ticket}/help-desk-decisions"), &body).await;
+    decide(&id(1), json!({ "outcome": "bribed" })).await.expect(422);
+    decide(&crate::claims::like(&id(1)), json!({ "outcome": "solved" })).await.expect(404);
+    decide(&id(1), json!({ "outcome": "sent_away", "note": "no document" })).await.expect(200);
+    assert_eq!(cases().await, []);
+    let written: (String, String) = sqlx::query_as("select outcome, note from help_desk_decisions").fetch_one(&mut house.database().await).await.unwrap();
+    assert_eq!(written, ("sent_away".to_owned(), "no document".to_owned()));
+    house.advance(TimeDelta::minutes(1));
+    answer(1, "help_desk").await;
+    assert_eq!(cases().await, [(id(1), true)], "they came again");
+
+    // The same in the control room.
+    let email: String = sqlx::query_scalar("select email from members order by created_at limit 1").fetch_one(&mut house.database().await).await.unwrap();
+    let cookie = signed_in(&house, &email).await;
+    let desk = |method: &str, path: &str| house.anybody().request(method, &format!("/desk/night-ferry{path}")).header("cookie", &cookie);
+    let page = desk("GET", "/gates").send().await.unwrap().text().await.unwrap();
+    assert!(page.contains("Sent there by the staff.") && page.contains("Compare the name"), "{page}");
+    let sent =
+        form(desk("POST", &format!("/gates/help-desk/{}", id(1))), &[("outcome", "solved"), ("note", "it was him")]).header("sec-fetch-site", "same-origin");
+    assert_eq!(sent.send().await.unwrap().status(), 303);
+    assert!(desk("GET", "/gates").send().await.unwrap().text().await.unwrap().contains("Nobody waits."));
+    house.run_workers().await;
+    house.close().await;
+}

@@ -48,6 +48,8 @@ const RHYTHM: Duration = Duration::from_secs(2);
 const TIMES: u32 = 10;
 /// A device that was not heard of for so long is silent. What it says is written down once a minute.
 const SILENT: TimeDelta = TimeDelta::seconds(90);
+/// How long the gap of a device that was revoked is shown.
+const GAPS: TimeDelta = TimeDelta::hours(24);
 /// How many forged codes in five minutes are an alarm.
 const FORGED: i64 = 10;
 /// How many overrides are shown.
@@ -65,6 +67,8 @@ pub(super) struct Room {
     pub(super) clearings: Vec<Clearing>,
     pub(super) at_gates: AtGates,
     pub(super) devices: Vec<Device>,
+    /// Devices that were revoked with something left to report, as far as anybody knows.
+    pub(super) gaps: Vec<Device>,
     open: Vec<Discrepancy>,
     decided: Vec<Discrepancy>,
     overrides: Vec<Made>,
@@ -122,14 +126,16 @@ pub(super) async fn room(app: &App, who: &Member, festival: &Festival) -> Result
     let (holds, clearings) = (incident::store::holds(&mut *tx, id).await?, incident::store::clearings(&mut *tx, id).await?);
     drop(tx);
     let may_decide = who.staff.may(Scope::GatesWrite).is_ok();
-    let devices = accounts::devices(app, &who.staff, id).await.map_err(Problem::from)?;
+    let (devices, revoked): (Vec<Device>, Vec<Device>) =
+        accounts::devices(app, &who.staff, id).await.map_err(Problem::from)?.into_iter().partition(|d| d.revoked_at.is_none());
     Ok(Room {
         festival: festival.clone(),
         now,
         gates: festivals::gates(&app.pools.web, id).await?,
         zones: festivals::zones(&app.pools.web, id).await?,
         at_gates,
-        devices: devices.into_iter().filter(|d| d.revoked_at.is_none()).collect(),
+        devices,
+        gaps: revoked.into_iter().filter(|d| has_gap(d) && d.revoked_at.is_some_and(|at| now - at < GAPS)).collect(),
         open,
         overrides,
         cases,
@@ -372,15 +378,29 @@ pub(super) fn is_silent(room: &Room, device: &Device) -> bool {
     device.seen_at.is_none_or(|at| room.now - at > SILENT)
 }
 
+/// Whether a device was revoked after it fell silent, or while scans waited on it: nobody knows what it let in then. A stolen one, most often.
+fn has_gap(device: &Device) -> bool {
+    let (Some(revoked), Some(seen)) = (device.revoked_at, device.seen_at) else { return false };
+    revoked - seen > SILENT || device.waiting.is_some_and(|n| n > 0)
+}
+
+/// The gap of a revoked device in words.
+pub(super) fn gap(reader: &Reader, room: &Room, device: &Device) -> String {
+    let at = |at: Option<DateTime<Utc>>| at.map(|at| reader.language.at(at, &room.festival.terms.time_zone).time()).unwrap_or_default();
+    let waiting = group(device.waiting.unwrap_or(0).into());
+    reader.f("device-gap", [("name", device.name.clone()), ("from", at(device.seen_at)), ("until", at(device.revoked_at)), ("n", waiting)]).into_owned()
+}
+
 /// Devices: silent ones first, then those with the most that waits.
 fn devices(reader: &Reader, room: &Room) -> Markup {
-    if room.devices.is_empty() {
+    if room.devices.is_empty() && room.gaps.is_empty() {
         return html! { p class="faded" { (reader.t("no-devices")) } };
     }
     let mut sorted: Vec<&Device> = room.devices.iter().collect();
     sorted.sort_by_key(|d| (!is_silent(room, d), -d.waiting.unwrap_or(0), d.battery.unwrap_or(100), d.name.clone()));
     let zone = &room.festival.terms.time_zone;
     html! {
+        @for device in &room.gaps { p class="notice bad" { (gap(reader, room, device)) } }
         div class="scroll" role="region" tabindex="0" aria-labelledby="devices" { table class="log" {
             thead { tr { th scope="col" { (reader.t("device")) } th scope="col" { (reader.t("gate")) } th scope="col" { (reader.t("state")) } th scope="col" class="n" { (reader.t("scans-waiting")) } th scope="col" class="n" { (reader.t("battery")) } } }
             tbody { @for d in sorted {

@@ -9,7 +9,7 @@ use poem::{
 };
 
 use super::{
-    control::{Room, by_hand, is_silent, room, visitor},
+    control::{Room, by_hand, gap, is_silent, room, visitor},
     incident::about,
     layout::{PageResult, Reader, Shell, see_other, text},
 };
@@ -53,6 +53,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                 @if room.by_hand_on_site() != ByHand::default() { li { (by_hand(&reader, &room.by_hand_on_site())) } }
                 @if silent > 0 || waiting > 0 { li { b { (reader.f("sheet-basis-away", [("n", silent.to_string()), ("m", group(waiting))])) } } }
                 @else { li { (reader.t("sheet-basis-all")) } }
+                @for device in &room.gaps { li { b { (gap(&reader, &room, device)) } } }
             }
             h2 { (reader.t("sheet-gates")) }
             table class="log" {

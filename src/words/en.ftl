@@ -386,6 +386,7 @@ forged-count = { $n } in five minutes
 devices = Devices
 devices-lead = Silent ones first.
 devices-silent = Devices silent
+device-gap = { $name } was revoked: nobody knows what it let in from { $from } to { $until }. Scans that waited on it: { $n }.
 no-devices = No device is paired.
 device = Device
 state = State

@@ -379,6 +379,7 @@ forged-count = 五分钟内 { $n } 次
 devices = 设备
 devices-lead = 没有消息的排在前面。
 devices-silent = 失联设备
+device-gap = { $name } 已撤销：{ $from } 到 { $until } 之间放了谁进场无从得知。设备上待上传的扫码：{ $n } 次。
 no-devices = 还没有配对设备。
 device = 设备
 state = 状态

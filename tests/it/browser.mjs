@@ -425,6 +425,47 @@ const scenes = {
     return { verdicts, reader, errors };
   },
 
+  /** How long it takes from a ticket before the camera to its verdict, one after the other, in milliseconds. */
+  async swift() {
+    const video = path.join(pictures, "swift.y4m");
+    writeFileSync(video, y4m(...input.pictures));
+    const browser = await chromium.launch({ executablePath, args: [...quiet, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", `--use-file-for-fake-video-capture=${video}`] });
+    const context = await browser.newContext({ viewport: { width: 390, height: 844 }, permissions: ["camera"] });
+    const page = await context.newPage();
+    watch(page);
+    await pair(page, input.pairing_code, input.tickets);
+    await page.waitForSelector("[data-stage][data-reader]");
+    const took = await page.evaluate(async (count) => {
+      const video = document.querySelector("[data-video]");
+      const stage = document.querySelector("[data-stage]");
+      const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+      const took = [];
+      let [isThere, since] = [true, null];
+      const frame = () => {
+        pen.drawImage(video, 0, 0, video.videoWidth / 32, video.videoHeight / 32, 0, 0, 1, 1);
+        const sees = pen.getImageData(0, 0, 1, 1).data[0] < 128;
+        // The whole of its second is before it, or it is not measured.
+        if (sees && !isThere) since = performance.now();
+        if (!sees && isThere) stage.querySelector("[data-next]")?.click();
+        isThere = sees;
+        video.requestVideoFrameCallback(frame);
+      };
+      video.requestVideoFrameCallback(frame);
+      await new Promise((done) => {
+        new MutationObserver(() => {
+          if (!stage.querySelector("[data-verdict]") || since === null) return;
+          took.push(Math.round(performance.now() - since));
+          since = null;
+          if (took.length === count) done();
+        }).observe(stage, { childList: true });
+      });
+      return took;
+    }, input.pictures.length);
+    const reader = await page.getAttribute("[data-stage]", "data-reader");
+    await browser.close();
+    return { took, reader, errors };
+  },
+
   /**
    * A gate loses its network: three people come in, the page is opened again, somebody tries a second time, the network comes back. Then the server hangs
    * instead of being gone. In the end the browser is killed amid its writes. What was shown is what is reported.
@@ -976,19 +1017,27 @@ const scenes = {
   },
 };
 
-/** A grey picture (PNG without interlace, as Chromium writes it) as a still video of 640 x 640, uncompressed. */
-function y4m(file) {
-  const { width, height, grey } = png(readFileSync(file));
+/** A grey picture (PNG without interlace, as Chromium writes it) as a still video of 640 x 640, uncompressed; several: each for a second, white between. */
+function y4m(...files) {
   const side = 640;
+  const white = Buffer.alloc(side * side, 235);
+  const chroma = Buffer.alloc((side * side) / 2, 128);
+  const second = (luma) => Array.from({ length: 20 }, () => [Buffer.from("FRAME\n"), luma, chroma]).flat();
+  const frames = files.flatMap((file) => [...(files.length > 1 ? second(white) : []), ...second(before(file, side))]);
+  return Buffer.concat([Buffer.from(`YUV4MPEG2 W${side} H${side} F20:1 Ip A1:1 C420jpeg\n`), ...frames]);
+}
+
+/** What a camera sees of a picture; a black patch in the corner says that it is there. */
+function before(file, side) {
+  const { width, height, grey } = png(readFileSync(file));
   const luma = Buffer.alloc(side * side, 235);
   const scale = 480 / width;
+  for (let y = 0; y < 40; y++) luma.fill(16, y * side, y * side + 40);
   for (let y = 0; y < 480; y++) for (let x = 0; x < 480; x++) {
     const value = grey[Math.min(height - 1, Math.floor(y / scale)) * width + Math.min(width - 1, Math.floor(x / scale))];
     luma[(y + 80) * side + x + 80] = 16 + (value * 219) / 255;
   }
-  const chroma = Buffer.alloc((side * side) / 2, 128);
-  const frames = Array.from({ length: 10 }, () => [Buffer.from("FRAME\n"), luma, chroma]).flat();
-  return Buffer.concat([Buffer.from(`YUV4MPEG2 W${side} H${side} F10:1 Ip A1:1 C420jpeg\n`), ...frames]);
+  return luma;
 }
 
 /** The pixels of a PNG of 8 bits, grey, RGB or RGBA, in grey. */

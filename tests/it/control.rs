@@ -262,6 +262,19 @@ async fn the_desk_pairs_phones_begins_a_shift_and_issues_cards() {
     assert_eq!(form(foreign, &[]).send().await.unwrap().status(), 403);
     assert_eq!(sent(&revoke, &[]).await.0, 303);
     assert!(text("").await.contains("Revoked: 1"));
+    // What it did between its last word and that nobody knows, and the sheet says so.
+    let lost = festival.device().await;
+    let beat = house.anybody().request("POST", "/v1/heartbeats").bearer_auth(&lost.token).json(&json!({ "waiting": 12 }));
+    crate::actors::answer(beat).await.expect(200);
+    house.run_workers().await;
+    house.advance(TimeDelta::minutes(20));
+    assert_eq!(sent(&format!("/{}/revoke", lost.id), &[]).await.0, 303);
+    let at = |minutes: i64| (house.app.clock.now() - TimeDelta::minutes(minutes) + TimeDelta::hours(2)).format("%H:%M").to_string();
+    let gap = format!("was revoked: nobody knows what it let in from {} to {}. Scans that waited on it: 12.", at(20), at(0));
+    for page in ["/gates", "/gates/situation"] {
+        let page = house.anybody().request("GET", &format!("/desk/night-ferry{page}")).header("cookie", &cookie).send().await.unwrap().text().await.unwrap();
+        assert_eq!(page.matches(&gap).count(), 1, "{gap} is not on {page}");
+    }
     let elsewhere = house.promoter("Brine").await.festival("brine").await.device().await;
     assert_eq!(sent(&format!("/{}/revoke", elsewhere.id), &[]).await.0, 404);
     let stranger = house.anybody().request("GET", "/desk/night-ferry/devices").send().await.unwrap();

@@ -64,7 +64,9 @@ pub enum CodeError {
 }
 
 impl TicketCode {
-    pub(super) fn bytes(&self) -> [u8; 24] {
+    /// The bytes that are signed.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; 24] {
         let mut b = [0; 24];
         b[0] = if self.is_add_on { ADD_ON } else { PASS };
         b[1] = self.key_id;

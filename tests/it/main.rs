@@ -10,6 +10,7 @@ mod clusters;
 mod contract;
 mod control;
 mod deaths;
+mod corpus;
 mod counting;
 mod distribute;
 mod failover;

@@ -50,7 +50,9 @@ pub struct CardCode {
 }
 
 impl CardCode {
-    fn bytes(&self) -> [u8; BODY] {
+    /// The bytes that are signed.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; BODY] {
         let mut b = [0; BODY];
         b[0] = CARD;
         b[1] = self.key_id;

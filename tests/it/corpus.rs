@@ -10,9 +10,7 @@ fn play(corpus: &str, property: fn(&[u8])) -> usize {
     let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path()).collect();
     for file in &files {
         let data = std::fs::read(file).unwrap();
-        if std::panic::catch_unwind(|| property(&data)).is_err() {
-            panic!("{} breaks a parser", file.display());
-        }
+        assert!(std::panic::catch_unwind(|| property(&data)).is_ok(), "{} breaks a parser", file.display());
     }
     files.len()
 }

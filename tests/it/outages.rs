@@ -311,9 +311,10 @@ async fn a_server_that_stands_still_with_locks_in_its_hand_loses_them_to_the_oth
     let beside = still.sell(&[still.served.anybody()], BUYERS).await;
     let sale = shop.sell(&[shop.served.anybody()], BUYERS).await;
     let mut conn = PgConnection::connect_with(&database).await.unwrap();
-    // It is stopped until it stands within a transaction that has written: then it holds the stock row.
-    let holds = "select count(*) from pg_stat_activity where datname = current_database() and state = 'idle in transaction' and backend_xid is not null \
-                 and state_change < clock_timestamp() - interval '300 milliseconds'";
+    // It is stopped until it stands within a transaction that has written, and that the other server waits for: then it holds the stock row.
+    let holds = "select count(*) from pg_stat_activity h where datname = current_database() and state = 'idle in transaction' and backend_xid is not null \
+                 and state_change < clock_timestamp() - interval '300 milliseconds' \
+                 and exists (select from pg_stat_activity w where w.wait_event_type = 'Lock' and h.pid = any(pg_blocking_pids(w.pid)))";
     let begin = Instant::now();
     let stopped = loop {
         signal("STOP", &process);

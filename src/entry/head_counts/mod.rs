@@ -4,8 +4,6 @@
 pub mod api;
 mod store;
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::Enum;
 use serde::{Deserialize, Serialize};
@@ -15,7 +13,7 @@ use crate::{
     accounts::Device,
     app::App,
     festivals::{self, Day},
-    id::{CountId, GateId, ZoneId},
+    id::{CountId, GateId},
 };
 
 pub use store::{ByHand, sums};
@@ -91,7 +89,7 @@ pub async fn record(app: &App, device: &Device, counts: &[HeadCount]) -> Result<
     let mut tx = app.pools.scan.begin().await?;
     let fresh = store::insert(&mut tx, festival, device.device_id, &rows, now).await?;
     let zone = |gate| gates.iter().find(|known| known.gate_id == gate).and_then(|known| known.zone_id);
-    let mut moved: BTreeMap<(ZoneId, i16), Vec<(DateTime<Utc>, i32)>> = BTreeMap::new();
+    let mut moved = presence::ByHand::new();
     for row in rows.iter().filter(|row| fresh.contains(&row.count.count_id)) {
         if let Some(zone) = zone(row.gate_id) {
             moved.entry((zone, row.day_index)).or_default().push((row.counted_at, row.count.kind.sign() * i32::from(row.count.people)));

@@ -84,7 +84,7 @@ pub async fn cases(conn: &mut PgConnection, festival: FestivalId, now: DateTime<
     cases.sort_by_key(|case| std::cmp::Reverse((case.sent_at, case.scan_id)));
     cases.truncate(MOST);
     for case in &mut cases {
-        case.ticket_end = format!("{:016X}", case.ticket_number)[12..].to_owned();
+        format!("{:016X}", case.ticket_number)[12..].clone_into(&mut case.ticket_end);
     }
     Ok(cases)
 }

@@ -90,13 +90,12 @@ impl Presence {
     }
 }
 
-/// Counts people whom staff counted by hand, by zone and day: each with its moment and by how many more are in. What happened before the zone was cleared
+/// People whom staff counted by hand, by zone and day: when, and how many more are in by it.
+pub(super) type ByHand = BTreeMap<(ZoneId, i16), Vec<(DateTime<Utc>, i32)>>;
+
+/// Counts people whom staff counted by hand. What happened before the zone was cleared
 /// is over; where nobody counted yet whoever locks the row first counts them, too.
-pub(super) async fn count_by_hand(
-    conn: &mut PgConnection,
-    festival: FestivalId,
-    moved: &BTreeMap<(ZoneId, i16), Vec<(DateTime<Utc>, i32)>>,
-) -> Result<(), sqlx::Error> {
+pub(super) async fn count_by_hand(conn: &mut PgConnection, festival: FestivalId, moved: &ByHand) -> Result<(), sqlx::Error> {
     if moved.is_empty() {
         return Ok(());
     }

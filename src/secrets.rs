@@ -262,16 +262,18 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 /// Seals something under a signature that somebody carries, so that only who sees that can open it: AES-256-GCM (NIST SP 800-38D) under HKDF-SHA256 (RFC
 /// 5869) of the signature for a purpose; the nonce of 12 bytes in front. WebCrypto opens it.
+///
+/// # Panics
+/// Never: HKDF gives 32 bytes, and what is sealed is short.
 #[must_use]
 pub fn seal_under(signature: &[u8; 64], purpose: &str, plain: &[u8]) -> Vec<u8> {
     use aes_gcm::{Aes256Gcm, aead::Aead as _};
     let mut key = [0; 32];
-    // Of 32 bytes there are always enough.
-    let _ = Hkdf::<Sha256>::new(None, signature).expand(purpose.as_bytes(), &mut key);
+    Hkdf::<Sha256>::new(None, signature).expand(purpose.as_bytes(), &mut key).expect("HKDF gives 32 bytes");
     let mut nonce = [0_u8; 12];
     fill(&mut nonce);
     let cipher = <Aes256Gcm as aes_gcm::KeyInit>::new(&key.into());
-    let sealed = cipher.encrypt(&nonce.into(), plain).unwrap_or_default();
+    let sealed = cipher.encrypt(&nonce.into(), plain).expect("what is sealed is short");
     [nonce.as_slice(), &sealed].concat()
 }
 

@@ -96,7 +96,7 @@ pub struct NewDevice {
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
 pub struct Heartbeat {
-    /// How many of its scans wait to be reported.
+    /// How many of its scans and head counts wait to be reported.
     #[oai(validator(minimum(value = "0"), maximum(value = "1000000")))]
     pub waiting: i32,
     /// Its battery, in percent.

@@ -212,7 +212,7 @@ pub struct Device {
     pub revoked_at: Option<DateTime<Utc>>,
     /// When it was heard last; behind by up to a minute.
     pub seen_at: Option<DateTime<Utc>>,
-    /// How many of its scans waited to be reported then.
+    /// How many of its scans and head counts waited to be reported then.
     pub waiting: Option<i32>,
     /// Its battery then, in percent.
     pub battery: Option<i16>,

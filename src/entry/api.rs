@@ -331,7 +331,8 @@ impl EntryApi {
 
     /// Show the pack of a gate
     ///
-    /// What a device decides by without network: keys, days, passes, gates, tickets and who is in; no personal data. Without positions it is whole. With
+    /// What a device decides by without network: keys, days, passes, gates, tickets and who is in. Names and notes are in it
+    /// only sealed: a box opens by the code of its ticket. Without positions it is whole. With
     /// the positions of the last answer it is what changed since; `more` in its head says to ask again at once. Every few seconds is often enough.
     #[oai(path = "/pack", method = "get", operation_id = "show_pack")]
     async fn show_pack(

@@ -265,7 +265,7 @@ pub struct ScanAnswer {
     pub because: Option<Because>,
     /// What staff shall know of the ticket.
     pub note: Option<String>,
-    /// Whom it is for: on devices that compare names with documents alone.
+    /// Whom it is for, maybe empty: on devices of the profile `identity` alone, of passes that ask for it.
     pub holder_name: Option<String>,
     /// When it was decided.
     pub decided_at: DateTime<Utc>,

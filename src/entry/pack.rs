@@ -1,4 +1,5 @@
-//! The pack of a gate: what a device decides by without network, and its deltas (10-rules 26, 29). No personal data is in it.
+//! The pack of a gate: what a device decides by without network, and its deltas (10-rules 26, 29). What is personal in it is sealed under the code of its
+//! ticket.
 //!
 //! ```text
 //! "GFP4" · u32 length · header, JSON · u32 count · tickets, 18 bytes each · u32 count · admissions, 19 bytes each

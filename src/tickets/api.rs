@@ -189,9 +189,9 @@ impl TicketsApi {
 
     /// Write the note of a ticket
     ///
-    /// What staff shall know when it comes to a gate. Its entry is a check from now on: the gate shows the note, and somebody says that they have read it.
-    /// Without a text the note is removed. Writing it again changes nothing. No fan reads it, and what gates carry of it opens by the code alone.
-    /// Scope `tickets:write`.
+    /// What staff shall know when a pass comes to a gate. Unless its pass asks for another check, its entry is a check from now on: the gate shows the note,
+    /// and somebody says that they have read it. A gate without network knows of it from its next list on. Add-ons are handed out without it. Without a text
+    /// the note is removed. Writing it again changes nothing. No fan reads it, and what gates carry of it opens by the code alone. Scope `tickets:write`.
     #[oai(path = "/tickets/:ticket_id/note", method = "put", operation_id = "set_ticket_note")]
     async fn set_ticket_note(
         &self,
@@ -202,8 +202,7 @@ impl TicketsApi {
     ) -> Result<Json<TicketNote>, Or<Changing>> {
         staff.may(Scope::TicketsWrite)?;
         let note = body.0.note.map(|note| note.trim().to_owned()).filter(|note| !note.is_empty());
-        let tx = app.pools.web.begin().await.map_err(Problem::from)?;
-        super::set_note(&app, tx, &staff, *ticket_id, note.as_deref()).await?;
+        super::set_note(&app, &staff, *ticket_id, note.as_deref()).await?;
         Ok(Json(TicketNote { note }))
     }
 

@@ -31,11 +31,11 @@ use crate::{
 };
 use code::TicketCode;
 
-pub use notes::{set_note, tell_gates};
+pub use notes::{name_holders, set_note, tell_gates};
 pub use reissue::{Becomes, Cause, GENERATIONS, ReissueError, alter, reissue, void};
 pub use store::{
-    Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, has_entered, is_there, lock, lock_numbered, lock_one, mark_claimed,
-    name_holders, named, named_of, of_festival, of_letter, of_order, renew_link, telling, ticket,
+    Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, has_entered, is_there, lock, lock_numbered, lock_one, mark_claimed, named,
+    named_of, of_festival, of_letter, of_order, renew_link, telling, ticket,
 };
 pub use walk::{KeyReissue, is_suspect, progress, reissue_all, walk};
 

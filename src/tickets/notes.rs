@@ -1,24 +1,26 @@
 //! What staff shall know of a ticket when it comes to a gate: a wheelchair, a guest of the house. A ticket with a note is checked before it is let in.
 
 use serde_json::json;
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 
-use super::store;
+use super::{TicketKind, store};
 use crate::{
     accounts::Staff,
     app::App,
     audit::{self, Act},
     fault::Fault,
     festivals,
-    id::{FestivalId, TicketId},
+    id::{FestivalId, OrderId, TicketId},
+    offers,
 };
 
-/// Writes the note of a ticket, or removes it; what is written already changes nothing. `tx` may write tickets.
+/// Writes the note of a ticket, or removes it; what is written already changes nothing.
 ///
 /// # Errors
 /// [`Fault`].
-pub async fn set_note(app: &App, mut tx: Transaction<'_, Postgres>, staff: &Staff, id: TicketId, note: Option<&str>) -> Result<(), Fault> {
+pub async fn set_note(app: &App, staff: &Staff, id: TicketId, note: Option<&str>) -> Result<(), Fault> {
     let (festival, now) = (id.festival(), app.clock.now());
+    let mut tx = app.pools.web.begin().await?;
     if !staff.reaches(festival) || festivals::owned(&mut tx, staff.promoter, festival).await?.is_none() {
         return Err(Fault::NotFound);
     }
@@ -34,6 +36,22 @@ pub async fn set_note(app: &App, mut tx: Transaction<'_, Postgres>, staff: &Staf
     tell_gates(&mut tx, festival, &[id]).await?;
     tx.commit().await?;
     Ok(())
+}
+
+/// Names the holders of an order's tickets; a blank name stays as it was, and so does that of a ticket that somebody took. Gates that compare names hear
+/// of it.
+///
+/// # Errors
+/// What the database said.
+pub async fn name_holders(app: &App, order: OrderId, names: &[(TicketId, String)]) -> Result<(), sqlx::Error> {
+    let festival = order.festival();
+    let passes = offers::passes(&app.pools.web, festival).await?;
+    let mut tx = app.pools.web.begin().await?;
+    let named = store::name_holders(&mut tx, order, names).await?;
+    let compared = offers::identified(&passes);
+    let is_compared = |(_, kind, pass): &&(TicketId, TicketKind, i32)| *kind == TicketKind::Pass && compared.contains(pass);
+    tell_gates(&mut tx, festival, &named.iter().filter(is_compared).map(|(id, ..)| *id).collect::<Vec<_>>()).await?;
+    tx.commit().await
 }
 
 /// Moves locked tickets to the end of their feed: gates read them again.

@@ -68,7 +68,7 @@ pub struct Scanned {
     pub day_mask: i32,
     /// What staff shall know when it comes to a gate.
     pub note: Option<String>,
-    /// Since when.
+    /// Since when there is a note.
     pub noted_at: Option<DateTime<Utc>>,
     /// Whom it is for.
     pub holder_name: String,
@@ -375,11 +375,11 @@ pub async fn mark_claimed(conn: &mut PgConnection, id: TicketId, name: &str, ema
 
 /// Writes or removes the note of a locked ticket.
 pub(super) async fn set_note(conn: &mut PgConnection, id: TicketId, note: Option<&str>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query("update tickets set note = $3, noted_at = $4 where festival_id = $1 and ticket_id = $2")
+    sqlx::query("update tickets set note = $3, noted_at = case when $3::text is null then null else coalesce(noted_at, $4) end where festival_id = $1 and ticket_id = $2")
         .bind(id.festival())
         .bind(id)
         .bind(note)
-        .bind(note.map(|_| now))
+        .bind(now)
         .execute(conn)
         .await?;
     Ok(())
@@ -459,16 +459,17 @@ pub async fn of_festival(conn: &mut PgConnection, festival: FestivalId, before: 
     Ok(found.into_iter().map(Ticket::numbered).collect())
 }
 
-/// Names the holders of an order's tickets; a blank name stays as it was. The tickets that were named.
-///
-/// # Errors
-/// What the database said.
-pub async fn name_holders(conn: &mut PgConnection, festival: FestivalId, order: OrderId, names: &[(TicketId, String)]) -> Result<Vec<TicketId>, sqlx::Error> {
-    sqlx::query_scalar(
+/// Names the holders of an order's tickets that nobody took; a blank name stays as it was. The tickets whose names changed, with what they are for.
+pub(super) async fn name_holders(
+    conn: &mut PgConnection,
+    order: OrderId,
+    names: &[(TicketId, String)],
+) -> Result<Vec<(TicketId, TicketKind, i32)>, sqlx::Error> {
+    sqlx::query_as(
         "update tickets t set holder_name = n.name from unnest($3::uuid[], $4::text[]) as n (ticket_id, name) \
-         where t.festival_id = $1 and t.order_id = $2 and t.ticket_id = n.ticket_id and n.name <> '' and t.claimed_at is null returning t.ticket_id",
+         where t.festival_id = $1 and t.order_id = $2 and t.ticket_id = n.ticket_id and n.name <> '' and n.name <> t.holder_name and t.claimed_at is null returning t.ticket_id, t.kind, t.pass_number",
     )
-    .bind(festival)
+    .bind(order.festival())
     .bind(order)
     .bind(names.iter().map(|(id, _)| *id).collect::<Vec<_>>())
     .bind(names.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>())

@@ -11,7 +11,6 @@ use crate::{
 
 /// A holder with the link of a ticket.
 #[derive(Clone)]
-/// A holder with the link of their ticket.
 pub struct Holder {
     http: Anybody,
     ticket: String,

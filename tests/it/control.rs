@@ -333,6 +333,26 @@ async fn whom_gates_sent_to_the_help_desk_waits_until_they_come_in_or_somebody_d
     answer(1, "help_desk").await;
     assert_eq!(cases().await, [(id(1), true)], "they came again");
 
+    // A phone without network checked and let in; its report is no case. One that sent somebody there is.
+    let offline = |n: usize, id: uuid::Uuid, verdict: &str, minutes: i64, more: Value| {
+        let mut scan = json!({ "scan_id": id, "ticket_code": code(n), "scanned_at": now() - TimeDelta::minutes(minutes), "verdict": verdict });
+        scan.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        scan
+    };
+    let (first, second) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
+    let later = house.anybody().order("late@x.example", &[(&offer, 1)]).await;
+    later.pay(&key(), "simulated_instant").await.expect(201);
+    let of_late = later.tickets().await.remove(0)["ticket_code"].clone();
+    house.run_workers().await;
+    house.advance(TimeDelta::minutes(30));
+    let mut checked = offline(0, first, "check", 20, json!({}));
+    let mut entered = offline(0, second, "admitted", 19, json!({ "after": first, "checked": "yes" }));
+    checked["ticket_code"] = of_late.clone();
+    entered["ticket_code"] = of_late;
+    device.report(now(), &[checked, entered]).await.expect(200);
+    house.advance(TimeDelta::minutes(3));
+    assert_eq!(cases().await, [(id(1), true)], "whoever came in without network waits for nobody");
+
     // The same in the control room.
     let email: String = sqlx::query_scalar("select email from members order by created_at limit 1").fetch_one(&mut house.database().await).await.unwrap();
     let cookie = signed_in(&house, &email).await;

@@ -314,7 +314,7 @@ pub struct Pulse {
     pub at: DateTime<Utc>,
     /// The gate it stands at.
     pub gate_id: GateId,
-    /// How many of its scans wait to be reported.
+    /// How many of its scans and head counts wait to be reported.
     pub waiting: i32,
     /// Its battery, in percent.
     pub battery: Option<i16>,

@@ -4,6 +4,8 @@
 pub mod api;
 mod store;
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::Enum;
 use serde::{Deserialize, Serialize};
@@ -78,8 +80,11 @@ pub async fn record(app: &App, device: &Device, counts: &[HeadCount]) -> Result<
     let (now, festival) = (app.clock.now(), device.festival_id);
     let days = festivals::days(&app.pools.web, festival).await?;
     let gates = festivals::gates(&app.pools.web, festival).await?;
+    // One that is named twice in a report counts once, too: as it was named first.
+    let mut seen = HashSet::new();
     let rows: Vec<store::Row> = counts
         .iter()
+        .filter(|count| seen.insert(count.count_id))
         .map(|count| {
             let counted_at = if (now - count.counted_at).abs() > DOUBT { now } else { count.counted_at.min(now) };
             let gate_id = device.clone().at(count.gate_id).map_or(device.gate_id, |device| device.gate_id);
@@ -89,7 +94,7 @@ pub async fn record(app: &App, device: &Device, counts: &[HeadCount]) -> Result<
     let mut tx = app.pools.scan.begin().await?;
     let fresh = store::insert(&mut tx, festival, device.device_id, &rows, now).await?;
     let zone = |gate| gates.iter().find(|known| known.gate_id == gate).and_then(|known| known.zone_id);
-    let mut moved = presence::ByHand::new();
+    let mut moved = presence::Moved::new();
     for row in rows.iter().filter(|row| fresh.contains(&row.count.count_id)) {
         if let Some(zone) = zone(row.gate_id) {
             moved.entry((zone, row.day_index)).or_default().push((row.counted_at, row.count.kind.sign() * i32::from(row.count.people)));

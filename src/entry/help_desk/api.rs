@@ -37,7 +37,7 @@ pub struct HelpDeskApi;
 impl HelpDeskApi {
     /// List the cases of the help desk
     ///
-    /// Whom gates sent there today, or left without an answer for two minutes, and who did not come in since: newest first, at most 200. Scope `scans:read`.
+    /// Whom gates sent there in the last 24 hours, or left without an answer for two minutes, and who did not come in since: newest first, at most 200. Scope `scans:read`.
     #[oai(path = "/festivals/:festival_id/help-desk-cases", method = "get", operation_id = "list_help_desk_cases")]
     async fn list_help_desk_cases(
         &self,
@@ -52,7 +52,8 @@ impl HelpDeskApi {
 
     /// Decide a case of the help desk
     ///
-    /// By name, and audited; the ticket stays as it is. Whatever a gate says of it from then on is another case. Scope `gates:write`.
+    /// By name, and audited; the ticket stays as it is. Whatever a gate says of it from then on is another case. A
+    /// repeat is written down once more, and so is what is said of a ticket without a case. Scope `gates:write`.
     #[oai(path = "/tickets/:ticket_id/help-desk-decisions", method = "post", operation_id = "decide_help_desk_case")]
     async fn decide_help_desk_case(
         &self,

@@ -2,7 +2,7 @@
 //! somebody says what became of it.
 
 pub mod api;
-pub mod store;
+mod store;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::{Enum, Object};
@@ -22,8 +22,6 @@ use crate::{
 const UNANSWERED: TimeDelta = TimeDelta::minutes(2);
 /// How long somebody is waited for.
 const OPEN: TimeDelta = TimeDelta::hours(24);
-/// The most cases that are shown.
-pub const MOST: usize = 200;
 
 /// What became of somebody at the help desk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, sqlx::Type)]
@@ -58,7 +56,6 @@ pub struct HelpDeskCase {
     /// The ticket.
     pub ticket_id: TicketId,
     /// The last four characters of its number.
-    #[sqlx(skip)]
     pub ticket_end: String,
     /// Where.
     pub gate_id: GateId,
@@ -70,9 +67,6 @@ pub struct HelpDeskCase {
     pub sent_at: DateTime<Utc>,
     /// Whether the staff sent them; else nobody answered the check.
     pub was_sent: bool,
-    /// The number of the ticket.
-    #[oai(skip)]
-    pub ticket_number: i64,
 }
 
 /// The open cases of a festival, newest first, at most two hundred.
@@ -80,13 +74,7 @@ pub struct HelpDeskCase {
 /// # Errors
 /// What the database said.
 pub async fn cases(conn: &mut PgConnection, festival: FestivalId, now: DateTime<Utc>) -> Result<Vec<HelpDeskCase>, sqlx::Error> {
-    let mut cases = store::cases(conn, festival, now - OPEN, now - UNANSWERED).await?;
-    cases.sort_by_key(|case| std::cmp::Reverse((case.sent_at, case.scan_id)));
-    cases.truncate(MOST);
-    for case in &mut cases {
-        format!("{:016X}", case.ticket_number)[12..].clone_into(&mut case.ticket_end);
-    }
-    Ok(cases)
+    store::cases(conn, festival, now - OPEN, now - UNANSWERED).await
 }
 
 /// Says what became of a case, by name: whatever a gate says of the ticket from now on is another one.

@@ -91,11 +91,11 @@ impl Presence {
 }
 
 /// People whom staff counted by hand, by zone and day: when, and how many more are in by it.
-pub(super) type ByHand = BTreeMap<(ZoneId, i16), Vec<(DateTime<Utc>, i32)>>;
+pub(super) type Moved = BTreeMap<(ZoneId, i16), Vec<(DateTime<Utc>, i32)>>;
 
 /// Counts people whom staff counted by hand. What happened before the zone was cleared
 /// is over; where nobody counted yet whoever locks the row first counts them, too.
-pub(super) async fn count_by_hand(conn: &mut PgConnection, festival: FestivalId, moved: &ByHand) -> Result<(), sqlx::Error> {
+pub(super) async fn count_by_hand(conn: &mut PgConnection, festival: FestivalId, moved: &Moved) -> Result<(), sqlx::Error> {
     if moved.is_empty() {
         return Ok(());
     }

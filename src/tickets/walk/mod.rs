@@ -49,7 +49,7 @@ pub struct KeyReissue {
 /// [`Fault`]; a conflict for the key that signs now, and for a festival in the archive.
 pub async fn reissue_all(app: &App, mut tx: Transaction<'_, Postgres>, staff: &Staff, festival: FestivalId, key_id: u8) -> Result<KeyReissue, Fault> {
     let now = app.clock.now();
-    if festivals::owned(&mut tx, staff.promoter, festival).await?.is_none_or(|festival| festival.archived_at.is_some()) {
+    if festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?.archived_at.is_some() {
         return Err(Fault::Conflict("the festival is in the archive".to_owned()));
     }
     festivals::is_rotated(&mut tx, festival, key_id).await?;

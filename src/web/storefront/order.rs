@@ -358,10 +358,6 @@ pub async fn holders(request: &Request, body: poem::Body, app: Data<&App>, Path(
         .into_iter()
         .filter_map(|(name, value)| Some((name.strip_prefix("holder-")?.parse().ok()?, value.trim().chars().take(120).collect())))
         .collect();
-    let (festival, order) = (opened.order.order_id.festival(), opened.order.order_id);
-    let mut tx = app.pools.web.begin().await.map_err(Problem::from)?;
-    let named = tickets::name_holders(&mut tx, festival, order, &names).await.map_err(Problem::from)?;
-    tickets::tell_gates(&mut tx, festival, &named).await.map_err(Problem::from)?;
-    tx.commit().await.map_err(Problem::from)?;
+    tickets::name_holders(&app, opened.order.order_id, &names).await.map_err(Problem::from)?;
     Ok(see_other(&order_url(&app, opened.order.order_id, opened.order.link_generation)))
 }

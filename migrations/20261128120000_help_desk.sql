@@ -10,3 +10,6 @@ create table help_desk_decisions (
     constraint help_desk_decisions_ticket foreign key (festival_id, ticket_id) references tickets
 );
 grant select, insert on help_desk_decisions to gatefold_app, gatefold_promoter;
+
+-- Serves the cases of the help desk.
+create index scans_checked on scans ((festival_id::bigint), decided_at) where verdict = 'check';

@@ -57,6 +57,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with(orders::Walked::default())
         .with(reports::KnownSales::default())
         .with(reports::KnownAtGates::default())
+        .with(entry::help_desk::KnownCases::default())
         .with(offers::api::Shelves::default())
         .with(keys::Rings::default())
         .with(entry::Catalogs::default())

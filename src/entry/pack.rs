@@ -104,6 +104,9 @@ pub struct List {
 impl List {
     /// The records of those that changed behind a position.
     fn behind(&self, position: i64) -> Vec<u8> {
+        if position >= self.to {
+            return Vec::new();
+        }
         self.tickets.values().filter(|(at, _)| *at > position).flat_map(|(_, record)| *record).collect()
     }
 }
@@ -242,6 +245,7 @@ async fn delta(app: &App, (festival, names): (FestivalId, bool), from: Positions
         Ok(mut kept) => Some(current(app, festival, &mut kept).await?),
         Err(_) => None,
     };
+    let sealing = Sealing::of(app, festival, names).await?;
     let mut conn = app.pools.web.acquire().await?;
     // A feed that went back: a standby that knew less took over, or a backup was read back.
     let (tickets, admissions) = festivals::positions(&mut conn, festival).await?;
@@ -250,19 +254,20 @@ async fn delta(app: &App, (festival, names): (FestivalId, bool), from: Positions
     }
     let mut part = Reading::from(from);
     let some = part.admissions(&mut conn, festival).await?;
-    // Whoever is at its position goes on from there, or hears that nothing is missing.
-    match list.filter(|list| from.tickets < list.to || list.to == tickets) {
-        Some(list) => {
+    // Whoever is at its position goes on from there, or hears that nothing is missing; whoever is far behind comes nearer by pages.
+    let behind = list.filter(|list| from.tickets < list.to || list.to == tickets).map(|list| (list.behind(from.tickets), list));
+    match behind.filter(|(records, _)| i64::try_from(records.len() / TICKET).is_ok_and(|n| n <= PAGE)) {
+        Some((records, list)) => {
             part.to.tickets = list.to;
             part.bands(&mut conn, festival).await?;
-            part.sealed(app, &mut conn, (festival, names)).await?;
+            part.sealed(&mut conn, festival, &sealing).await?;
             let part = part.packed(some || list.to < tickets);
-            Ok(Some(Part { list_digest: Some(list.digest.clone()), tickets: list.behind(from.tickets).into(), ..part }))
+            Ok(Some(Part { list_digest: Some(list.digest.clone()), tickets: records.into(), ..part }))
         }
         None => {
             let others = part.tickets(app, &mut conn, festival).await?;
             part.bands(&mut conn, festival).await?;
-            part.sealed(app, &mut conn, (festival, names)).await?;
+            part.sealed(&mut conn, festival, &sealing).await?;
             Ok(Some(part.packed(some || others)))
         }
     }
@@ -278,12 +283,13 @@ async fn whole(app: &App, (festival, names): (FestivalId, bool)) -> Result<Arc<P
                 let mut kept = kept.lock().await;
                 current(&house, festival, &mut kept).await?
             };
+            let sealing = Sealing::of(&house, festival, names).await?;
             let mut conn = house.pools.web.acquire().await?;
             let mut part = Reading::from(Positions::default());
             while part.admissions(&mut conn, festival).await? {}
             part.to.tickets = list.to;
             part.bands(&mut conn, festival).await?;
-            part.sealed(&house, &mut conn, (festival, names)).await?;
+            part.sealed(&mut conn, festival, &sealing).await?;
             // What was sold since the list was kept comes at once.
             let (tickets, _) = festivals::positions(&mut conn, festival).await?;
             let part = part.packed(list.to < tickets);
@@ -318,6 +324,19 @@ async fn current(app: &App, festival: FestivalId, kept: &mut Option<Arc<List>>) 
     let mut list = List { at: now, begun_at, to, digest: String::new(), tickets };
     list.digest = HEXLOWER.encode(&secrets::sha256(&list.behind(0)));
     Ok(kept.insert(Arc::new(list)).clone())
+}
+
+/// What boxes are sealed by: the passes whose names are in them, and the keys that signed the codes. Read before a connection is held.
+struct Sealing {
+    named: Vec<i32>,
+    ring: Arc<keys::Ring>,
+}
+
+impl Sealing {
+    async fn of(app: &App, festival: FestivalId, names: bool) -> Result<Self, sqlx::Error> {
+        let named = if names { offers::identified(&offers::passes(&app.pools.web, festival).await?) } else { Vec::new() };
+        Ok(Self { named, ring: keys::ring(app, festival).await? })
+    }
 }
 
 /// A part while it is read. What changes between two pages comes again behind them: the later record holds.
@@ -370,16 +389,14 @@ impl Reading {
     }
 
     /// Seals what tickets between the two positions say to staff. What was removed is known by the state of its ticket.
-    async fn sealed(&mut self, app: &App, conn: &mut PgConnection, (festival, names): (FestivalId, bool)) -> Result<(), sqlx::Error> {
-        let named = if names { offers::identified(&offers::passes(&app.pools.web, festival).await?) } else { Vec::new() };
-        let ring = keys::ring(app, festival).await?;
+    async fn sealed(&mut self, conn: &mut PgConnection, festival: FestivalId, Sealing { named, ring }: &Sealing) -> Result<(), sqlx::Error> {
         let mut after = self.from.tickets;
         loop {
-            let page = tickets::telling(&mut *conn, festival, after, self.to.tickets, &named, PAGE).await?;
+            let page = tickets::telling(&mut *conn, festival, after, self.to.tickets, named, PAGE).await?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.position;
             for ticket in &page {
-                let Some(carried) = ticket.carried(&ring) else { continue };
+                let Some(carried) = ticket.carried(ring) else { continue };
                 let name = named.contains(&ticket.pass_number).then_some(&ticket.holder_name);
                 let said = json!({ "name": name, "note": ticket.note }).to_string();
                 let boxed = secrets::seal_under(&carried, SEALED, said.as_bytes());

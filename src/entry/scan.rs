@@ -28,7 +28,7 @@ use crate::{
     offers::{Instruction, Pass},
     sabotage,
     tickets::{
-        self, Scanned, TicketKind,
+        self, Scanned, TicketKind, TicketStatus,
         code::{CodeError, Shown},
     },
 };
@@ -436,6 +436,9 @@ impl Company {
 /// The words of an answer, from the record: so a repeat is answered as the first was.
 fn answer(request: &Request, scan: &store::Recorded, found: Option<(&Known, &Scanned)>, company: Company) -> ScanAnswer {
     let (known, ticket) = found.unzip();
+    // A dead code opens nothing of the ticket that it was of.
+    let is_alive = |t: &&Scanned| request.carried.generation == t.generation && matches!(t.status, TicketStatus::Valid | TicketStatus::Exchanged);
+    let told = ticket.filter(is_alive).filter(|_| matches!(scan.kind, ScanKind::Entry | ScanKind::Look));
     let asks_for_name = request.pass().is_some_and(|pass| pass.terms.check_instruction == Some(Instruction::Identity));
     let first = known.and_then(|k| scan.first_scan_id.and_then(|id| k.entries.iter().find(|e| e.scan_id == id)));
     let gate = |e: &Entered| request.catalog.gates.iter().find(|g| g.gate_id == e.gate_id).map(|g| g.name.clone()).unwrap_or_default();
@@ -451,8 +454,8 @@ fn answer(request: &Request, scan: &store::Recorded, found: Option<(&Known, &Sca
         ticket_end: scan.ticket_id.map(|_| number[12..].to_owned()),
         day: scan.day_index.and_then(|i| request.catalog.days.iter().find(|d| d.day_index == i)).map(|d| d.name.clone()),
         first_entry: first.map(|e| FirstEntry { entered_at: e.entered_at, gate_id: e.gate_id, gate: gate(e) }),
-        note: ticket.and_then(|t| t.note.clone()),
-        holder_name: ticket.filter(|_| request.device.reads_names() && asks_for_name).map(|t| t.holder_name.clone()),
+        note: told.and_then(|t| t.note.clone()),
+        holder_name: told.filter(|_| request.device.reads_names() && asks_for_name).map(|t| t.holder_name.clone()),
         because: known.and_then(|k| k.entries.iter().find(|e| e.scan_id == scan.scan_id)).and_then(|e| e.because),
         others_not_in: company.not_in.filter(|_| scan.kind == ScanKind::Entry && scan.verdict == Verdict::Admitted),
         to_collect: company.to_collect.into_iter().filter(|_| is_asked).filter_map(|(number, quantity)| request.catalog.to_collect(number, quantity)).collect(),

@@ -465,6 +465,12 @@ pub(super) async fn name_holders(
     order: OrderId,
     names: &[(TicketId, String)],
 ) -> Result<Vec<(TicketId, TicketKind, i32)>, sqlx::Error> {
+    // In the order of their ids, as everybody locks tickets.
+    sqlx::query("select ticket_id from tickets where festival_id = $1 and order_id = $2 order by ticket_id for no key update")
+        .bind(order.festival())
+        .bind(order)
+        .execute(&mut *conn)
+        .await?;
     sqlx::query_as(
         "update tickets t set holder_name = n.name from unnest($3::uuid[], $4::text[]) as n (ticket_id, name) \
          where t.festival_id = $1 and t.order_id = $2 and t.ticket_id = n.ticket_id and n.name <> '' and n.name <> t.holder_name and t.claimed_at is null returning t.ticket_id, t.kind, t.pass_number",

@@ -25,7 +25,7 @@ use crate::{
     app::App,
     entry::{
         head_counts::ByHand,
-        help_desk::{self, CaseOutcome, HelpDeskCase},
+        help_desk::{self, CaseOutcome, HelpDeskCase, KnownCases},
         incident::{self, Clearing, GateHold},
         ledger::{self, Discrepancy, DiscrepancyDecision, Which},
         overrides::{self, store::Made},
@@ -118,11 +118,15 @@ pub(super) async fn room(app: &App, who: &Member, festival: &Festival) -> Result
         reports::at_gates(&mut tx, id, now - WINDOW, day, now).await
     };
     let at_gates = app.the::<reports::KnownAtGates>().get_costly(id, read).await?;
+    let read = async || {
+        let mut tx = app.for_promoter(who.staff.promoter).await?;
+        help_desk::cases(&mut tx, id, now).await
+    };
+    let cases = app.the::<KnownCases>().get_costly(id, read).await?;
     let mut tx = app.for_promoter(who.staff.promoter).await?;
     let open = ledger::store::page(&mut tx, id, Which { open: true, ..Which::default() }, None, LEDGER).await?;
     let latest = ledger::store::page(&mut tx, id, Which::default(), None, LEDGER).await?;
     let overrides = overrides::store::latest(&mut *tx, id, OVERRIDES).await?;
-    let cases = help_desk::cases(&mut tx, id, now).await?;
     let (holds, clearings) = (incident::store::holds(&mut *tx, id).await?, incident::store::clearings(&mut *tx, id).await?);
     drop(tx);
     let may_decide = who.staff.may(Scope::GatesWrite).is_ok();
@@ -259,7 +263,7 @@ pub async fn decide(request: &Request, body: poem::Body, app: Data<&App>, Path((
 
 /// Says what became of somebody at the help desk.
 #[handler]
-pub async fn help(request: &Request, body: poem::Body, app: Data<&App>, Path((slug, ticket)): Path<(String, TicketId)>) -> PageResult {
+pub async fn decide_case(request: &Request, body: poem::Body, app: Data<&App>, Path((slug, ticket)): Path<(String, TicketId)>) -> PageResult {
     same_origin(request)?;
     let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::GatesWrite).map_err(Problem::from)?;
@@ -386,7 +390,7 @@ fn has_gap(device: &Device) -> bool {
 
 /// The gap of a revoked device in words.
 pub(super) fn gap(reader: &Reader, room: &Room, device: &Device) -> String {
-    let at = |at: Option<DateTime<Utc>>| at.map(|at| reader.language.at(at, &room.festival.terms.time_zone).time()).unwrap_or_default();
+    let at = |at: Option<DateTime<Utc>>| at.map(|at| reader.language.at(at, &room.festival.terms.time_zone).long()).unwrap_or_default();
     let waiting = group(device.waiting.unwrap_or(0).into());
     reader.f("device-gap", [("name", device.name.clone()), ("from", at(device.seen_at)), ("until", at(device.revoked_at)), ("n", waiting)]).into_owned()
 }

@@ -58,7 +58,7 @@ pub fn routes() -> Route {
         .at("/desk/:slug/gates", get(control::page))
         .at("/desk/:slug/gates/live", get(control::live))
         .at("/desk/:slug/gates/discrepancies/:id", post(control::decide))
-        .at("/desk/:slug/gates/help-desk/:ticket", post(control::help))
+        .at("/desk/:slug/gates/help-desk/:ticket", post(control::decide_case))
         .at("/desk/:slug/gates/situation", get(situation::page))
         .at("/desk/:slug/gates/holds", post(incident::hold))
         .at("/desk/:slug/gates/holds/:id/end", post(incident::release))

@@ -185,22 +185,43 @@ const scenes = {
     await tap("[data-count=entry]");
     await tap("[data-count=entry]");
     await page.waitForFunction(() => document.querySelector("[data-unsent]").dataset.unsent === "0", null, { timeout: 30_000 });
+    // The server has it, and its answer is lost; people go on coming meanwhile.
+    let isLost = false;
+    await page.route("**/v1/head-counts", async (route) => {
+      if (isLost) return route.continue();
+      isLost = true;
+      await route.fetch();
+      await page.evaluate(() => document.querySelector("[data-count=entry]").click());
+      await route.fulfill({ status: 504, body: "" });
+    });
+    await tap("[data-count=entry]");
+    await page.waitForFunction(() => document.querySelector("[data-counted=entry]").textContent === "4" && document.querySelector("[data-unsent]").dataset.unsent === "0", null, { timeout: 30_000 });
     await context.setOffline(true);
     errors.length = 0;
-    // The worker keeps the page that the phone starts with.
-    for (const kind of ["entry", "entry", "exit", "medical_exit"]) await tap(`[data-count=${kind}]`);
-    await page.keyboard.press("Tab");
-    await tap("[data-count=entry]");
-    await tap("[data-count-back]");
-    await tap("[data-count=exit]");
-    await tap("[data-count-back]");
-    await page.click(".modes label:has([value=entry])");
-    await choose();
-    // The last person was none.
-    await tap("[data-count=entry]");
-    await tap("[data-count-back]");
-    await tap("[data-count=entry]");
-    await tap("[data-count-back]");
+    for (const kind of ["exit", "medical_exit"]) await tap(`[data-count=${kind}]`);
+    // Undo stays where the focus is: twice Enter takes two back.
+    for (const kind of ["entry", "exit"]) await tap(`[data-count=${kind}]`);
+    await page.focus("[data-count-back]");
+    await page.keyboard.press("Enter");
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => [...document.querySelectorAll("[data-counted]")].map((one) => one.textContent).join() === "4,1,1");
+    // Whoever is quicker than the disk loses nobody.
+    await page.evaluate(() => [1, 2, 3, 4, 5].forEach(() => document.querySelector("[data-count=exit]").click()));
+    await page.waitForFunction(() => document.querySelector("[data-counted=exit]").textContent === "6");
+    await page.evaluate(() => [1, 2, 3, 4, 5].forEach(() => document.querySelector("[data-count-back]").click()));
+    await page.waitForFunction(() => document.querySelector("[data-counted=exit]").textContent === "1");
+    // What the disk does not take was not counted, and is said.
+    await page.evaluate(() => {
+      const put = IDBObjectStore.prototype.put;
+      IDBObjectStore.prototype.put = function () {
+        IDBObjectStore.prototype.put = put;
+        throw new DOMException("full", "QuotaExceededError");
+      };
+    });
+    await page.click("[data-count=entry]");
+    await page.waitForSelector("[data-unable=storage]");
+    await page.click("[data-next]");
+    await page.waitForSelector(".counting");
     await look(page, "gate-count-360");
     const shown = await counted();
     await page.reload();
@@ -233,6 +254,15 @@ const scenes = {
       await page.waitForSelector("[data-verdict], [data-unable]");
       return shown();
     };
+    // What is written once the phone has its list comes to it by deltas: a note, and another one.
+    for (const note of ["Ask for Ana", "Guest of the band"]) {
+      const heard = page.waitForResponse((answer) => answer.url().includes("/v1/pack?") && Number(answer.headers()["content-length"] ?? 9e9) > 0, { timeout: 30_000 });
+      await fetch(`${input.url}${input.note}`, { method: "PUT", headers: { "content-type": "application/json", authorization: `Bearer ${input.token}` }, body: JSON.stringify({ note }) });
+      await heard;
+      await page.waitForResponse((answer) => answer.url().includes("/v1/pack?"), { timeout: 30_000 });
+    }
+    await page.waitForResponse((answer) => answer.url().includes("/v1/pack?"), { timeout: 30_000 });
+    await page.waitForTimeout(300);
     await context.setOffline(true);
     await page.waitForSelector("[data-stage][data-link=offline]");
     errors.length = 0;

@@ -91,6 +91,26 @@ async fn people_counted_by_hand_fill_a_zone_and_are_named_apart() {
     counted(&device, "entry", 8, now()).await;
     assert_eq!(scan(&codes[1]).await, "admitted");
     assert_eq!(scan(&codes[2]).await, "zone_full");
+    // Counted anew after ten minutes it is as full.
+    house.advance(TimeDelta::minutes(11));
+    assert_eq!(scan(&codes[2]).await, "zone_full");
+
+    // Whoever leaves after the day was there on it; whoever comes in then comes for the next. At the gate that was chosen, at the moment of then.
+    house.advance("2026-06-20T04:00:00Z".parse::<DateTime<Utc>>().unwrap() - now());
+    let pairing = json!({ "gate_id": festival.gate, "gate_ids": [dock.gate] });
+    let moves = festival.promoter.make(&festival.path("/pairings"), pairing).await;
+    let moves = house.anybody().pair(moves["pairing_code"].as_str().unwrap()).await;
+    let mut left = count(uuid::Uuid::now_v7(), "exit", 300, now() - TimeDelta::minutes(20));
+    left["gate_id"] = json!(dock.gate);
+    left["offset_ms"] = json!(600_000);
+    send(&moves, &[left, count(uuid::Uuid::now_v7(), "entry", 2, now())]).await.expect(200);
+    let rows: Vec<(String, i16, i16, DateTime<Utc>)> =
+        sqlx::query_as("select gate_id::text, day_index, people, counted_at from head_counts where counted_at > $1 order by people desc")
+            .bind(now() - TimeDelta::hours(1))
+            .fetch_all(&mut house.database().await)
+            .await
+            .unwrap();
+    assert_eq!(rows, [(dock.gate.clone(), 0, 300, now() - TimeDelta::minutes(10)), (festival.gate.clone(), 1, 2, now())]);
     house.close().await;
 }
 

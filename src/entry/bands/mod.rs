@@ -207,7 +207,6 @@ pub async fn exchange(app: &App, device: &Device, asked: &NewExchange) -> Result
         pass: Some(PassShown::of(pass)),
         ticket_id: Some(ticket.ticket_id),
         ticket_end: Some(ticket.number[12..].to_uppercase()),
-        note: ticket.note.clone(),
         ..refused(Reason::Unknown)
     };
     if let Some(given) = store::living(&mut tx, ticket.ticket_id).await?.filter(|given| given.band_id == asked.exchange_id) {
@@ -220,6 +219,7 @@ pub async fn exchange(app: &App, device: &Device, asked: &NewExchange) -> Result
     if let Some(reason) = refusal(&ticket, &shown, pass.terms.needs_live_code && !is_live && !is_lifted) {
         return Ok(Exchanged { reason: Some(reason), ..answer });
     }
+    let answer = Exchanged { note: ticket.note.clone(), ..answer };
     let instruction = pass.terms.check_instruction.or(ticket.note.is_some().then_some(Instruction::Note));
     if let (Some(instruction), true) = (instruction, asked.checked != Some(Checked::Yes)) {
         return Ok(Exchanged { verdict: Verdict::Check, reason: None, instruction: Some(instruction), ..answer });

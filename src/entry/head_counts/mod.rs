@@ -88,7 +88,7 @@ pub async fn record(app: &App, device: &Device, counts: &[HeadCount]) -> Result<
         .map(|count| {
             let counted_at = if (now - count.counted_at).abs() > DOUBT { now } else { count.counted_at.min(now) };
             let gate_id = device.clone().at(count.gate_id).map_or(device.gate_id, |device| device.gate_id);
-            store::Row { count: *count, counted_at, gate_id, day_index: day(&days, counted_at) }
+            store::Row { count: *count, counted_at, gate_id, day_index: day(&days, count.kind, counted_at) }
         })
         .collect();
     let mut tx = app.pools.scan.begin().await?;
@@ -104,10 +104,12 @@ pub async fn record(app: &App, device: &Device, counts: &[HeadCount]) -> Result<
     tx.commit().await
 }
 
-/// The festival day that a moment belongs to: the one that is on, else the next, else the last.
-fn day(days: &[Day], at: DateTime<Utc>) -> i16 {
-    let on = days.iter().find(|day| day.covers(at));
+/// The festival day that a count belongs to: the one that is on. Outside of all days whoever comes in comes for the next one, and whoever leaves was there on
+/// the last that had begun.
+fn day(days: &[Day], kind: CountKind, at: DateTime<Utc>) -> i16 {
+    let on = || days.iter().find(|day| day.covers(at));
     let next = || days.iter().filter(|day| day.opens_at > at).min_by_key(|day| day.opens_at);
-    let last = || days.iter().max_by_key(|day| day.opens_at);
-    on.or_else(next).or_else(last).map_or(0, |day| day.day_index)
+    let last = || days.iter().filter(|day| day.opens_at <= at).max_by_key(|day| day.opens_at);
+    let found = if kind == CountKind::Entry { on().or_else(next).or_else(last) } else { on().or_else(last).or_else(next) };
+    found.map_or(0, |day| day.day_index)
 }

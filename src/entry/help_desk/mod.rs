@@ -13,6 +13,7 @@ use crate::{
     app::App,
     audit::{self, Act},
     fault::Fault,
+    fresh::Fresh,
     id::{DeviceId, FestivalId, GateId, ScanId, TicketId},
     offers::Instruction,
     tickets,
@@ -69,6 +70,9 @@ pub struct HelpDeskCase {
     pub was_sent: bool,
 }
 
+/// The cases of festivals, read once for everybody who looks.
+pub type KnownCases = Fresh<FestivalId, Vec<HelpDeskCase>>;
+
 /// The open cases of a festival, newest first, at most two hundred.
 ///
 /// # Errors
@@ -93,5 +97,7 @@ pub async fn decide(app: &App, staff: &Staff, ticket: TicketId, outcome: CaseOut
     let act = Act { festival, actor: staff.actor, action, object_kind, object_id, before: None, after: Some(serde_json::json!({ "outcome": outcome.name() })) };
     audit::record(&mut tx, act, now).await?;
     tx.commit().await?;
+    // Whoever decided sees it.
+    app.the::<KnownCases>().forget();
     Ok(())
 }

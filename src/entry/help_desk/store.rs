@@ -26,7 +26,7 @@ pub(super) async fn cases(
          where s.festival_id::bigint = $1 and s.verdict = 'check' and s.decided_at >= $2 and s.kind = 'entry' and (s.checked = 'help_desk' or m.sent_at <= $3) \
                and not exists (select from admissions a where a.festival_id = s.festival_id and a.ticket_id = s.ticket_id and a.entered_at >= m.sent_at and a.undone_at is null) \
                and not exists (select from help_desk_decisions d where d.festival_id = s.festival_id and d.ticket_id = s.ticket_id and d.decided_at >= m.sent_at) \
-         order by s.ticket_id, m.sent_at desc) c order by c.sent_at desc, c.scan_id desc limit $4",
+         order by s.ticket_id, m.sent_at desc, was_sent desc) c order by c.sent_at desc, c.scan_id desc limit $4",
     )
     .bind(festival)
     .bind(since)

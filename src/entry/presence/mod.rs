@@ -71,7 +71,8 @@ impl Presence {
     /// How many more may be in a zone on a day; `None` where nobody counts.
     pub(super) fn left(&self, zone: Option<ZoneId>, day: i16) -> Option<i32> {
         let zone = zone?;
-        Some(self.capacity.get(&zone)? - self.counts.get(&(zone, day))?.inside)
+        // More may have left by hand than came in by it: that makes no places.
+        Some(self.capacity.get(&zone)? - self.counts.get(&(zone, day))?.inside.max(0))
     }
 
     /// Counts a pass that came in or went: how its entry stands now, which it did not before.
@@ -99,6 +100,8 @@ pub(super) async fn count_by_hand(conn: &mut PgConnection, festival: FestivalId,
     if moved.is_empty() {
         return Ok(());
     }
+    // Whoever makes a row counts what is committed: it is made before, so that one waits for the other.
+    store::insert_counts(conn, festival, &moved.keys().copied().collect::<Vec<_>>()).await?;
     let zones: BTreeSet<ZoneId> = moved.keys().map(|(zone, _)| *zone).collect();
     let mut rows = store::lock_counts(conn, festival, &zones.into_iter().collect::<Vec<_>>()).await?;
     for row in &mut rows {

@@ -12,12 +12,11 @@ const MISSES = 2;
 const GOOD = 3;
 /** How long a list is good after the last word of the server. */
 const LIFE = 24 * 3_600_000;
-/** The format of the list. */
+/** The format of the list; a server of before knows the one of before, which has nothing sealed. */
 const FORMAT = 4;
+const FORMER = 3;
 /** The most reports of one upload. */
 const BATCH = 500;
-/** How long people are counted for one report. */
-const GATHER = 2_000;
 /** What a wristband may carry (src/entry/bands). */
 const BAND = /^[A-Z0-9._:-]{6,64}$/;
 
@@ -38,6 +37,10 @@ export const uuid7 = () => {
   const hex = [...bytes].map((b) => b.toString(16).padStart(2, "0")).join("");
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
 };
+
+/** Whether the server read a report and cannot take it; one of before knows no head counts yet. */
+const isRefused = (answer) => answer && answer.status < 500 && ![404, 405, 408, 429].includes(answer.status);
+const halves = (all) => [all.slice(0, all.length / 2), all.slice(all.length / 2)];
 
 /** Thrown where this device was revoked, or its list is too old to decide by. */
 export class Unable extends Error {}
@@ -63,6 +66,9 @@ export class Link {
   /** Whether the list did not fit its digest, and the position where it did last. */
   #isWrong = false;
   #fitted = 0;
+  /** When it may be fetched again after it did not fit, and how long the next time. */
+  #brake = { until: 0, wait: 60_000 };
+  #format = FORMAT;
   #good = 0;
 
   /** `gate`: { gate_id, zone_id, festival_id }, as chosen now; `changed` is called when there is something to say. */
@@ -93,10 +99,11 @@ export class Link {
   async start() {
     const [base, changes, queue, own] = await Promise.all([store.one("base"), store.one("changes"), store.all("queue"), store.all("own")]);
     // A list of another format is fetched anew.
-    if (base && changes?.pack.head?.format === FORMAT && changes.pack.head.festival_id === this.gate.festival_id) {
+    if (base && [FORMAT, FORMER].includes(changes?.pack.head?.format) && changes.pack.head.festival_id === this.gate.festival_id) {
       this.pack = new Pack({ ...base, ...changes.pack });
       this.offset = changes.offset;
       this.heard = changes.heard;
+      this.#isWrong = changes.pack.head.format !== FORMAT;
       await this.#import();
     }
     // What waits for another festival stays until this phone is paired there again.
@@ -191,38 +198,45 @@ export class Link {
     return { ...verdict, kind, is_offline: true };
   }
 
-  /** How many people were counted by hand on this phone today, by kind. */
+  /** How many people were counted by hand on this phone on this festival day, by kind. */
   get counted() {
     const { day, ...counted } = this.#kept("counted") ?? {};
     return day === this.#today() ? counted : {};
   }
 
-  #today = () => new Date(Date.now() + this.offset).toLocaleDateString("sv", { timeZone: this.gate.zone });
+  /** The festival day that is on, or the date of the festival. */
+  #today = () => {
+    const at = Date.now() + this.offset;
+    const on = this.pack.rules?.days.find((day) => Date.parse(day.opens_at) <= at && at < Date.parse(day.closes_at));
+    return on ? `day ${on.day_index}` : new Date(at).toLocaleDateString("sv", { timeZone: this.gate.zone });
+  };
 
-  /** Counts people by hand: kind is `entry`, `exit` or `medical_exit`. On the disk when it is done. What is counted within two seconds is one report. */
-  async count(kind, people) {
-    const { gate_id, festival_id } = this.gate;
-    const begun = [...this.counts.values()].find((one) => one.isOpen && one.head_count.kind === kind && one.head_count.gate_id === gate_id);
-    const id = begun?.scan_id ?? uuid7();
-    const head_count = begun?.head_count ?? { count_id: id, kind, people: 0, counted_at: new Date().toISOString(), offset_ms: this.offset, gate_id };
-    const sum = { scan_id: id, festival_id, head_count: { ...head_count, people: head_count.people + people } };
-    if (sum.head_count.people) this.counts.set(id, { ...sum, isOpen: true });
-    else this.counts.delete(id);
-    await store.write("queue", ({ queue }) => (sum.head_count.people ? queue.put(sum) : queue.delete(id)));
-    this.#keep("counted", { ...this.counted, day: this.#today(), [kind]: (this.counted[kind] ?? 0) + people });
+  /** Counts people by hand at a gate, one report each time: kind is `entry`, `exit` or `medical_exit`; below zero takes back. On the disk when it is done. */
+  async count(kind, people, gate_id) {
+    const scan_id = uuid7();
+    const head_count = { count_id: scan_id, kind, people, counted_at: new Date().toISOString(), offset_ms: this.offset, gate_id };
+    const one = { scan_id, festival_id: this.gate.festival_id, head_count };
+    await store.write("queue", ({ queue }) => queue.put(one));
+    this.counts.set(scan_id, one);
+    try {
+      const counted = this.counted;
+      this.#keep("counted", { ...counted, day: this.#today(), [kind]: (counted[kind] ?? 0) + people });
+    } catch (error) {
+      // The figure is for the eye; what counts is on the disk.
+      console.warn(error);
+    }
     this.changed();
   }
 
-  async #reportCounts() {
-    const ripe = [...this.counts.values()].filter(({ scan_id, head_count }) => !this.aside.has(scan_id) && Date.now() - Date.parse(head_count.counted_at) > GATHER).slice(0, BATCH);
-    if (!ripe.length) return;
-    // What is sent is that count from now on, whether its answer comes or not.
-    for (const one of ripe) this.counts.set(one.scan_id, { ...one, isOpen: false });
-    const answer = await this.#json("/v1/head-counts", { counts: ripe.map((one) => one.head_count) }, { patience: 20_000 });
+  async #reportCounts(counts) {
+    const answer = await this.#json("/v1/head-counts", { counts: counts.map((one) => one.head_count) }, { patience: 20_000 });
     if (answer?.ok) {
-      await store.write("queue", ({ queue }) => ripe.forEach(({ scan_id }) => queue.delete(scan_id)));
-      for (const { scan_id } of ripe) this.counts.delete(scan_id);
-    } else if (answer && answer.status < 500 && ![408, 429].includes(answer.status)) for (const { scan_id } of ripe) this.aside.add(scan_id);
+      await store.write("queue", ({ queue }) => counts.forEach(({ scan_id }) => queue.delete(scan_id)));
+      for (const { scan_id } of counts) this.counts.delete(scan_id);
+    } else if (isRefused(answer)) {
+      if (counts.length === 1) this.aside.add(counts[0].scan_id);
+      else for (const half of halves(counts)) await this.#reportCounts(half);
+    }
     this.changed();
   }
 
@@ -444,7 +458,10 @@ export class Link {
     const fresh = new Set(pending);
     for (const [number, own] of this.own) if (own.some((entry) => Date.now() - entry.changed < 30_000)) fresh.add(number);
     const news = [...fresh].filter(isPass).reduce((n, number) => n + this.#entries(number, pending).filter(isIn).length - this.pack.entries(number).filter(isIn).length, 0);
-    return capacity - this.pack.inside(zone, day, since) - news;
+    // Whom this phone counted by hand and did not report.
+    const zoneOf = (gate_id) => this.pack.rules.gates.find((one) => one.gate_id === gate_id)?.zone_id ?? null;
+    const byHand = [...this.counts.values()].filter(({ head_count }) => zoneOf(head_count.gate_id) === zone).reduce((n, { head_count: { kind, people } }) => n + (kind === "entry" ? people : -people), 0);
+    return capacity - Math.max(0, this.pack.inside(zone, day, since) + news + byHand);
   }
 
   /** Writes down what a verdict changed, with what is to be reported. */
@@ -507,21 +524,30 @@ export class Link {
   async #sync() {
     for (let more = true; more; ) {
       const { tickets, admissions } = this.#isWrong ? { tickets: 0, admissions: 0 } : this.pack.position;
-      const query = new URLSearchParams({ tickets, admissions, format: FORMAT, ...(this.pack.rules && { rules: this.pack.head.rules_tag }) });
+      const query = new URLSearchParams({ tickets, admissions, format: this.#format, ...(this.pack.rules && { rules: this.pack.head.rules_tag }) });
       const answer = await this.#ask(`/v1/pack?${query}`, { patience: 60_000 });
-      if (!answer?.ok) return;
+      if (!answer?.ok) {
+        this.#format = answer?.status === 422 || answer?.status === 400 ? FORMER : FORMAT;
+        return;
+      }
       const news = read(await answer.arrayBuffer());
       if (news.head.digest && !(await this.#fits(news.tickets, news.head.digest))) throw new Error("a list that does not fit its digest");
       const tag = this.pack.head?.rules_tag;
       const isLarge = this.pack.take(news);
       if (this.pack.head.rules_tag !== tag || !this.keys.length) await this.#import();
       if (news.head.digest) this.#isWrong = false;
+      // A list of before is asked for anew when the server knows ours.
+      if (this.#format === FORMER) this.#format = FORMAT;
       const { list_digest, to } = news.head;
       if (list_digest && to.tickets !== this.#fitted) {
-        // What this phone believes is not what the server knows: it decides by it until it has the whole list again.
-        this.#isWrong = !(await this.#fits(this.pack.records(), list_digest));
-        if (this.#isWrong) console.warn("the list does not fit its digest; it is fetched again");
-        else this.#fitted = to.tickets;
+        // What this phone believes is not what the server knows: it decides by it until it has the whole list again. Where that does not fit either, it asks
+        // less and less often.
+        if (await this.#fits(this.pack.records(), list_digest)) [this.#fitted, this.#brake] = [to.tickets, { until: 0, wait: 60_000 }];
+        else if (Date.now() >= this.#brake.until) {
+          console.warn("the list does not fit its digest; it is fetched again");
+          this.#isWrong = true;
+          this.#brake = { until: Date.now() + this.#brake.wait * (1 + Math.random()), wait: this.#brake.wait * 2 };
+        }
       }
       if (!news.head.more && !this.#isWrong) this.heard = Date.now();
       const changes = { pack: this.pack.changes(), offset: this.offset, heard: this.heard };
@@ -541,15 +567,16 @@ export class Link {
   /** Reports what this device decided by itself, until nothing waits. */
   async #report() {
     for (;;) {
-      const scans = [...this.waiting.values()].filter((scan) => !this.aside.has(scan.scan_id)).slice(0, BATCH);
-      try {
-        if (scans.length) await this.#send(scans);
-        await this.#reportCounts();
-      } catch (error) {
-        if (error instanceof Unable) return;
-        this.trouble = String(error);
+      const [scans, counts] = [this.waiting, this.counts].map((all) => [...all.values()].filter((one) => !this.aside.has(one.scan_id)).slice(0, BATCH));
+      for (const [some, report] of [[scans, () => this.#send(scans)], [counts, () => this.#reportCounts(counts)]]) {
+        try {
+          if (some.length) await report();
+        } catch (error) {
+          if (error instanceof Unable) return;
+          this.trouble = String(error);
+        }
       }
-      await pause(scans.length === BATCH && this.isOnline ? 50 : 2_000);
+      await pause(Math.max(scans.length, counts.length) === BATCH && this.isOnline ? 50 : 2_000);
     }
   }
 
@@ -561,10 +588,10 @@ export class Link {
       await store.write("queue", ({ queue }) => items.forEach(({ scan_id }) => queue.delete(scan_id)));
       for (const { scan_id } of items) this.waiting.delete(scan_id);
       this.changed();
-    } else if (answer && answer.status < 500 && ![408, 429].includes(answer.status)) {
+    } else if (isRefused(answer)) {
       // One that the server cannot read shall not keep the others back; it stays here, and is said.
       if (scans.length === 1) this.aside.add(scans[0].scan_id);
-      else for (const half of [scans.slice(0, scans.length / 2), scans.slice(scans.length / 2)]) await this.#send(half);
+      else for (const half of halves(scans)) await this.#send(half);
       this.changed();
     }
   }

@@ -17,7 +17,8 @@ const view = (bytes) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteL
 export const read = (buffer) => {
   const bytes = new Uint8Array(buffer);
   const all = view(bytes);
-  if (new TextDecoder().decode(bytes.subarray(0, 4)) !== "GFP4") throw new Error("not a pack");
+  const format = { GFP3: 3, GFP4: 4 }[new TextDecoder().decode(bytes.subarray(0, 4))];
+  if (!format) throw new Error("not a pack");
   let at = 8 + all.getUint32(4);
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(8, at)));
   const list = (size) => {
@@ -28,8 +29,8 @@ export const read = (buffer) => {
     return records;
   };
   const [tickets, admissions, bands] = [list(TICKET), list(ADMISSION), list(BAND)];
-  const first = at + 4;
-  const boxes = all.getUint32(at);
+  const boxes = format > 3 ? all.getUint32(at) : 0;
+  const first = at + (format > 3 ? 4 : 0);
   at = first;
   for (let n = 0; n < boxes; n++) at += 10 + all.getUint16(at + 8);
   const sealed = bytes.subarray(first, at);
@@ -107,8 +108,8 @@ export class Pack {
 
   /** Takes a pack or a delta in; whether the large part changed. */
   take({ head, tickets, admissions, bands = new Uint8Array(), sealed = new Uint8Array() }) {
-    this.#boxes = undefined;
     const whole = head.from.tickets === 0 && head.from.admissions === 0;
+    if (whole || sealed.length) this.#boxes = undefined;
     if (head.rules) [this.rules, this.#gates] = [head.rules, undefined];
     this.head = { ...head, rules: undefined };
     if (whole) {
@@ -134,7 +135,7 @@ export class Pack {
     this.tickets = fold(this.tickets, TICKET, 8, this.overTickets.values());
     this.admissions = fold(this.admissions, ADMISSION, 10, [...this.overAdmissions.values()].flat());
     this.bands = fold(this.bands, BAND, 8, this.overBands.values());
-    this.#seal();
+    if (this.overSealed.length) this.#seal();
     this.overTickets = new Map();
     this.overAdmissions = new Map();
     this.overBands = new Map();
@@ -151,7 +152,7 @@ export class Pack {
       folded.set(box, end);
       end += box.length;
     }
-    [this.sealed, this.overSealed] = [folded, []];
+    [this.sealed, this.overSealed, this.#boxes] = [folded, [], undefined];
   }
 
   /** The box of a ticket: what it says to staff, sealed under its code; null where it says nothing. */

@@ -64,8 +64,9 @@ if (stage) {
 
   /** Says in words how this device stands. */
   const link = new Link(gate, () => {
-    const waiting = link.waiting.size;
-    offline.hidden = link.isOnline && !waiting;
+    // People counted by hand are sent within two seconds: without network they are said, too.
+    const waiting = link.waiting.size + (link.isOnline ? 0 : link.counts.size);
+    offline.hidden = link.isOnline && !waiting && !link.aside.size;
     offline.textContent = (link.isOnline ? words["gate-sending"] : words["gate-offline"]).replace("{n}", waiting.toLocaleString(language));
     if (link.aside.size) offline.append(` ${words["gate-aside"].replace("{n}", link.aside.size)}`);
     const { head } = link.pack;
@@ -75,7 +76,7 @@ if (stage) {
     list.dataset.tickets = link.pack.size;
     offline.dataset.waiting = waiting;
     stage.dataset.link = link.isOnline ? "online" : "offline";
-    if (stage.querySelector(".counting") && stage.querySelector("[data-unsent]").dataset.unsent !== String(link.counts.size)) counter.unsent();
+    counter.update();
     supervise();
   });
 
@@ -335,7 +336,7 @@ if (stage) {
     await scan(code, { kind: "entry", after, override: { reasons, because, note, card_code: card } });
   };
 
-  const counter = new Counter({ link, stage, words, language, element, sound, excuse });
+  const counter = new Counter({ gate, link, stage, words, language, element, sound, excuse, show: (what) => (shown = what) });
   const desk = new Desk({ link, stage, video, words, element, print, excuse, trouble, sound, show: (what) => (shown = what), next, lookUp });
 
   // A page that was kept before an upgrade has no dialogs: it scans all the same.
@@ -454,10 +455,13 @@ if (stage) {
   document.addEventListener("keydown", (event) => {
     if (event.target.matches?.("input:not([type=radio])") || document.querySelector("dialog[open]")) return;
     const now = performance.now();
-    // Whoever looks for a band presses no button by the keys of its reader, however slow it is.
-    if (now - at > (desk.isLooking ? 400 : 100)) wedge = "";
+    // Whoever looks for a band, or counts, presses no button by the keys of a reader, however slow it is.
+    const isOpen = desk.isLooking || mode() === "count";
+    // A key that is held down is one person.
+    if (event.repeat && mode() === "count" && (event.key === " " || event.key === "Enter")) return event.preventDefault();
+    if (now - at > (isOpen ? 400 : 100)) wedge = "";
     at = now;
-    if (desk.isLooking && (event.key === " " || event.key === "Enter") && wedge) event.preventDefault();
+    if (isOpen && (event.key === " " || event.key === "Enter") && wedge) event.preventDefault();
     if (event.key === "Enter" && wedge.length >= 6) {
       event.preventDefault();
       const code = wedge;

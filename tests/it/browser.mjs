@@ -455,6 +455,63 @@ const scenes = {
     return { verdicts, reader, errors };
   },
 
+  /** A phone is paired for another festival while a scan waits, and again for the first; the gate that was chosen is gone; its database was closed. */
+  async elsewhere() {
+    const browser = await chromium.launch({ executablePath, args: quiet });
+    const context = await browser.newContext({ viewport: { width: 390, height: 844 } });
+    // What closes a database under a page that slept.
+    await context.addInitScript(() => {
+      const open = IDBFactory.prototype.open;
+      IDBFactory.prototype.open = function (...asked) {
+        const request = open.apply(this, asked);
+        request.addEventListener("success", () => (window.closing = () => request.result.close()));
+        return request;
+      };
+    });
+    const page = await context.newPage();
+    watch(page);
+    const enter = async (code) => {
+      await page.fill("#typed", code);
+      await page.press("#typed", "Enter");
+      await page.waitForSelector("[data-verdict], [data-unable]");
+      const said = await page.locator("[data-stage] section").evaluate((section) => section.dataset.verdict ?? section.dataset.unable);
+      await page.click("[data-next]");
+      return said;
+    };
+    const waiting = () => page.evaluate(() => Number(document.querySelector("[data-offline]").dataset.waiting));
+    const kept = () => page.evaluate(() => new Promise((done) => {
+      const request = indexedDB.open("gatefold-gate");
+      request.onsuccess = () => (request.result.transaction("queue").objectStore("queue").count().onsuccess = ({ target }) => done(target.result));
+    }));
+    const nobody = (route) => route.abort();
+    const seen = {};
+    await pair(page, input.first, 2);
+    // The server says nothing of scans and reports, so what is scanned waits here.
+    await page.route("**/v1/scans", nobody);
+    await page.route("**/v1/scan-batches", nobody);
+    await page.evaluate(() => window.closing());
+    seen.closed = await enter(input.codes[0]);
+    seen.waits = await waiting();
+    await context.clearCookies();
+    await pair(page, input.other, 0);
+    await page.waitForFunction(() => document.querySelector("[data-offline]").dataset.waiting === "0");
+    seen.there = [await waiting(), await kept()];
+    await context.clearCookies();
+    // The gate that was chosen last is none of its gates any more.
+    await page.evaluate((festival) => localStorage.setItem(`gatefold-gate-${festival}`, crypto.randomUUID()), input.festival);
+    await pair(page, input.again, 2);
+    await page.waitForFunction(() => document.querySelector("[data-offline]").dataset.waiting === "1");
+    seen.back = await waiting();
+    await page.unroute("**/v1/scans");
+    await page.unroute("**/v1/scan-batches");
+    await page.waitForFunction(() => document.querySelector("[data-offline]").dataset.waiting === "0", null, { timeout: 30_000 });
+    seen.left = await kept();
+    await page.waitForSelector("[data-stage][data-link=online]", { timeout: 30_000 });
+    seen.stale = await enter(input.codes[1]);
+    await browser.close();
+    return { ...seen, errors: errors.filter((error) => !error.startsWith("Failed to load resource")) };
+  },
+
   /** How long it takes from a ticket before the camera to its verdict, one after the other, in milliseconds. */
   async swift() {
     const video = path.join(pictures, "swift.y4m");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::{
-    actors::key,
+    actors::{Festival, key},
     faults::until,
     house::{House, folder},
     releases::bundle,
@@ -62,6 +62,30 @@ async fn a_fan_buys_on_a_phone_and_the_gate_reads_the_ticket_from_its_camera() {
         assert_eq!(gate["verdicts"], json!(verdicts), "{gate}");
         assert!(gate["errors"].as_array().unwrap().is_empty(), "errors of the browser: {}", gate["errors"]);
     }
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_on_a_phone_outlives_another_festival_a_gate_that_is_gone_and_a_closed_database() {
+    let house = House::open().await;
+    let promoter = house.promoter("Night Ferry Foundation").await;
+    let (festival, brine) = (promoter.festival("night-ferry").await, promoter.festival("brine").await);
+    let offer = festival.offer(&festival.pass("Weekend pass", 0b111).await, 100, 13900).await;
+    let fan = house.anybody().order("mara@x.example", &[(&offer, 2)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    let codes: Vec<String> = fan.tickets().await.iter().map(|t| t["ticket_code"].as_str().unwrap().to_owned()).collect();
+    house.run_workers().await;
+    house.advance("2026-06-19T18:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    let pairing = async |festival: &Festival| promoter.make(&festival.path("/pairings"), json!({ "gate_id": festival.gate })).await["pairing_code"].clone();
+    let (first, other, again) = (pairing(&festival).await, pairing(&brine).await, pairing(&festival).await);
+    let seen = scene("elsewhere", &json!({ "url": house.url, "first": first, "other": other, "again": again, "codes": codes, "festival": festival.id })).await;
+    assert_eq!((&seen["closed"], &seen["waits"]), (&json!("admitted"), &json!(1)), "{seen}");
+    assert_eq!((&seen["there"], &seen["back"], &seen["left"]), (&json!([0, 1]), &json!(1), &json!(0)), "{seen}");
+    assert_eq!((&seen["stale"], seen["errors"].as_array().unwrap().len()), (&json!("admitted"), 0), "{seen}");
+    let reports: Vec<(i32, i64)> =
+        sqlx::query_as("select festival_id, count(*) from scan_reports group by 1").fetch_all(&mut house.database().await).await.unwrap();
+    assert_eq!(reports, [(i32::try_from(festival.id).unwrap(), 1)]);
     house.run_workers().await;
     house.close().await;
 }

@@ -351,6 +351,12 @@ async fn a_list_is_held_to_its_digest_once_a_minute() {
     let mut list = by_number(&whole);
     assert_eq!(whole.head["digest"], digest(&list));
 
+    // A phone reads the same bytes.
+    let folder = crate::house::folder().join("digests");
+    std::fs::create_dir_all(&folder).unwrap();
+    let keep = async |name: &str, query: &str| std::fs::write(folder.join(name), bytes(&device, query).await).unwrap();
+    keep("whole", "?format=4").await;
+
     // Between two digests: more are sold, one of before is re-issued, twice.
     let reissue = async || {
         let path = format!("/v1/tickets/{}/reissues", first[0]["ticket_id"].as_str().unwrap());
@@ -368,6 +374,12 @@ async fn a_list_is_held_to_its_digest_once_a_minute() {
     let held = since(&device, fresh.to()).await;
     list.extend(by_number(&held));
     assert_eq!((held.tickets.len(), &held.head["list_digest"]), (4, &json!(digest(&list))));
+    keep("delta", &format!("?format=4&tickets={}&admissions=0", whole.to().0)).await;
+    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/src/web/assets/gate-pack.js");
+    let script = format!("{HERE}/it/digest.mjs");
+    let phone = tokio::process::Command::new("node").args([&script, module]).args([folder.join("whole"), folder.join("delta")]).output().await.unwrap();
+    let phone: Value = serde_json::from_slice(&phone.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&phone.stderr)));
+    assert_eq!(phone, json!({ "digest": digest(&list), "size": list.len() }));
     sold(&house, &offer, 1, 1).await;
     // A device that was away ends where the digest is, and goes on from there.
     let away = since(&device, (whole.to().0, 0)).await;

@@ -15,7 +15,7 @@ use super::{
     lookup::{self, FoundTicket},
     merge::{self, Reported},
     overrides::Override,
-    pack::{self, Positions},
+    pack::{self, Positions, Subject},
 };
 use crate::{
     accounts::guard::{Anyone, AsDevice},
@@ -353,7 +353,9 @@ impl EntryApi {
         format: Query<u8>,
     ) -> Result<GatePack, Or<Usual>> {
         let from = Positions { tickets: *tickets, admissions: *admissions };
-        let pieces = pack::pack(&app, (device.festival_id, device.reads_names()), from, rules.as_deref(), *format).await.map_err(Problem::from)?;
+        let pieces = pack::pack(&app, Subject { festival: device.festival_id, with_names: device.reads_names() }, from, rules.as_deref(), *format)
+            .await
+            .map_err(Problem::from)?;
         let body = Body::from_bytes_stream(stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>)));
         Ok(GatePack::Pack(Binary(body), "no-store".to_owned()))
     }

@@ -8,6 +8,7 @@ pub mod api;
 pub mod bands;
 pub mod binding;
 mod catalog;
+pub mod crowd;
 mod decide;
 pub mod explain;
 pub mod head_counts;
@@ -37,7 +38,7 @@ use crate::{
 pub use catalog::{Catalog, Catalogs};
 use overrides::Because;
 pub use scan::{Asked, Forgeries, ScanError, Scanning, record_forgeries, scan};
-pub use store::{arrivals, inside, latest, of_festival};
+pub use store::{arrivals, latest, of_festival};
 
 impl From<CodeError> for Reason {
     fn from(error: CodeError) -> Self {

@@ -123,8 +123,17 @@ impl Lists {
     }
 }
 
-/// The whole packs of festivals, without names and with them, for every device that comes at the same time.
-pub type Wholes = Fresh<(FestivalId, bool), Arc<Part>>;
+/// Of which festival, and for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Subject {
+    /// The festival.
+    pub festival: FestivalId,
+    /// Whether names are in it: for a device that compares them with documents.
+    pub with_names: bool,
+}
+
+/// The whole packs of festivals, for every device that comes at the same time.
+pub type Wholes = Fresh<Subject, Arc<Part>>;
 
 /// The rules of a festival as a device needs them, and a tag that changes with them.
 pub struct Rules {
@@ -158,16 +167,17 @@ struct Header<'a> {
     rules: Option<&'a Value>,
 }
 
-/// The pack behind positions in pieces: from the beginning, or from where no feed has come to, it is whole. Without the rules where `tag` is theirs. `names`: for a device that compares them with documents.
+/// The pack behind positions in pieces: from the beginning, or from where no feed has come to, it is whole. Without the rules where `tag` is theirs.
 ///
 /// # Errors
 /// What the database said.
-pub async fn pack(app: &App, (festival, names): (FestivalId, bool), from: Positions, tag: Option<&str>, format: u8) -> Result<Vec<Bytes>, sqlx::Error> {
+pub async fn pack(app: &App, subject: Subject, from: Positions, tag: Option<&str>, format: u8) -> Result<Vec<Bytes>, sqlx::Error> {
+    let festival = subject.festival;
     let known = app.the::<KnownRules>().get(festival, async || rules(app, festival).await.map(Arc::new)).await?;
-    let names = names && format > 3;
-    let part = match delta(app, (festival, names), from).await? {
+    let subject = Subject { with_names: subject.with_names && format > 3, ..subject };
+    let part = match delta(app, subject, from).await? {
         Some(part) => Arc::new(part),
-        None => whole(app, (festival, names)).await?,
+        None => whole(app, subject).await?,
     };
     let header = Header {
         format,
@@ -235,7 +245,8 @@ async fn rules(app: &App, festival: FestivalId) -> Result<Rules, sqlx::Error> {
 }
 
 /// What changed behind positions; `None` where only a whole pack will do.
-async fn delta(app: &App, (festival, names): (FestivalId, bool), from: Positions) -> Result<Option<Part>, sqlx::Error> {
+async fn delta(app: &App, subject: Subject, from: Positions) -> Result<Option<Part>, sqlx::Error> {
+    let festival = subject.festival;
     if from == Positions::default() {
         return Ok(None);
     }
@@ -245,7 +256,7 @@ async fn delta(app: &App, (festival, names): (FestivalId, bool), from: Positions
         Ok(mut kept) => Some(current(app, festival, &mut kept).await?),
         Err(_) => None,
     };
-    let sealing = Sealing::of(app, festival, names).await?;
+    let sealing = Sealing::of(app, subject).await?;
     let mut conn = app.pools.web.acquire().await?;
     // A feed that went back: a standby that knew less took over, or a backup was read back.
     let (tickets, admissions) = festivals::positions(&mut conn, festival).await?;
@@ -274,8 +285,8 @@ async fn delta(app: &App, (festival, names): (FestivalId, bool), from: Positions
 }
 
 /// The whole pack; its reading goes on for the next device when this one hangs up.
-async fn whole(app: &App, (festival, names): (FestivalId, bool)) -> Result<Arc<Part>, sqlx::Error> {
-    let house = app.clone();
+async fn whole(app: &App, subject: Subject) -> Result<Arc<Part>, sqlx::Error> {
+    let (house, festival) = (app.clone(), subject.festival);
     let reading = tokio::spawn(async move {
         let read = async || {
             let list = {
@@ -283,7 +294,7 @@ async fn whole(app: &App, (festival, names): (FestivalId, bool)) -> Result<Arc<P
                 let mut kept = kept.lock().await;
                 current(&house, festival, &mut kept).await?
             };
-            let sealing = Sealing::of(&house, festival, names).await?;
+            let sealing = Sealing::of(&house, subject).await?;
             let mut conn = house.pools.web.acquire().await?;
             let mut part = Reading::from(Positions::default());
             while part.admissions(&mut conn, festival).await? {}
@@ -295,7 +306,7 @@ async fn whole(app: &App, (festival, names): (FestivalId, bool)) -> Result<Arc<P
             let part = part.packed(list.to < tickets);
             Ok(Arc::new(Part { digest: Some(list.digest.clone()), tickets: list.behind(0).into(), ..part }))
         };
-        house.the::<Wholes>().get_costly((festival, names), read).await
+        house.the::<Wholes>().get_costly(subject, read).await
     });
     reading.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
 }
@@ -333,8 +344,8 @@ struct Sealing {
 }
 
 impl Sealing {
-    async fn of(app: &App, festival: FestivalId, names: bool) -> Result<Self, sqlx::Error> {
-        let named = if names { offers::identified(&offers::passes(&app.pools.web, festival).await?) } else { Vec::new() };
+    async fn of(app: &App, Subject { festival, with_names }: Subject) -> Result<Self, sqlx::Error> {
+        let named = if with_names { offers::identified(&offers::passes(&app.pools.web, festival).await?) } else { Vec::new() };
         Ok(Self { named, ring: keys::ring(app, festival).await? })
     }
 }
@@ -391,10 +402,9 @@ impl Reading {
     /// Seals what tickets between the two positions say to staff. What was removed is known by the state of its ticket.
     async fn sealed(&mut self, conn: &mut PgConnection, festival: FestivalId, Sealing { named, ring }: &Sealing) -> Result<(), sqlx::Error> {
         let mut after = self.from.tickets;
-        loop {
+        while after < self.to.tickets {
             let page = tickets::telling(&mut *conn, festival, after, self.to.tickets, named, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = last.position;
+            after = page.last().map_or(self.to.tickets, |last| last.position);
             for ticket in &page {
                 let Some(carried) = ticket.carried(ring) else { continue };
                 let name = named.contains(&ticket.pass_number).then_some(&ticket.holder_name);
@@ -405,6 +415,7 @@ impl Reading {
                 self.sealed.count += 1;
             }
         }
+        Ok(())
     }
 
     fn packed(self, more: bool) -> Part {

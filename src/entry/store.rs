@@ -407,11 +407,8 @@ pub async fn latest(conn: &mut PgConnection, festival: FestivalId, most: i64) ->
     .await
 }
 
-/// How many are in on a day, by the zone of the gate they came through: whom a clearing put out is out.
-///
-/// # Errors
-/// What the database said.
-pub async fn inside(conn: &mut PgConnection, festival: FestivalId, day: i16, now: DateTime<Utc>) -> Result<Vec<(Option<uuid::Uuid>, i64)>, sqlx::Error> {
+/// How many are in by scans on a day, by the zone of the gate they came through: whom a clearing put out is out.
+pub(super) async fn inside(conn: &mut PgConnection, festival: FestivalId, day: i16, now: DateTime<Utc>) -> Result<Vec<(Option<ZoneId>, i64)>, sqlx::Error> {
     sqlx::query_as(
         "select g.zone_id, count(*) from admissions a join gates g on g.festival_id = a.festival_id and g.gate_id = a.gate_id \
          join tickets t on t.festival_id = a.festival_id and t.ticket_id = a.ticket_id and t.kind = 'pass' \

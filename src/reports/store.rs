@@ -4,10 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, types::Json};
 
 use crate::{
-    entry::{
-        self, Reason,
-        head_counts::{self, ByHand},
-    },
+    entry::{Reason, crowd::Crowd},
     fresh::Fresh,
     id::{FestivalId, GateId, OfferId},
     words::Text,
@@ -122,10 +119,8 @@ pub struct AtGates {
     pub minutes: Vec<GateMinute>,
     /// Refusals by reason, the most frequent first.
     pub reasons: Vec<ReasonCount>,
-    /// How many are in by scans, by the zone of the gate they came through.
-    pub inside: Vec<(Option<uuid::Uuid>, i64)>,
-    /// Whom staff counted by hand.
-    pub by_hand: Vec<ByHand>,
+    /// How many are in.
+    pub crowd: Crowd,
 }
 
 /// What happens at the gates of festivals, read once for everybody who looks.
@@ -160,11 +155,8 @@ pub async fn at_gates(
     .bind(since)
     .fetch_all(&mut *conn)
     .await?;
-    let (inside, by_hand) = match day {
-        Some(day) => (entry::inside(&mut *conn, festival, day, now).await?, head_counts::sums(conn, festival, day, now).await?),
-        None => (Vec::new(), Vec::new()),
-    };
-    Ok(AtGates { minutes, reasons, inside, by_hand })
+    let crowd = Crowd::read(conn, festival, day, now).await?;
+    Ok(AtGates { minutes, reasons, crowd })
 }
 
 /// An address as support sees it: `m…@l….example`.

@@ -24,8 +24,9 @@ use crate::{
     accounts::{self, Device, Member, Scope},
     app::App,
     entry::{
+        crowd::Inside,
         head_counts::ByHand,
-        help_desk::{self, CaseOutcome, HelpDeskCase, KnownCases},
+        help_desk::{self, HelpDeskCase, KnownCases},
         incident::{self, Clearing, GateHold},
         ledger::{self, Discrepancy, DiscrepancyDecision, Which},
         overrides::{self, store::Made},
@@ -35,7 +36,7 @@ use crate::{
         cookies::same_origin,
         problem::{MALFORMED, NOT_FOUND, Problem},
     },
-    id::{DiscrepancyId, GateId, TicketId},
+    id::{DiscrepancyId, GateId},
     money::group,
     reports::{self, AtGates},
 };
@@ -72,31 +73,19 @@ pub(super) struct Room {
     open: Vec<Discrepancy>,
     decided: Vec<Discrepancy>,
     overrides: Vec<Made>,
-    cases: Vec<HelpDeskCase>,
+    pub(super) cases: Vec<HelpDeskCase>,
     pub(super) may_decide: bool,
 }
 
 impl Room {
-    /// How many are in by the gates into a zone, or by those to the whole site: by scans and by hand.
-    pub(super) fn in_zone(&self, zone: Option<&Zone>) -> i64 {
-        let id = zone.map(|zone| zone.zone_id.0);
-        self.at_gates.inside.iter().find(|(of, _)| *of == id).map_or(0, |(_, n)| *n) + self.by_hand(zone).inside()
+    /// How many are in by the gates into a zone.
+    pub(super) fn in_zone(&self, zone: &Zone) -> Inside {
+        self.at_gates.crowd.by_gates(Some(zone.zone_id))
     }
 
-    /// Whom staff counted by hand at the gates into a zone, or at those to the whole site.
-    pub(super) fn by_hand(&self, zone: Option<&Zone>) -> ByHand {
-        let id = zone.map(|zone| zone.zone_id);
-        self.at_gates.by_hand.iter().find(|hand| hand.zone_id == id).cloned().unwrap_or_default()
-    }
-
-    /// Whom staff counted by hand on the site; at inner zones people come and go who are on it anyhow.
-    pub(super) fn by_hand_on_site(&self) -> ByHand {
-        self.zones.iter().filter(|zone| !zone.is_inner).fold(self.by_hand(None), |sum, zone| sum.and(&self.by_hand(Some(zone))))
-    }
-
-    /// How many are on the site: whoever is in an inner zone is there, too.
-    pub(super) fn on_site(&self) -> i64 {
-        self.in_zone(None) + self.zones.iter().filter(|zone| !zone.is_inner).map(|zone| self.in_zone(Some(zone))).sum::<i64>()
+    /// How many are on the site.
+    pub(super) fn on_site(&self) -> Inside {
+        self.at_gates.crowd.on_site(&self.zones)
     }
 }
 
@@ -161,7 +150,7 @@ fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 9] {
         ("ledger", discrepancies(reader, room)),
         ("incident", super::incident::state(reader, room)),
         ("overrides", overridden(reader, room)),
-        ("cases", cases(reader, room)),
+        ("cases", super::help_desk::cases(reader, room)),
     ]
 }
 
@@ -261,22 +250,6 @@ pub async fn decide(request: &Request, body: poem::Body, app: Data<&App>, Path((
     Ok(see_other(&format!("/desk/{slug}/gates#ledger")))
 }
 
-/// Says what became of somebody at the help desk.
-#[handler]
-pub async fn decide_case(request: &Request, body: poem::Body, app: Data<&App>, Path((slug, ticket)): Path<(String, TicketId)>) -> PageResult {
-    same_origin(request)?;
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
-    who.staff.may(Scope::GatesWrite).map_err(Problem::from)?;
-    let fields = fields(body).await?;
-    let outcome = CaseOutcome::ALL.into_iter().find(|one| one.name() == field(&fields, "outcome")).ok_or_else(|| MALFORMED.problem())?;
-    let note: String = field(&fields, "note").trim().chars().take(500).collect();
-    if ticket.festival() != festival.festival_id {
-        return Err(NOT_FOUND.problem().into());
-    }
-    help_desk::decide(&app, &who.staff, ticket, outcome, &note).await.map_err(Problem::from)?;
-    Ok(see_other(&format!("/desk/{slug}/gates#help-desk")))
-}
-
 /// The whole ledger as a table.
 #[handler]
 pub async fn export(request: &Request, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
@@ -290,7 +263,7 @@ pub async fn export(request: &Request, app: Data<&App>, Path(slug): Path<String>
         .body(table))
 }
 
-fn gate_name(reader: &Reader, room: &Room, gate: GateId) -> Markup {
+pub(super) fn gate_name(reader: &Reader, room: &Room, gate: GateId) -> Markup {
     match room.gates.iter().find(|g| g.gate_id == gate) {
         Some(gate) => text(&gate.name, reader.language),
         None => html! { "–" },
@@ -317,19 +290,18 @@ fn inside(reader: &Reader, room: &Room) -> Markup {
     let silent = room.devices.iter().filter(|d| is_silent(room, d)).count();
     html! {
         dl class="figures" {
-            div { dt { (reader.t("inside-now")) } dd { (group(total)) small { (reader.t("inside-basis")) } } }
+            div { dt { (reader.t("inside-now")) } dd { (group(total.all())) small { (reader.t("inside-basis")) } } }
             div { dt { (reader.t("arrivals-a-minute")) } dd { (arriving) } }
             div { dt { (reader.t("devices-silent")) } dd { (silent) small { (reader.f("of-n", [("n", room.devices.len().to_string())])) } } }
             div { dt { (reader.t("ledger-open")) } dd { (room.open.len()) @if room.open.len() == LEDGER as usize { "+" } } }
         }
-        @let hand = room.by_hand_on_site();
-        @if hand != ByHand::default() { p { (by_hand(reader, &hand)) } }
-        @for zone in &room.zones { (zone_bar(reader, zone, room.in_zone(Some(zone)))) }
+        @if total.by_hand != ByHand::default() { p class="basis" { (by_hand(reader, total.by_hand)) } }
+        @for zone in &room.zones { (zone_bar(reader, zone, room.in_zone(zone).all())) }
     }
 }
 
 /// What was counted by hand, in words.
-pub(super) fn by_hand(reader: &Reader, hand: &ByHand) -> String {
+pub(super) fn by_hand(reader: &Reader, hand: ByHand) -> String {
     let said = [("n", group(hand.entries)), ("m", group(hand.exits)), ("k", group(hand.medical_exits))];
     reader.f("counted-by-hand", said).into_owned()
 }
@@ -437,27 +409,6 @@ fn overridden(reader: &Reader, room: &Room) -> Markup {
                 br; (reader.language.at(o.made_at, zone).second()) " · " (gate_name(reader, room, o.gate_id)) @for reason in &o.reasons { " · " (reader.t(&format!("reason-{}", reason.name()))) }
             } }
         } }
-    }
-}
-
-/// Whom gates sent to the help desk and who did not come in since, with what became of them.
-fn cases(reader: &Reader, room: &Room) -> Markup {
-    let zone = &room.festival.terms.time_zone;
-    let base = format!("/desk/{}/gates/help-desk", room.festival.terms.slug);
-    html! {
-        @if room.cases.is_empty() { p class="faded" { (reader.t("help-desk-empty")) } }
-        ol class="ledger" {
-            @for case in &room.cases {
-                li { form class="stack" method="post" action=(format!("{base}/{}", case.ticket_id)) {
-                    h3 { "…" (case.ticket_end) @if let Some(instruction) = case.instruction { " · " (reader.t(&format!("instruction-{}", instruction.name()))) } }
-                    p { (reader.language.at(case.sent_at, zone).second()) " · " (gate_name(reader, room, case.gate_id)) br; (reader.t(if case.was_sent { "help-desk-sent" } else { "help-desk-unanswered" })) }
-                    @if room.may_decide {
-                        div class="field" { label for=(format!("case-{}", case.scan_id)) { (reader.t("note")) } input id=(format!("case-{}", case.scan_id)) name="note" maxlength="500" autocomplete="off"; }
-                        div class="actions" { @for outcome in CaseOutcome::ALL { button class="button plain" name="outcome" value=(outcome.name()) { (reader.t(&format!("outcome-{}", outcome.name()))) } } }
-                    }
-                } }
-            }
-        }
     }
 }
 

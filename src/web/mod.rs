@@ -8,6 +8,7 @@ pub mod devices;
 pub mod docs;
 pub mod gate;
 pub mod health;
+pub mod help_desk;
 pub mod incident;
 pub mod kept;
 pub mod layout;
@@ -58,7 +59,7 @@ pub fn routes() -> Route {
         .at("/desk/:slug/gates", get(control::page))
         .at("/desk/:slug/gates/live", get(control::live))
         .at("/desk/:slug/gates/discrepancies/:id", post(control::decide))
-        .at("/desk/:slug/gates/help-desk/:ticket", post(control::decide_case))
+        .at("/desk/:slug/gates/help-desk/:ticket", post(help_desk::decide))
         .at("/desk/:slug/gates/situation", get(situation::page))
         .at("/desk/:slug/gates/holds", post(incident::hold))
         .at("/desk/:slug/gates/holds/:id/end", post(incident::release))

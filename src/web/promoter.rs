@@ -1,7 +1,5 @@
 //! The desk of a promoter: sign in by email, sales drawn, who is in, latest scans, orders with search.
 
-use std::collections::HashMap;
-
 use chrono::TimeDelta;
 use maud::{Markup, html};
 use poem::{
@@ -18,7 +16,10 @@ use super::{
 use crate::{
     accounts::{self, EnterError, Member, Scope},
     app::App,
-    entry::{self, Verdict},
+    entry::{
+        self, Verdict,
+        crowd::{Crowd, Inside},
+    },
     festivals::{self, Festival},
     http::{
         cookies::{same_origin, secret, secret_cookie},
@@ -212,14 +213,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
     let days = festivals::days(&app.pools.web, f.festival_id).await.map_err(Problem::from)?;
     let day = days.iter().find(|d| d.covers(now));
     let zones = festivals::zones(&app.pools.web, f.festival_id).await.map_err(Problem::from)?;
-    // By scans and by hand, by the zone of the gate.
-    let mut inside: HashMap<Option<uuid::Uuid>, i64> = HashMap::new();
-    if let Some(day) = day {
-        inside.extend(entry::inside(&mut tx, f.festival_id, day.day_index, now).await.map_err(Problem::from)?);
-        for hand in entry::head_counts::sums(&mut tx, f.festival_id, day.day_index, now).await.map_err(Problem::from)? {
-            *inside.entry(hand.zone_id.map(|zone| zone.0)).or_default() += hand.inside();
-        }
-    }
+    let crowd = Crowd::read(&mut tx, f.festival_id, day.map(|day| day.day_index), now).await.map_err(Problem::from)?;
     let arrivals = entry::arrivals(&mut tx, f.festival_id, now - TimeDelta::minutes(90)).await.map_err(Problem::from)?;
     let latest = if sees_scans { entry::latest(&mut tx, f.festival_id, 12).await.map_err(Problem::from)? } else { Vec::new() };
     let q = accounts::email_key(&search.q);
@@ -231,9 +225,6 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
     let passes = offers::passes(&app.pools.web, f.festival_id).await.map_err(Problem::from)?;
     let gates = festivals::gates(&app.pools.web, f.festival_id).await.map_err(Problem::from)?;
     drop(tx);
-    // Whoever is in an inner zone came onto the site by another gate.
-    let inner: Vec<_> = zones.iter().filter(|zone| zone.is_inner).map(|zone| Some(zone.zone_id.0)).collect();
-    let total_inside: i64 = inside.iter().filter(|(zone, _)| !inner.contains(zone)).map(|(_, n)| n).sum();
     let money = |minor| Money::new(minor, f.terms.currency).print();
     let zone = &f.terms.time_zone;
     let per_minute = arrivals.iter().filter(|(at, ..)| now - *at < TimeDelta::minutes(2)).map(|(_, n, _)| n).max().copied().unwrap_or(0);
@@ -254,7 +245,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
                 nav class="index" aria-label=(reader.t("desk")) { a href="/desk" aria-current="page" { (reader.t("desk")) } a href=(format!("/f/{}", f.terms.slug)) { (reader.t("storefront")) } @if sees_scans { a href=(format!("/desk/{}/gates", f.terms.slug)) { (reader.t("control-room")) } } @if who.staff.may(Scope::GatesWrite).is_ok() { a href=(format!("/desk/{}/devices", f.terms.slug)) { (reader.t("devices")) } } a href="/gate" { (reader.t("gate")) } a href="/docs" { (reader.t("api-docs")) } }
                 h1 { (reader.f("day-and-time", [("day", reader.language.at(now, zone).weekday()), ("time", reader.language.at(now, zone).time())])) }
                 dl class="figures" {
-                    div { dt { (reader.t("inside-now")) } dd { (group(total_inside)) small { @if let Some(day) = day { (text(&day.name, reader.language)) } @else { (reader.t("no-day-now")) } } } }
+                    div { dt { (reader.t("inside-now")) } dd { (group(crowd.on_site(&zones).all())) small { @if let Some(day) = day { (text(&day.name, reader.language)) } @else { (reader.t("no-day-now")) } } } }
                     div { dt { (reader.t("arrivals-a-minute")) } dd { (per_minute) small { @if let Some((at, n, _)) = highest { (reader.f("highest-at", [("count", n.to_string()), ("time", reader.language.at(*at, zone).time())])) } } } }
                     div { dt { (reader.t("units-sold")) } dd { (group(sold)) small { @if capacity > 0 { (reader.f("of-n", [("n", group(capacity))])) } } } }
                     @if sees_orders { div { dt { (reader.t("captured")) } dd { (short_money(sales.captured_minor, &f)) small { (reader.f("refunded-of", [("refunded", money(sales.refunded_minor)), ("captured", money(sales.captured_minor))])) } } } }
@@ -283,9 +274,9 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
                     section aria-labelledby="arr" { header class="head" { h2 id="arr" { (reader.t("arriving")) } p { (reader.t("arriving-lead")) " " span class="nay" { (reader.t("verdict-refused")) } } } (arrivals_chart(&reader, &f, &arrivals, now)) }
                     section aria-labelledby="in" {
                         header class="head" { h2 id="in" { (reader.t("inside-now")) } p { (reader.t("by-zone")) } }
-                        @for z in &zones { (zone_bar(&reader, z, inside.get(&Some(z.zone_id.0)).copied().unwrap_or(0))) }
-                        @if let Some(n) = inside.get(&None) { p { (reader.f("whole-site-count", [("count", group(*n))])) } }
-                        @if inside.is_empty() { p class="faded" { (reader.t("nobody-in")) } }
+                        @for z in &zones { (zone_bar(&reader, z, crowd.by_gates(Some(z.zone_id)).all())) }
+                        @if crowd.by_gates(None) != Inside::default() { p { (reader.f("whole-site-count", [("count", group(crowd.by_gates(None).all()))])) } }
+                        @if crowd.is_empty() { p class="faded" { (reader.t("nobody-in")) } }
                     }
                     @if sees_scans { section aria-labelledby="scans" {
                         header class="head" { h2 id="scans" { (reader.t("latest-scans")) } }

@@ -13,7 +13,11 @@ use super::{
     incident::about,
     layout::{PageResult, Reader, Shell, see_other, text},
 };
-use crate::{app::App, entry::head_counts::ByHand, money::group};
+use crate::{
+    app::App,
+    entry::{crowd::Inside, head_counts::ByHand},
+    money::group,
+};
 
 /// The sheet.
 #[handler]
@@ -41,8 +45,8 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                 caption class="unseen" { (reader.t("inside-now")) }
                 thead { tr { th scope="col" { (reader.t("zone")) } th scope="col" class="n" { (reader.t("inside-now")) } th scope="col" class="n" { (reader.t("sheet-by-scan")) } th scope="col" class="n" { (reader.t("sheet-by-hand")) } th scope="col" class="n" { (reader.t("capacity")) } } }
                 tbody {
-                    tr { th scope="row" { (reader.t("whole-site")) } td class="n" { b { (group(room.on_site())) } } (bases(room.on_site(), room.by_hand_on_site().inside())) td class="n" { @match festival.terms.licensed_capacity { Some(n) => (group(n.into())), None => "–" } } }
-                    @for zone in &room.zones { tr { th scope="row" { (text(&zone.name, reader.language)) @if zone.is_inner { " " small { (reader.t("sheet-inner")) } } } td class="n" { (group(room.in_zone(Some(zone)))) } (bases(room.in_zone(Some(zone)), room.by_hand(Some(zone)).inside())) td class="n" { @match zone.capacity { Some(n) => (group(n.into())), None => "–" } } } }
+                    tr { th scope="row" { (reader.t("whole-site")) } td class="n" { b { (group(room.on_site().all())) } } (bases(&room.on_site())) td class="n" { @match festival.terms.licensed_capacity { Some(n) => (group(n.into())), None => "–" } } }
+                    @for zone in &room.zones { tr { th scope="row" { (text(&zone.name, reader.language)) @if zone.is_inner { " " small { (reader.t("sheet-inner")) } } } @let inside = room.in_zone(zone); td class="n" { (group(inside.all())) } (bases(&inside)) td class="n" { @match zone.capacity { Some(n) => (group(n.into())), None => "–" } } } }
                 }
             }
             h2 { (reader.t("sheet-basis")) }
@@ -50,7 +54,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                 li { (reader.t("sheet-basis-entries")) }
                 li { (reader.t("sheet-basis-exits")) }
                 li { (reader.t("sheet-basis-passes")) }
-                @if room.by_hand_on_site() != ByHand::default() { li { (by_hand(&reader, &room.by_hand_on_site())) } }
+                @if room.on_site().by_hand != ByHand::default() { li { (by_hand(&reader, room.on_site().by_hand)) } }
                 @if silent > 0 || waiting > 0 { li { b { (reader.f("sheet-basis-away", [("n", silent.to_string()), ("m", group(waiting))])) } } }
                 @else { li { (reader.t("sheet-basis-all")) } }
                 @for device in &room.gaps { li { b { (gap(&reader, &room, device)) } } }
@@ -75,9 +79,9 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
     }))
 }
 
-/// A number of people in two columns: by scans, and by hand.
-fn bases(all: i64, by_hand: i64) -> Markup {
-    html! { td class="n" { (group(all - by_hand)) } td class="n" { (group(by_hand)) } }
+/// How it is known how many are in, in two columns.
+fn bases(inside: &Inside) -> Markup {
+    html! { td class="n" { (group(inside.by_scans)) } td class="n" { (group(inside.by_hand.inside())) } }
 }
 
 /// How many devices are silent, and how many scans waited on devices when they were heard last: what they let in is not counted yet.

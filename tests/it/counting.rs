@@ -114,6 +114,35 @@ async fn people_counted_by_hand_fill_a_zone_and_are_named_apart() {
     house.close().await;
 }
 
+/// Whoever scans first into a zone makes its row and counts what is committed; a count by hand at that moment is not lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_by_hand_waits_for_the_row_that_somebody_makes() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let dock = Festival { gate: festival.gate_into(json!({ "name": { "en": "Dock" }, "capacity": 100 })).await, ..festival.clone() };
+    house.advance("2026-06-19T18:00:00Z".parse::<DateTime<Utc>>().unwrap() - house.app.clock.now());
+    let (device, now) = (dock.device().await, house.app.clock.now());
+    let mut conn = house.database().await;
+    sqlx::query("begin").execute(&mut conn).await.unwrap();
+    sqlx::query("insert into zone_counts (festival_id, zone_id, day_index, inside) select festival_id, zone_id, 0, 0 from zones")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    let counting = tokio::spawn(async move { counted(&device, "entry", 25, now).await });
+    let waits = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    crate::faults::until("the count waits", std::time::Duration::from_secs(10), async || {
+        sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut house.database().await).await.unwrap() > 0 || counting.is_finished()
+    })
+    .await;
+    // What the first scan does under its lock: nobody's count is committed yet.
+    sqlx::query("update zone_counts set cleared_at = 'epoch', counted_at = $1").bind(now).execute(&mut conn).await.unwrap();
+    sqlx::query("commit").execute(&mut conn).await.unwrap();
+    counting.await.unwrap();
+    let inside: i32 = sqlx::query_scalar("select inside from zone_counts").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(inside, 25);
+    house.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_counts_without_network_and_through_a_reload() {
     let house = House::open().await;

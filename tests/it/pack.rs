@@ -551,6 +551,11 @@ async fn deltas_come_in_pages_and_who_is_ahead_of_the_feed_begins_anew() {
     house.advance(TimeDelta::seconds(61));
     let whole = whole_that(&device, |whole| whole.to().0 > 1).await;
     assert_eq!((whole.tickets.len(), whole.to().0, &whole.head["more"]), (2_201, 2_201, &json!(false)));
+    // Whoever is far behind the kept list comes nearer by pages, and is held to it at its end.
+    let far = since(&device, (1, 0)).await;
+    assert_eq!((far.tickets.len(), far.head.get("list_digest"), &far.head["more"]), (2_000, None, &json!(true)));
+    let near = since(&device, far.to()).await;
+    assert_eq!((near.to().0, &near.head["list_digest"]), (2_201, &whole.head["digest"]));
     let parts: BTreeSet<_> = first.tickets.iter().chain(&second.tickets).collect();
     assert_eq!(whole.tickets.iter().filter(|record| !parts.contains(record)).count(), 1, "the ticket at position 1");
     // The feed went back behind this device: a backup was read back.

@@ -18,7 +18,8 @@ use crate::{
     id::{CountId, GateId},
 };
 
-pub use store::{ByHand, sums};
+pub use store::ByHand;
+pub(super) use store::sums;
 
 /// A clock that is further off than this is no clock: what it says happened now.
 const DOUBT: TimeDelta = TimeDelta::days(31);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
 
 use super::HeadCount;
 use crate::id::{CountId, DeviceId, FestivalId, GateId, ZoneId};
@@ -44,11 +44,9 @@ pub(super) async fn insert(
     Ok(fresh.into_iter().collect())
 }
 
-/// What was counted by hand into a zone, or at the gates of the whole site.
-#[derive(Clone, Debug, Default, PartialEq, Eq, FromRow)]
+/// What was counted by hand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByHand {
-    /// The zone of the gates; none for the whole site.
-    pub zone_id: Option<ZoneId>,
     /// People who came in.
     pub entries: i64,
     /// People who left.
@@ -66,22 +64,19 @@ impl ByHand {
 
     /// Both together.
     #[must_use]
-    pub fn and(self, other: &Self) -> Self {
-        Self {
-            zone_id: self.zone_id,
-            entries: self.entries + other.entries,
-            exits: self.exits + other.exits,
-            medical_exits: self.medical_exits + other.medical_exits,
-        }
+    pub fn and(self, other: Self) -> Self {
+        Self { entries: self.entries + other.entries, exits: self.exits + other.exits, medical_exits: self.medical_exits + other.medical_exits }
     }
 }
 
-/// What was counted by hand on a day since the zone was cleared last, by zone.
-///
-/// # Errors
-/// What the database said.
-pub async fn sums(conn: &mut PgConnection, festival: FestivalId, day: i16, now: DateTime<Utc>) -> Result<Vec<ByHand>, sqlx::Error> {
-    sqlx::query_as(
+/// What was counted by hand on a day since the zone was cleared last, by the zone of the gates; none for those to the whole site.
+pub(in crate::entry) async fn sums(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    day: i16,
+    now: DateTime<Utc>,
+) -> Result<Vec<(Option<ZoneId>, ByHand)>, sqlx::Error> {
+    let sums: Vec<(Option<ZoneId>, i64, i64, i64)> = sqlx::query_as(
         "select g.zone_id, coalesce(sum(h.people) filter (where h.kind = 'entry'), 0)::bigint as entries, \
                 coalesce(sum(h.people) filter (where h.kind = 'exit'), 0)::bigint as exits, \
                 coalesce(sum(h.people) filter (where h.kind = 'medical_exit'), 0)::bigint as medical_exits \
@@ -95,5 +90,6 @@ pub async fn sums(conn: &mut PgConnection, festival: FestivalId, day: i16, now: 
     .bind(day)
     .bind(now)
     .fetch_all(conn)
-    .await
+    .await?;
+    Ok(sums.into_iter().map(|(zone, entries, exits, medical_exits)| (zone, ByHand { entries, exits, medical_exits })).collect())
 }

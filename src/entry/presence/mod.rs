@@ -71,7 +71,7 @@ impl Presence {
     /// How many more may be in a zone on a day; `None` where nobody counts.
     pub(super) fn left(&self, zone: Option<ZoneId>, day: i16) -> Option<i32> {
         let zone = zone?;
-        // More may have left by hand than came in by it: that makes no places.
+        // More may have left by hand than came in by it: a zone has no more places than its capacity for that.
         Some(self.capacity.get(&zone)? - self.counts.get(&(zone, day))?.inside.max(0))
     }
 

@@ -103,7 +103,6 @@ export class Link {
       this.pack = new Pack({ ...base, ...changes.pack });
       this.offset = changes.offset;
       this.heard = changes.heard;
-      this.#isWrong = changes.pack.head.format !== FORMAT;
       await this.#import();
     }
     // What waits for another festival stays until this phone is paired there again.
@@ -523,7 +522,9 @@ export class Link {
 
   async #sync() {
     for (let more = true; more; ) {
-      const { tickets, admissions } = this.#isWrong ? { tickets: 0, admissions: 0 } : this.pack.position;
+      // A list of before has nothing sealed: where the server knows ours it is fetched anew.
+      const isAnew = this.#isWrong || (this.#format === FORMAT && this.pack.head?.format === FORMER);
+      const { tickets, admissions } = isAnew ? { tickets: 0, admissions: 0 } : this.pack.position;
       const query = new URLSearchParams({ tickets, admissions, format: this.#format, ...(this.pack.rules && { rules: this.pack.head.rules_tag }) });
       const answer = await this.#ask(`/v1/pack?${query}`, { patience: 60_000 });
       if (!answer?.ok) {
@@ -536,7 +537,6 @@ export class Link {
       const isLarge = this.pack.take(news);
       if (this.pack.head.rules_tag !== tag || !this.keys.length) await this.#import();
       if (news.head.digest) this.#isWrong = false;
-      // A list of before is asked for anew when the server knows ours.
       if (this.#format === FORMER) this.#format = FORMAT;
       const { list_digest, to } = news.head;
       if (list_digest && to.tickets !== this.#fitted) {

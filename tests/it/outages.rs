@@ -311,21 +311,25 @@ async fn a_server_that_stands_still_with_locks_in_its_hand_loses_them_to_the_oth
     let beside = still.sell(&[still.served.anybody()], BUYERS).await;
     let sale = shop.sell(&[shop.served.anybody()], BUYERS).await;
     let mut conn = PgConnection::connect_with(&database).await.unwrap();
-    // It is stopped until it stands within a transaction that has written, and that the other server waits for: then it holds the stock row.
     let holds = "select count(*) from pg_stat_activity h where datname = current_database() and state = 'idle in transaction' and backend_xid is not null \
                  and state_change < clock_timestamp() - interval '300 milliseconds' \
                  and exists (select from pg_stat_activity w where w.wait_event_type = 'Lock' and h.pid = any(pg_blocking_pids(w.pid)))";
+    // Both servers are amid their batches, one with the stock row and one before it: whichever the stopped one is, it soon has the row and says nothing more.
+    let amid = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'gatefold place' and wait_event_type = 'Lock'";
     let begin = Instant::now();
     let stopped = loop {
+        let mut gate = conn.begin().await.unwrap();
+        gate.execute("lock table lines in share mode").await.unwrap();
+        until("two batches that wait", HEALED, async || ask::<i64>(&mut gate, amid).await >= 2).await;
         signal("STOP", &process);
         let frozen = Instant::now();
-        tokio::time::sleep(Duration::from_millis(400)).await;
-        if ask::<i64>(&mut conn, holds).await > 0 && sale.answers(frozen + Duration::from_millis(100), "place", 201) == 0 {
+        gate.commit().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        if ask::<i64>(&mut conn, holds).await > 0 && sale.answers(frozen + Duration::from_millis(300), "place", 201) == 0 {
             break frozen;
         }
         signal("CONT", &process);
         assert!(begin.elapsed() < Duration::from_secs(30), "the server never stood still with a lock");
-        tokio::time::sleep(Duration::from_millis(1 + u64::from(begin.elapsed().subsec_micros()) % 50)).await;
     };
     until("a refusal", HEALED, async || sale.answers(stopped, "place", 503) > 0).await;
     let took = sale.sells(stopped, 20, Duration::from_secs(15)).await;

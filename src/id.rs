@@ -150,6 +150,8 @@ ids! {
     OrderId;
     /// Our wish to be paid.
     PaymentId;
+    /// The id of a refund.
+    RefundId;
     /// One issued right of entry of one holder.
     TicketId;
     /// A fan's right to a release.

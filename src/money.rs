@@ -179,6 +179,21 @@ impl Money {
         Self { minor, currency }
     }
 
+    /// Reads an amount as people type it: digits with a point or a comma before the smallest unit, `12`, `12.5`, `12,50`; `None` when it is none, or finer
+    /// than its currency.
+    #[must_use]
+    pub fn read(text: &str, currency: Currency) -> Option<Self> {
+        let exponent = currency.exponent() as usize;
+        let (whole, part) = text.trim().split_once(['.', ',']).unwrap_or((text.trim(), ""));
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > exponent {
+            return None;
+        }
+        let minor = whole.parse::<i64>().ok()?.checked_mul(10_i64.pow(currency.exponent()))?;
+        let part = format!("{part:0<exponent$}");
+        Some(Self::new(minor.checked_add(if part.is_empty() { 0 } else { part.parse().ok()? })?, currency))
+    }
+
     /// The amount as pages print it, sign before and no space: `€316.00`, `¥498`.
     ///
     /// CNY is printed without decimals where they are zero, as prices in China are.
@@ -271,6 +286,17 @@ mod tests {
 
     fn eur(minor: i64) -> Money {
         Money::new(minor, "EUR".parse().unwrap())
+    }
+
+    #[test]
+    fn an_amount_is_read_as_people_type_it() {
+        let read = |text: &str, currency: &str| Money::read(text, currency.parse().unwrap()).map(|m| m.minor);
+        assert_eq!(["12", "12.5", " 12,50 ", "0.01"].map(|text| read(text, "EUR")), [Some(1_200), Some(1_250), Some(1_250), Some(1)]);
+        assert_eq!((read("500", "JPY"), read("1.234", "KWD")), (Some(500), Some(1_234)));
+        for none in ["", ".5", "-1", "1.234", "1e3", "1,000.00", "12 €", "99999999999999999999", "92233720368547758.08"] {
+            assert_eq!(read(none, "EUR"), None, "{none}");
+        }
+        assert_eq!(read("5.0", "JPY"), None);
     }
 
     #[test]

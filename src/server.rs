@@ -76,6 +76,9 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
                 .with("confirmation", web::letters::confirmation)
                 .with("sign_in", web::letters::sign_in)
                 .with("money_back", web::letters::money_back)
+                .with("refund_done", web::letters::refund)
+                .with("refund_failed", web::letters::refund)
+                .with("refund_withdrawn", web::letters::refund)
                 .with("ticket_changed", web::letters::ticket_changed)
                 .with("codes_changed", web::letters::codes_changed),
         );

@@ -53,11 +53,15 @@ pub enum Scope {
     GatesWrite,
     /// Void and re-issue tickets.
     TicketsWrite,
+    /// Ask for refunds of what nobody used.
+    RefundsWrite,
+    /// Move money otherwise: refunds of used tickets, by hand, taken back.
+    MoneyWrite,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::CatalogRead,
         Self::FestivalsWrite,
         Self::LineupWrite,
@@ -67,6 +71,8 @@ impl Scope {
         Self::ScansRead,
         Self::GatesWrite,
         Self::TicketsWrite,
+        Self::RefundsWrite,
+        Self::MoneyWrite,
     ];
 
     /// The name that a token carries.
@@ -82,6 +88,8 @@ impl Scope {
             Self::ScansRead => "scans:read",
             Self::GatesWrite => "gates:write",
             Self::TicketsWrite => "tickets:write",
+            Self::RefundsWrite => "refunds:write",
+            Self::MoneyWrite => "money:write",
         }
     }
 }
@@ -130,8 +138,8 @@ impl Role {
         match self {
             Self::Owner => &Scope::ALL,
             Self::Editor => &[Scope::CatalogRead, Scope::FestivalsWrite, Scope::LineupWrite, Scope::OffersWrite, Scope::ReleasesWrite],
-            Self::Finance => &[Scope::CatalogRead, Scope::OrdersRead, Scope::ScansRead],
-            Self::Support => &[Scope::CatalogRead, Scope::OrdersRead, Scope::TicketsWrite],
+            Self::Finance => &[Scope::CatalogRead, Scope::OrdersRead, Scope::ScansRead, Scope::RefundsWrite, Scope::MoneyWrite],
+            Self::Support => &[Scope::CatalogRead, Scope::OrdersRead, Scope::TicketsWrite, Scope::RefundsWrite],
             Self::Access | Self::Supervisor => &[Scope::CatalogRead, Scope::ScansRead, Scope::GatesWrite],
             Self::Stage => &[Scope::CatalogRead, Scope::LineupWrite],
             Self::BoxOffice => &[Scope::CatalogRead],

@@ -25,8 +25,12 @@ pub enum Account {
     Tax(u32),
     /// What the holders of the rights in a release are owed, without tax.
     Rights(ReleaseId),
-    /// Money that came late and goes back to its buyer.
+    /// Money that goes back to its buyer.
     Owed,
+    /// What the promoter keeps of what was returned.
+    Kept,
+    /// What the promoter paid back themselves, outside a provider.
+    Hand,
 }
 
 impl Account {
@@ -39,6 +43,8 @@ impl Account {
             Self::Tax(ppm) => format!("tax:{ppm}"),
             Self::Rights(release) => format!("rights:{release}"),
             Self::Owed => "owed".to_owned(),
+            Self::Kept => "kept".to_owned(),
+            Self::Hand => "by_hand".to_owned(),
         }
     }
 }
@@ -51,8 +57,12 @@ pub enum JournalKind {
     Sale,
     /// Money that came for an order that could not be had any more.
     Late,
-    /// Money that went back.
+    /// Money that went back, or came again because a bank refused it.
     Refund,
+    /// What was sold is returned, and its money is owed to the buyer.
+    Returned,
+    /// A return was taken back.
+    Withdrawn,
 }
 
 /// The sums of a batch by account, before they are written.
@@ -68,6 +78,18 @@ impl Journal {
     /// Takes from an account.
     pub fn credit(&mut self, account: Account, amount: Money) {
         self.debit(account, Money::new(-amount.minor, amount.currency));
+    }
+
+    /// Whether nothing moves.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.values().all(|minor| *minor == 0)
+    }
+
+    /// The same the other way round.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self(self.0.into_iter().map(|(key, minor)| (key, -minor)).collect())
     }
 
     /// Whether the entries add up to zero in each currency.

@@ -58,6 +58,8 @@ kinds! {
     ALREADY_PAID = 409, "already-paid", "The order is paid", "Look at the order; nothing more is owed.";
     PAYMENT_OPEN = 409, "payment-open", "Another payment of this order is open", "Finish it or wait until it is decided.";
     TOO_MANY_ATTEMPTS = 409, "too-many-attempts", "Five payments were tried", "Place a new order.";
+    NOTHING_LEFT = 409, "nothing-left", "Nothing is left to be returned", "Everything of it went back or is on its way: look at the refunds of the order.";
+    AMOUNT_CHANGED = 409, "amount-changed", "It would be another amount", "Nothing happened. The member amount has what it would be now; ask for a quote and repeat.";
     CONFLICT = 409, "conflict", "The world is in another state", "The detail says which.";
     UNCONFIRMED = 409, "unconfirmed", "This is unusual: say that you mean it", "The detail says why. Send the request again with the words of the member confirm in the header Confirm.";
     STALE = 412, "stale", "Somebody changed it meanwhile", "Read it again and repeat your change with the new ETag in If-Match.";

@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 
 use crate::{
     app::App,
-    id::{EntitlementId, FestivalId, OrderId, ReleaseId},
+    id::{EntitlementId, FestivalId, OrderId, ReleaseId, TicketId},
     releases::{self, Playable},
     secrets::{Purpose, same},
 };
@@ -47,6 +47,20 @@ pub async fn entitle(conn: &mut PgConnection, festival: FestivalId, grants: &[En
         return Ok(());
     }
     store::insert(conn, festival, grants, now).await
+}
+
+/// Takes copies of albums back that an order returns: by line, component and units, with the tickets that are returned; joins that transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn give_back(
+    conn: &mut PgConnection,
+    order: OrderId,
+    copies: &[(i16, i16, i32)],
+    tickets: &[TicketId],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    if copies.is_empty() { Ok(()) } else { store::give_back(conn, order, copies, tickets, now).await }
 }
 
 /// What a file is asked for.

@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgConnection, PgPool};
 
 use super::Entitle;
 use crate::{
-    id::{EntitlementId, FestivalId, OrderId, ReleaseId},
+    id::{EntitlementId, FestivalId, OrderId, ReleaseId, TicketId},
     tickets::Ticket,
 };
 
@@ -49,6 +49,44 @@ pub(super) async fn claim(conn: &mut PgConnection, ticket: &Ticket, now: DateTim
         .bind(now)
         .execute(conn)
         .await?;
+    Ok(())
+}
+
+/// Takes copies of albums back: those of the returned tickets first, then such that nobody claimed, then those that were claimed last.
+pub(super) async fn give_back(
+    conn: &mut PgConnection,
+    order: OrderId,
+    copies: &[(i16, i16, i32)],
+    tickets: &[TicketId],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "with returned as ( \
+             select e.entitlement_id, u.units, e.copies - e.claimed as free from entitlements e \
+             join unnest($3::smallint[], $4::smallint[], $5::integer[]) as u (line_no, component_no, units) on u.line_no = e.line_no and u.component_no = e.component_no \
+             where e.festival_id = $1 and e.order_id = $2 \
+         ), ranked as ( \
+             select c.entitlement_id, c.ticket_id, c.ticket_id = any($6) as is_own, r.units, r.free, \
+                    row_number() over (partition by c.entitlement_id order by c.ticket_id = any($6) desc, c.claimed_at desc, c.ticket_id) as no, \
+                    count(*) filter (where c.ticket_id = any($6)) over (partition by c.entitlement_id) as own \
+             from returned r join claims c on c.festival_id = $1 and c.entitlement_id = r.entitlement_id and c.ended_at is null \
+         ), ended as ( \
+             update claims c set ended_at = $7 from ranked r where c.festival_id = $1 and c.entitlement_id = r.entitlement_id and c.ticket_id = r.ticket_id \
+               and r.no <= case when r.is_own then r.units else r.units - r.free end \
+             returning c.entitlement_id \
+         ) \
+         update entitlements e set copies = e.copies - r.units, claimed = e.claimed - (select count(*) from ended d where d.entitlement_id = e.entitlement_id)::integer \
+         from returned r where e.festival_id = $1 and e.entitlement_id = r.entitlement_id",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .bind(copies.iter().map(|(line, ..)| *line).collect::<Vec<_>>())
+    .bind(copies.iter().map(|(_, component, _)| *component).collect::<Vec<_>>())
+    .bind(copies.iter().map(|(.., units)| *units).collect::<Vec<_>>())
+    .bind(tickets)
+    .bind(now)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -23,7 +23,7 @@ use crate::{
 pub use catalog::{
     NewComponent, NewOffer, NewTier, OfferTerms, TierTerms, add_add_on, add_offer, add_pass, add_stock, change_offer, change_pass, change_tier, delay, resize,
 };
-pub use shelf::{Shelf, Taken, move_to_sold, release_held, shelf, take, take_if_free};
+pub use shelf::{Shelf, Taken, move_to_sold, release_held, release_sold, shelf, take, take_if_free, units_of};
 pub use store::{add_ons, offers, passes, stocks, stocks_of};
 pub use vouchers::{
     NewVoucher, NoVoucher, Voucher, VoucherTerms, Vouchers, add_voucher, change_voucher, lock_vouchers, return_uses, use_if_free, use_vouchers, voucher_key,

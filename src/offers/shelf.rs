@@ -94,6 +94,38 @@ pub async fn release_held(conn: &mut PgConnection, festival: FestivalId, units: 
     same_count(store::add(conn, festival, &ids, &sums, -1, 0).await?, ids.len())
 }
 
+/// Frees what was sold: called by refunds alone.
+///
+/// # Errors
+/// What the database said.
+pub async fn release_sold(conn: &mut PgConnection, festival: FestivalId, units: &[Taken]) -> Result<(), Trouble> {
+    let (ids, sums) = summed(units);
+    if ids.is_empty() {
+        return Ok(());
+    }
+    store::lock_stocks(conn, festival, &ids).await?;
+    same_count(store::add(conn, festival, &ids, &sums, 0, -1).await?, ids.len())
+}
+
+/// What units of offers at their tiers take of stocks.
+///
+/// # Errors
+/// What the database said.
+pub async fn units_of(conn: &mut PgConnection, festival: FestivalId, units: &[(OfferId, i16, i32)]) -> Result<Vec<Taken>, sqlx::Error> {
+    if units.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<OfferId> = units.iter().map(|(offer, ..)| *offer).collect();
+    let offers = store::offers_of(conn, festival, &ids).await?;
+    let mut taken = Vec::new();
+    for (offer_id, tier_no, quantity) in units {
+        let Some(offer) = offers.iter().find(|o| o.offer_id == *offer_id) else { continue };
+        let tier = offer.tiers.iter().find(|t| t.tier_no == *tier_no).and_then(|t| t.stock_id).map(|stock_id| (stock_id, 1));
+        taken.extend(offer.takes().into_iter().chain(tier).map(|(stock_id, units)| Taken { stock_id, quantity: units * quantity }));
+    }
+    Ok(taken)
+}
+
 fn same_count(changed: u64, wanted: usize) -> Result<(), Trouble> {
     if changed == wanted as u64 { Ok(()) } else { Err(Trouble::Again) }
 }

@@ -148,7 +148,7 @@ fn lines_by_order(lines: Vec<(OrderId, Line)>) -> HashMap<OrderId, Vec<Line>> {
 
 pub(super) async fn fan_counts(conn: &mut PgConnection, festival: FestivalId, addresses: &[&str], offers: &[OfferId]) -> Result<FanCounts, sqlx::Error> {
     let rows: Vec<(String, OfferId, i64)> = sqlx::query_as(
-        "select o.email_key, l.offer_id, sum(l.quantity) from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
+        "select o.email_key, l.offer_id, sum(l.quantity - l.returned) from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
          where o.festival_id = $1 and o.email_key = any($2) and l.offer_id = any($3) and o.status in ('held', 'part_paid', 'paid', 'partly_refunded') \
          group by o.email_key, l.offer_id",
     )
@@ -353,6 +353,61 @@ pub async fn unfulfillable(conn: &mut PgConnection, festival: FestivalId, order:
         .execute(conn)
         .await?;
     Ok(())
+}
+
+/// Notes how many units of the lines of a locked order came back.
+///
+/// # Errors
+/// What the database said.
+pub async fn mark_returned(conn: &mut PgConnection, order: OrderId, lines: &[(i16, i32)]) -> Result<(), sqlx::Error> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update lines l set returned = b.returned from unnest($3::smallint[], $4::integer[]) as b (line_no, returned) \
+         where l.festival_id = $1 and l.order_id = $2 and l.line_no = b.line_no",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .bind(lines.iter().map(|(line_no, _)| *line_no).collect::<Vec<_>>())
+    .bind(lines.iter().map(|(_, returned)| *returned).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A locked order was refunded, whole or in part: it takes so many units less.
+///
+/// # Errors
+/// What the database said.
+pub async fn refunded(conn: &mut PgConnection, order: OrderId, is_whole: bool, units: &[Taken], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update orders set status = $3, ended_at = $4 where festival_id = $1 and order_id = $2 and status in ('paid', 'partly_refunded')")
+        .bind(order.festival())
+        .bind(order)
+        .bind(if is_whole { "refunded" } else { "partly_refunded" })
+        .bind(is_whole.then_some(now))
+        .execute(&mut *conn)
+        .await?;
+    let mut sums: BTreeMap<StockId, i32> = BTreeMap::new();
+    for taken in units {
+        *sums.entry(taken.stock_id).or_default() += taken.quantity;
+    }
+    let (stocks, sums): (Vec<StockId>, Vec<i32>) = sums.into_iter().unzip();
+    let lowered = sqlx::query(
+        "update allocations a set quantity = a.quantity - u.units from unnest($3::uuid[], $4::integer[]) as u (stock_id, units) \
+         where a.festival_id = $1 and a.order_id = $2 and a.stock_id = u.stock_id",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .bind(&stocks)
+    .bind(sums)
+    .execute(conn)
+    .await?;
+    if lowered.rows_affected() == stocks.len() as u64 {
+        Ok(())
+    } else {
+        Err(sqlx::Error::Protocol("an order takes nothing of a stock that it returns".to_owned()))
+    }
 }
 
 pub(super) async fn end(

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! created -> submitted -> captured | failed | cancelled;  submitted -> unknown -> (asked again) -> any of these
-//! refund: requested -> submitted -> done | failed
 //! ```
+//!
+//! Money back is in [`refunds`].
 //!
 //! **Invariant:** no network call while a transaction is open. `created` is committed before a provider is called; what a
 //! provider says has one effect, however often it is said.
@@ -12,6 +13,7 @@ pub mod api;
 mod complete;
 pub mod provider;
 mod reconcile;
+pub mod refunds;
 pub mod simulated;
 mod store;
 
@@ -34,8 +36,9 @@ use crate::{
 
 pub use complete::{Completing, Settle};
 pub use provider::{Outcome, Provider, Providers};
-pub use reconcile::{ask_undecided, close_due, refund_due};
-pub use store::{Intent, by_order, payment};
+pub use reconcile::{ask_undecided, close_due};
+pub use refunds::{Refund, RefundOutcome, refund_due};
+pub use store::{Intent, by_order, open, payment};
 
 /// How long a provider may take to decide; an open payment keeps its order as long.
 pub const DECIDE: TimeDelta = TimeDelta::minutes(15);
@@ -65,6 +68,19 @@ pub enum PaymentStatus {
 }
 
 impl PaymentStatus {
+    /// Its name in JSON, rows and the catalog of words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Submitted => "submitted",
+            Self::Unknown => "unknown",
+            Self::Captured => "captured",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Whether it is still to be decided.
     #[must_use]
     pub fn is_open(self) -> bool {

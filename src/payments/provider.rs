@@ -2,8 +2,8 @@
 
 use std::{collections::HashMap, future::Future, pin::Pin};
 
-use super::{NotifyError, Payment};
-use crate::{app::App, id::PaymentId, money::Money};
+use super::{NotifyError, Payment, Refund, RefundOutcome};
+use crate::{app::App, id::PaymentId};
 
 /// What a provider says about a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +43,10 @@ pub trait Provider: Send + Sync {
     fn ask<'a>(&'a self, app: &'a App, payment: PaymentId) -> Answer<'a, Outcome>;
     /// Gives a payment up; answers what became of it, because it may be too late.
     fn cancel<'a>(&'a self, app: &'a App, payment: PaymentId) -> Answer<'a, Outcome>;
-    /// Gives money back.
-    fn refund<'a>(&'a self, app: &'a App, payment: PaymentId, amount: Money) -> Answer<'a, ()>;
+    /// Gives money back. The provider knows the refund by its id and round.
+    fn refund<'a>(&'a self, app: &'a App, refund: &'a Refund) -> Answer<'a, RefundOutcome>;
+    /// Asks what became of a refund that was taken.
+    fn ask_refund<'a>(&'a self, app: &'a App, refund: &'a Refund) -> Answer<'a, RefundOutcome>;
     /// Verifies a notification.
     ///
     /// # Errors

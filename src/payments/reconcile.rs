@@ -1,12 +1,9 @@
-//! Payments that nobody told us about: the provider is asked, outside any transaction. Refunds that wait are submitted.
+//! Payments that nobody told us about: the provider is asked, outside any transaction.
 
 use chrono::TimeDelta;
 
 use super::{Outcome, Providers, decided, store};
-use crate::{
-    app::App,
-    books::{self, Account, Journal, JournalKind},
-};
+use crate::app::App;
 
 /// How long a notification may take before the provider is asked.
 const PATIENCE: TimeDelta = TimeDelta::seconds(45);
@@ -48,37 +45,4 @@ pub async fn close_due(app: &App) -> Result<usize, sqlx::Error> {
         }
     }
     Ok(closed)
-}
-
-/// Submits refunds that wait; the provider knows them by our payment, so a repeated call gives money back once.
-///
-/// # Errors
-/// What the database said.
-pub async fn refund_due(app: &App) -> Result<usize, sqlx::Error> {
-    let mut done = 0;
-    for refund in store::open_refunds(&app.pools.work, BATCH).await? {
-        let Some(provider) = app.the::<Providers>().find(&refund.provider) else { continue };
-        match provider.refund(app, refund.payment_id, refund.amount).await {
-            Ok(()) => match note(app, &refund).await {
-                Ok(()) => done += 1,
-                Err(error) => tracing::warn!(%error, payment = %refund.payment_id, "a refund could not be noted; it is asked for again"),
-            },
-            Err(error) => tracing::warn!(%error, payment = %refund.payment_id, "a refund was not taken; it is tried again"),
-        }
-    }
-    Ok(done)
-}
-
-/// Notes a refund that its provider took, in its row and in the books, once.
-async fn note(app: &App, refund: &store::OpenRefund) -> Result<(), sqlx::Error> {
-    let (festival, now) = (refund.festival_id, app.clock.now());
-    let id = books::fresh(festival, now);
-    let mut tx = app.pools.work.begin().await?;
-    if store::refunded(&mut tx, refund, id, now).await? {
-        let mut journal = Journal::default();
-        journal.debit(Account::Owed, refund.amount);
-        journal.credit(Account::Clearing(refund.provider.clone()), refund.amount);
-        books::record(&mut tx, festival, id, JournalKind::Refund, &journal, now).await?;
-    }
-    tx.commit().await
 }

@@ -1,21 +1,23 @@
 //! The simulated bank: a provider that behaves like a real one and takes no money. It has a page where the buyer decides,
 //! books of its own, and signed notifications that come at once, later, or never.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
 use chrono::TimeDelta;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    NotifyError, Payment,
+    NotifyError, Payment, Refund, RefundOutcome,
     provider::{Answer, Outcome, Provider, ProviderError, Told},
     store,
 };
 use crate::{
     app::App,
     id::PaymentId,
-    money::Money,
     secrets::{Purpose, same},
 };
 
@@ -25,18 +27,44 @@ const FRESH: TimeDelta = TimeDelta::seconds(300);
 /// The simulated bank.
 pub struct SimulatedBank;
 
-/// Whether the simulated bank answers: while it does not, every call to it fails.
+/// How the simulated bank answers: while it fails, every call to it does.
 #[derive(Default)]
-pub struct Mood(AtomicBool);
+pub struct Mood {
+    fails: AtomicBool,
+    refunds: Mutex<Refunding>,
+}
+
+/// What the simulated bank does with new refunds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refunding {
+    /// The money goes back at once.
+    #[default]
+    AtOnce,
+    /// They are taken and decided when the bank is in another mood.
+    Later,
+    /// The account has not enough.
+    NoFunds,
+    /// They are refused.
+    Refused,
+}
 
 impl Mood {
     /// Lets the bank fail, or answer again.
     pub fn fail(&self, fails: bool) {
-        self.0.store(fails, Ordering::Relaxed);
+        self.fails.store(fails, Ordering::Relaxed);
     }
 
-    fn look(app: &App) -> Result<(), ProviderError> {
-        if app.the::<Self>().0.load(Ordering::Relaxed) { Err(ProviderError("the bank does not answer".to_owned())) } else { Ok(()) }
+    /// Lets the bank take refunds otherwise.
+    pub fn refund(&self, refunds: Refunding) {
+        *self.refunds.lock().unwrap_or_else(PoisonError::into_inner) = refunds;
+    }
+
+    fn look(app: &App) -> Result<Refunding, ProviderError> {
+        let mood = app.the::<Self>();
+        if mood.fails.load(Ordering::Relaxed) {
+            return Err(ProviderError("the bank does not answer".to_owned()));
+        }
+        Ok(*mood.refunds.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -77,6 +105,17 @@ fn outcome(status: &str) -> Outcome {
     }
 }
 
+/// What the books of the bank say about a refund.
+async fn simulated_refund(app: &App, refund: &Refund, provider_ref: String) -> Result<RefundOutcome, ProviderError> {
+    let status = store::simulated_refund(&app.pools.work, &provider_ref, refund.refund_id.festival()).await.map_err(failed)?;
+    Ok(match status.as_deref() {
+        Some("succeeded") => RefundOutcome::Done { provider_ref: Some(provider_ref) },
+        Some("pending") => RefundOutcome::Pending { provider_ref },
+        Some(_) => RefundOutcome::Refused("the bank of the buyer refused it".to_owned()),
+        None => RefundOutcome::Refused("more than was paid".to_owned()),
+    })
+}
+
 impl Provider for SimulatedBank {
     fn start<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, String> {
         Box::pin(async move {
@@ -102,8 +141,32 @@ impl Provider for SimulatedBank {
         })
     }
 
-    fn refund<'a>(&'a self, app: &'a App, payment: PaymentId, amount: Money) -> Answer<'a, ()> {
-        Box::pin(async move { store::refund_intent(&app.pools.work, payment, amount.minor).await.map_err(failed) })
+    fn refund<'a>(&'a self, app: &'a App, refund: &'a Refund) -> Answer<'a, RefundOutcome> {
+        Box::pin(async move {
+            let provider_ref = format!("{}-{}", refund.refund_id, refund.round);
+            let status = match Mood::look(app)? {
+                Refunding::AtOnce => "succeeded",
+                Refunding::Later => "pending",
+                Refunding::Refused => "failed",
+                Refunding::NoFunds => return Ok(RefundOutcome::NoFunds("the account has not enough".to_owned())),
+            };
+            store::insert_instant_intent(&app.pools.work, refund.payment_id).await.map_err(failed)?;
+            store::insert_simulated_refund(&app.pools.work, &provider_ref, refund, status).await.map_err(failed)?;
+            simulated_refund(app, refund, provider_ref).await
+        })
+    }
+
+    fn ask_refund<'a>(&'a self, app: &'a App, refund: &'a Refund) -> Answer<'a, RefundOutcome> {
+        Box::pin(async move {
+            let provider_ref = refund.provider_ref.clone().unwrap_or_default();
+            let status = match Mood::look(app)? {
+                Refunding::Later => "pending",
+                Refunding::Refused => "failed",
+                Refunding::AtOnce | Refunding::NoFunds => "succeeded",
+            };
+            store::decide_simulated_refund(&app.pools.work, &provider_ref, refund.refund_id.festival(), status).await.map_err(failed)?;
+            simulated_refund(app, refund, provider_ref).await
+        })
     }
 
     fn verify(&self, app: &App, signature: Option<&str>, body: &[u8]) -> Result<Told, NotifyError> {

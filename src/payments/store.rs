@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Outcome, Payment, PaymentStatus, provider::Told};
+use super::{Outcome, Payment, PaymentStatus, Refund, provider::Told};
 use crate::{
-    id::{self, FestivalId, OrderId, PaymentId},
+    id::{FestivalId, OrderId, PaymentId, RefundId},
     money::Money,
 };
 
@@ -151,6 +151,20 @@ pub(super) async fn undecided(pool: &PgPool, created_before: DateTime<Utc>, aske
     .await
 }
 
+/// The payments of a festival that are open, oldest first, at most two hundred.
+///
+/// # Errors
+/// What the database said.
+pub async fn open(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<Payment>, sqlx::Error> {
+    sqlx::query_as(
+        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, key_hash \
+         from payments where status in ('created', 'submitted', 'unknown') and festival_id = $1 order by created_at limit 200",
+    )
+    .bind(festival)
+    .fetch_all(conn)
+    .await
+}
+
 pub(super) async fn over(pool: &PgPool, now: DateTime<Utc>, most: i64) -> Result<Vec<Payment>, sqlx::Error> {
     sqlx::query_as(
         "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, key_hash \
@@ -177,11 +191,11 @@ pub(super) async fn request_refund(
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into refunds (festival_id, refund_id, payment_id, order_id, status, currency, amount_minor, reason, requested_at) \
-         values ($1, $2, $3, $4, 'requested', $5, $6, $7, $8)",
+        "insert into refunds (festival_id, refund_id, payment_id, order_id, status, currency, amount_minor, reason, requested_at, due_at) \
+         values ($1, $2, $3, $4, 'requested', $5, $6, $7, $8, $8)",
     )
     .bind(festival)
-    .bind(id::fresh(festival, now))
+    .bind(RefundId::fresh(festival, now))
     .bind(payment.payment_id)
     .bind(payment.order_id)
     .bind(payment.amount.currency)
@@ -191,41 +205,6 @@ pub(super) async fn request_refund(
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// A refund that waits for its provider.
-#[derive(Debug, FromRow)]
-pub(super) struct OpenRefund {
-    pub(super) festival_id: FestivalId,
-    pub(super) refund_id: Uuid,
-    pub(super) payment_id: PaymentId,
-    pub(super) provider: String,
-    pub(super) amount: Money,
-}
-
-pub(super) async fn open_refunds(pool: &PgPool, most: i64) -> Result<Vec<OpenRefund>, sqlx::Error> {
-    sqlx::query_as(
-        "select r.festival_id, r.refund_id, r.payment_id, p.provider, row(r.amount_minor, r.currency)::amount as amount \
-         from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id \
-         where r.status in ('requested', 'submitted') order by r.requested_at limit $1",
-    )
-    .bind(most)
-    .fetch_all(pool)
-    .await
-}
-
-/// Marks a refund as done, with its journal; whether it was open.
-pub(super) async fn refunded(conn: &mut PgConnection, refund: &OpenRefund, journal: Uuid, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
-        "update refunds set status = 'done', ended_at = $3, journal_id = $4 where festival_id = $1 and refund_id = $2 and status not in ('done', 'failed')",
-    )
-    .bind(refund.festival_id)
-    .bind(refund.refund_id)
-    .bind(now)
-    .bind(journal)
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected() == 1)
 }
 
 // - the books of the simulated bank -
@@ -247,6 +226,20 @@ pub(super) async fn insert_intent(pool: &PgPool, payment: &Payment) -> Result<()
         .bind(payment.amount.minor)
         .execute(pool)
         .await?;
+    Ok(())
+}
+
+/// What was paid at once left no row in the books of the bank, because a rush pays that way: it is written when it is needed.
+pub(super) async fn insert_instant_intent(pool: &PgPool, payment: PaymentId) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into simulated_intents (festival_id, payment_id, currency, amount_minor, status, refunded_minor) \
+         select festival_id, payment_id, currency, amount_minor, 'succeeded', 0 from payments where festival_id = $1 and payment_id = $2 and status = 'captured' \
+         on conflict do nothing",
+    )
+    .bind(payment.festival())
+    .bind(payment)
+    .execute(pool)
+    .await?;
     Ok(())
 }
 
@@ -272,12 +265,42 @@ pub(super) async fn decide_intent(pool: &PgPool, payment: PaymentId, status: &st
     Ok(())
 }
 
-pub(super) async fn refund_intent(pool: &PgPool, payment: PaymentId, minor: i64) -> Result<(), sqlx::Error> {
-    sqlx::query("update simulated_intents set refunded_minor = $3 where festival_id = $1 and payment_id = $2")
-        .bind(payment.festival())
-        .bind(payment)
-        .bind(minor)
-        .execute(pool)
-        .await?;
+/// Writes a refund into the books of the bank, where the payment has room for it; the same reference again is the same refund.
+pub(super) async fn insert_simulated_refund(pool: &PgPool, refund_ref: &str, refund: &Refund, status: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "with taken as ( \
+             update simulated_intents set refunded_minor = refunded_minor + case when $5 = 'failed' then 0 else $4 end \
+             where festival_id = $1 and payment_id = $3 and status = 'succeeded' and refunded_minor + $4 <= amount_minor \
+               and not exists (select from simulated_refunds where festival_id = $1 and refund_ref = $2) returning 1) \
+         insert into simulated_refunds (festival_id, refund_ref, payment_id, amount_minor, status) select $1, $2, $3, $4, $5 from taken on conflict do nothing",
+    )
+    .bind(refund.refund_id.festival())
+    .bind(refund_ref)
+    .bind(refund.payment_id)
+    .bind(refund.amount.minor)
+    .bind(status)
+    .execute(pool)
+    .await?;
     Ok(())
+}
+
+/// Decides a refund of the bank that is pending.
+pub(super) async fn decide_simulated_refund(pool: &PgPool, refund_ref: &str, festival: FestivalId, status: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "with decided as ( \
+             update simulated_refunds set status = $3 where festival_id = $1 and refund_ref = $2 and status = 'pending' and $3 <> 'pending' \
+             returning payment_id, amount_minor) \
+         update simulated_intents i set refunded_minor = i.refunded_minor - d.amount_minor from decided d \
+         where $3 = 'failed' and i.festival_id = $1 and i.payment_id = d.payment_id",
+    )
+    .bind(festival)
+    .bind(refund_ref)
+    .bind(status)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn simulated_refund(pool: &PgPool, refund_ref: &str, festival: FestivalId) -> Result<Option<String>, sqlx::Error> {
+    sqlx::query_scalar("select status from simulated_refunds where festival_id = $1 and refund_ref = $2").bind(festival).bind(refund_ref).fetch_optional(pool).await
 }

@@ -142,6 +142,14 @@ pub struct Playable {
     pub master_hash: Vec<u8>,
 }
 
+/// The titles of releases.
+///
+/// # Errors
+/// What the database said.
+pub async fn titles(pool: &PgPool, releases: &[ReleaseId]) -> Result<Vec<(ReleaseId, String)>, sqlx::Error> {
+    sqlx::query_as("select release_id, title from releases where release_id = any($1)").bind(releases).fetch_all(pool).await
+}
+
 /// The tracks of releases, in their order.
 ///
 /// # Errors

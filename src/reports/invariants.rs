@@ -46,36 +46,80 @@ pub static INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "tickets-of-paid-orders",
-        claim: "a paid order has a ticket for each unit of admission, those that were voided without a refund included; any other order has none",
+        claim: "a paid order has a ticket for each unit of admission that was not returned, those that were voided without a refund included; any other order has none",
         query: "select count(*) from orders o \
                 cross join lateral (select count(*) as n from tickets t where t.festival_id = o.festival_id and t.order_id = o.order_id and (t.status <> 'void' \
                     or 'voided' = (select why from ticket_changes c where c.festival_id = t.festival_id and c.ticket_id = t.ticket_id order by change_no desc limit 1))) t \
                 cross join lateral (select coalesce(sum(l.quantity), 0) as n from lines l, jsonb_array_elements(l.shares) x \
                                     where l.festival_id = o.festival_id and l.order_id = o.order_id and (x ? 'pass_id' or x ? 'add_on_id')) u \
-                where $1::timestamptz is not null and case when o.status = 'paid' then t.n <> u.n when o.status = 'partly_refunded' then t.n > u.n else t.n > 0 end",
+                cross join lateral (select count(*) as n from refunds r join refund_tickets x on x.festival_id = r.festival_id and x.refund_id = r.refund_id \
+                                    where r.festival_id = o.festival_id and r.order_id = o.order_id and r.returned_at is not null) r \
+                where $1::timestamptz is not null and t.n <> case when o.status in ('paid', 'partly_refunded') then u.n - r.n else 0 end",
     },
     Invariant {
         name: "captures-equal-total",
-        claim: "the captured payments of a paid order, less what went back, add up to its total, in its currency; to less when a part of it went back",
+        claim: "the captured payments of an order that was paid, less what came late or twice and goes back, add up to its total, in its currency",
         query: "select count(*) from orders o cross join lateral ( \
                     select coalesce(sum(p.amount_minor), 0) as minor, bool_and(p.currency = o.currency) as same, \
-                           coalesce((select sum(r.amount_minor) from refunds r where r.festival_id = o.festival_id and r.order_id = o.order_id and r.status <> 'failed'), 0) as refunded \
+                           coalesce((select sum(r.amount_minor) from refunds r where r.festival_id = o.festival_id and r.order_id = o.order_id and r.reason = 'late_money'), 0) as late \
                     from payments p where p.festival_id = o.festival_id and p.order_id = o.order_id and p.status = 'captured') c \
-                where $1::timestamptz is not null and o.status in ('paid', 'partly_refunded') \
-                and (c.same is not true or case when o.status = 'paid' then c.minor - c.refunded <> o.total_minor else c.minor - c.refunded >= o.total_minor end)",
+                where $1::timestamptz is not null and o.status in ('paid', 'partly_refunded', 'refunded') and (c.same is not true or c.minor - c.late <> o.total_minor)",
+    },
+    Invariant {
+        name: "refunds-add-up",
+        claim: "a refund is the money of what it returns less what is kept, no more is returned of anything than there was, and orders and lines say what came back",
+        query: "with returned as materialized ( \
+                    select r.festival_id, r.order_id, i.line_no, i.component_no, sum(i.units) as units, sum(i.minor) as minor, sum(i.tax_minor) as tax, \
+                           coalesce(sum(i.units) filter (where r.returned_at is not null), 0) as back \
+                    from refunds r join refund_items i on i.festival_id = r.festival_id and i.refund_id = r.refund_id \
+                    where $1::timestamptz is not null and r.status <> 'withdrawn' group by 1, 2, 3, 4) \
+                select (select count(*) from refunds r where r.reason <> 'late_money' and r.amount_minor + r.kept_minor <> ( \
+                            select coalesce(sum(i.minor), 0) from refund_items i where i.festival_id = r.festival_id and i.refund_id = r.refund_id)) \
+                     + (select count(*) from returned x left join (lines l cross join lateral jsonb_array_elements(l.shares) s) \
+                            on l.festival_id = x.festival_id and l.order_id = x.order_id and l.line_no = x.line_no and (s ->> 'component_no')::smallint = x.component_no \
+                        where l.line_no is null or x.units > l.quantity or x.minor > (s ->> 'minor')::bigint * l.quantity or x.tax > (s ->> 'tax_minor')::bigint * l.quantity) \
+                     + (select count(*) from orders o where o.status in ('paid', 'partly_refunded', 'refunded') and o.status <> ( \
+                            select case when count(*) filter (where r.returned_at is not null) = 0 then 'paid' \
+                                        when exists (select from lines l cross join lateral jsonb_array_elements(l.shares) s \
+                                                     left join returned x on x.festival_id = l.festival_id and x.order_id = l.order_id and x.line_no = l.line_no \
+                                                                         and x.component_no = (s ->> 'component_no')::smallint \
+                                                     where l.festival_id = o.festival_id and l.order_id = o.order_id and coalesce(x.back, 0) < l.quantity) then 'partly_refunded' \
+                                        else 'refunded' end \
+                            from refunds r where r.festival_id = o.festival_id and r.order_id = o.order_id)) \
+                     + (select count(*) from (select l.returned, coalesce(min(coalesce(x.back, 0)) filter (where not s ? 'release_id'), min(coalesce(x.back, 0))) as back \
+                            from lines l cross join lateral jsonb_array_elements(l.shares) s \
+                            left join returned x on x.festival_id = l.festival_id and x.order_id = l.order_id and x.line_no = l.line_no and x.component_no = (s ->> 'component_no')::smallint \
+                            group by l.festival_id, l.order_id, l.line_no, l.returned) l where l.returned <> l.back)",
+    },
+    Invariant {
+        name: "suspended-tickets-have-a-refund",
+        claim: "a ticket is suspended while a refund that returns it is undecided, and is void when it came back",
+        query: "select count(*) from tickets t left join lateral ( \
+                    select bool_or(r.returned_at is null) as open, bool_or(r.returned_at is not null) as back from refund_tickets x \
+                    join refunds r on r.festival_id = x.festival_id and r.refund_id = x.refund_id and r.status <> 'withdrawn' \
+                    where x.festival_id = t.festival_id and x.ticket_id = t.ticket_id) r on true \
+                where $1::timestamptz is not null and ((t.status = 'suspended') <> coalesce(r.open, false) or (r.back and t.status <> 'void'))",
+    },
+    Invariant {
+        name: "what-is-owed-is-on-its-way",
+        claim: "the books owe buyers what refunds that did not go yet are to bring them",
+        query: "select count(*) from (select 1 from ( \
+                    select festival_id, currency, minor from journal_entries where $1::timestamptz is not null and account = 'owed' \
+                    union all select festival_id, currency, amount_minor from refunds where status not in ('done', 'withdrawn')) m \
+                group by festival_id, currency having sum(minor) <> 0) d",
     },
     Invariant {
         name: "late-money-goes-back",
-        claim: "captured money of an order that ended without tickets has a refund on its way within 15 minutes",
-        query: "select count(*) from payments p join orders o on o.festival_id = p.festival_id and o.order_id = p.order_id \
+        claim: "captured money of an order that ended without tickets, or that came twice, has a refund on its way within 15 minutes",
+        query: "select (select count(*) from refunds where reason = 'late_money' and status = 'failed') + (select count(*) from payments p join orders o on o.festival_id = p.festival_id and o.order_id = p.order_id \
                 where p.status = 'captured' and o.status in ('expired', 'cancelled', 'unfulfillable') and p.ended_at < $1::timestamptz - interval '15 minutes' \
-                and not exists (select from refunds r where r.festival_id = p.festival_id and r.payment_id = p.payment_id and r.status <> 'failed')",
+                and not exists (select from refunds r where r.festival_id = p.festival_id and r.payment_id = p.payment_id))",
     },
     Invariant {
         name: "refunds-within-payment",
         claim: "the refunds of a payment never exceed it",
         query: "select count(*) from payments p where $1::timestamptz is not null and p.amount_minor < ( \
-                    select coalesce(sum(r.amount_minor), 0) from refunds r where r.festival_id = p.festival_id and r.payment_id = p.payment_id and r.status <> 'failed')",
+                    select coalesce(sum(r.amount_minor), 0) from refunds r where r.festival_id = p.festival_id and r.payment_id = p.payment_id and r.status <> 'withdrawn')",
     },
     Invariant {
         name: "shares-add-up",
@@ -113,30 +157,39 @@ pub static INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "captures-are-booked",
-        claim: "what a journal says the providers have is what was captured with it, or went back; nothing is captured or goes back without one",
+        claim: "what the books say that providers have is what was captured less what went back; nothing is captured or goes back without a journal",
         query: "select (select count(*) from payments p where $1::timestamptz is not null and p.status = 'captured' and p.amount_minor > 0 \
                         and not exists (select from journals j where j.festival_id = p.festival_id and j.journal_id = p.journal_id)) \
                      + (select count(*) from refunds r where r.status = 'done' \
-                        and not exists (select from journals j where j.festival_id = r.festival_id and j.journal_id = r.journal_id)) \
-                     + (select count(*) from ( \
-                            select festival_id, journal_id, currency, sum(minor) as minor from ( \
-                                select festival_id, journal_id, currency, minor from journal_entries where account like 'clearing:%' \
-                                union all select festival_id, journal_id, currency, -amount_minor from payments where status = 'captured' and journal_id is not null \
-                                union all select festival_id, journal_id, currency, amount_minor from refunds where status = 'done' and journal_id is not null) m \
-                            group by festival_id, journal_id, currency having sum(minor) <> 0) d)",
+                        and r.amount_minor > 0 and not exists (select from journals j where j.festival_id = r.festival_id and j.journal_id = r.journal_id)) \
+                     + (select count(*) from (select 1 from ( \
+                            select festival_id, account, currency, minor from journal_entries where account like 'clearing:%' or account = 'by_hand' \
+                            union all select festival_id, 'clearing:' || provider, currency, -amount_minor from payments where status = 'captured' \
+                            union all select r.festival_id, case when r.by_hand then 'by_hand' else 'clearing:' || p.provider end, r.currency, r.amount_minor \
+                                from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id where r.status = 'done') m \
+                            group by festival_id, account, currency having sum(minor) <> 0) d)",
     },
     Invariant {
         name: "sales-are-booked",
-        claim: "the accounts of tax, of rights and of the promoter have what the lines of paid orders say",
+        claim: "the accounts of tax, of rights and of the promoter have what the lines of paid orders say, less what was returned, and what was kept of it",
         query: "with shares as materialized ( \
                     select o.festival_id, o.currency, s ->> 'tax_ppm' as tax_ppm, coalesce('rights:' || (s ->> 'release_id'), 'promoter') as payee, \
                            sum((s ->> 'tax_minor')::bigint * l.quantity) as tax, sum(((s ->> 'minor')::bigint - (s ->> 'tax_minor')::bigint) * l.quantity) as net \
                     from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id cross join lateral jsonb_array_elements(l.shares) s \
-                    where $1::timestamptz is not null and o.paid_at is not null group by 1, 2, 3, 4) \
+                    where $1::timestamptz is not null and o.paid_at is not null group by 1, 2, 3, 4), \
+                given_up as materialized ( \
+                    select r.festival_id, r.currency, s ->> 'tax_ppm' as tax_ppm, coalesce('rights:' || (s ->> 'release_id'), 'promoter') as payee, \
+                           sum(i.tax_minor) as tax, sum(i.minor - i.tax_minor) as net \
+                    from refunds r join refund_items i on i.festival_id = r.festival_id and i.refund_id = r.refund_id \
+                    join lines l on l.festival_id = r.festival_id and l.order_id = r.order_id and l.line_no = i.line_no \
+                    cross join lateral jsonb_array_elements(l.shares) s where r.status <> 'withdrawn' and (s ->> 'component_no')::smallint = i.component_no group by 1, 2, 3, 4) \
                 select count(*) from (select 1 from ( \
-                    select festival_id, currency, account, minor from journal_entries where account = 'promoter' or account like 'tax:%' or account like 'rights:%' \
+                    select festival_id, currency, account, minor from journal_entries where account in ('promoter', 'kept') or account like 'tax:%' or account like 'rights:%' \
                     union all select festival_id, currency, 'tax:' || tax_ppm, tax from shares \
-                    union all select festival_id, currency, payee, net from shares) m \
+                    union all select festival_id, currency, payee, net from shares \
+                    union all select festival_id, currency, 'kept', kept_minor from refunds where status <> 'withdrawn' \
+                    union all select festival_id, currency, 'tax:' || tax_ppm, -tax from given_up \
+                    union all select festival_id, currency, payee, -net from given_up) m \
                 group by festival_id, currency, account having sum(minor) <> 0) d",
     },
     Invariant {
@@ -157,7 +210,7 @@ pub static INVARIANTS: &[Invariant] = &[
         query: "select count(*) from (select 1 from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
                     join offers f on f.festival_id = l.festival_id and f.offer_id = l.offer_id \
                     where $1::timestamptz is not null and f.max_per_fan is not null and o.status in ('held', 'part_paid', 'paid', 'partly_refunded') \
-                    group by o.festival_id, o.email_key, l.offer_id, f.max_per_fan having sum(l.quantity) > f.max_per_fan) x",
+                    group by o.festival_id, o.email_key, l.offer_id, f.max_per_fan having sum(l.quantity - l.returned) > f.max_per_fan) x",
     },
     Invariant {
         name: "placed-after-opening",
@@ -240,7 +293,7 @@ pub static INVARIANTS: &[Invariant] = &[
         name: "claims-add-up",
         claim: "the claimed copies of an entitlement are its claims, and their tickets were claimed",
         query: "select (select count(*) from entitlements e where $1::timestamptz is not null \
-                    and e.claimed <> (select count(*) from claims c where c.festival_id = e.festival_id and c.entitlement_id = e.entitlement_id)) \
+                    and e.claimed <> (select count(*) from claims c where c.festival_id = e.festival_id and c.entitlement_id = e.entitlement_id and c.ended_at is null)) \
                   + (select count(*) from claims c where not exists (select from tickets t where t.festival_id = c.festival_id and t.ticket_id = c.ticket_id and t.claimed_at is not null))",
     },
     Invariant {

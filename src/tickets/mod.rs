@@ -32,9 +32,9 @@ use crate::{
 use code::TicketCode;
 
 pub use notes::{name_holders, set_note, tell_gates};
-pub use reissue::{Becomes, Cause, GENERATIONS, ReissueError, alter, reissue, void};
+pub use reissue::{Becomes, Cause, GENERATIONS, ReissueError, alter, alter_all, reissue, void};
 pub use store::{
-    Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, has_entered, is_there, lock, lock_numbered, lock_one, mark_claimed, named,
+    Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, has_entered, holders, is_there, lock, lock_all, lock_numbered, lock_one, mark_claimed, named,
     named_of, of_festival, of_letter, of_order, renew_link, telling, ticket,
 };
 pub use walk::{KeyReissue, is_suspect, progress, reissue_all, walk};
@@ -53,6 +53,19 @@ pub enum TicketStatus {
     Exchanged,
     /// It is dead.
     Void,
+}
+
+impl TicketStatus {
+    /// Its name in JSON and rows.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Suspended => "suspended",
+            Self::Exchanged => "exchanged",
+            Self::Void => "void",
+        }
+    }
 }
 
 /// What a ticket is for.
@@ -107,6 +120,9 @@ pub struct Ticket {
     /// The line of the order.
     #[oai(skip)]
     pub line_no: i16,
+    /// The component of the line.
+    #[oai(skip)]
+    pub component_no: i16,
     /// The Ed25519 key of the phone that it is bound to.
     #[oai(skip)]
     pub live_key: Option<Vec<u8>>,

@@ -11,7 +11,7 @@ use crate::{
     app::App,
     audit::{self, Act},
     festivals,
-    id::{self, TicketId},
+    id::{self, FestivalId, TicketId},
     keys,
     mail::{self, Draft, Lane},
 };
@@ -71,6 +71,26 @@ pub async fn alter(conn: &mut PgConnection, ticket: &Ticket, becomes: &Becomes<'
     store::insert_change(&mut *conn, ticket, cause, now).await?;
     let position = festivals::take_positions(&mut *conn, festival, "tickets", 1).await?;
     store::change(conn, ticket.ticket_id, becomes, key_id.unwrap_or(ticket.key_id), position).await
+}
+
+/// Changes the state of locked tickets, as [`alter`] does: three statements, whatever their number. Holders with a letter are told by it.
+///
+/// # Errors
+/// What the database said.
+pub async fn alter_all(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    becomes: &[(&Ticket, TicketStatus)],
+    why: &'static str,
+    letters: &[(TicketId, Uuid)],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    if becomes.is_empty() {
+        return Ok(());
+    }
+    store::insert_changes(&mut *conn, festival, becomes, why, letters, now).await?;
+    let first = festivals::take_positions(&mut *conn, festival, "tickets", i64::try_from(becomes.len()).unwrap_or(i64::MAX)).await?;
+    store::change_all(conn, festival, becomes, first).await
 }
 
 /// Why a ticket was not re-issued or voided.

@@ -336,6 +336,80 @@ pub(super) async fn insert_change(conn: &mut PgConnection, ticket: &Ticket, caus
     Ok(())
 }
 
+/// Writes down what locked tickets are until now.
+pub(super) async fn insert_changes(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    becomes: &[(&Ticket, TicketStatus)],
+    why: &str,
+    letters: &[(TicketId, Uuid)],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    let letter = |ticket: &Ticket| letters.iter().find(|(id, _)| *id == ticket.ticket_id).map(|(_, letter)| *letter);
+    sqlx::query(
+        "insert into ticket_changes (festival_id, ticket_id, change_no, before_generation, before_status, why, note, changed_at, letter_id) \
+         select $1, t.ticket_id, 1 + coalesce((select max(c.change_no) from ticket_changes c where c.festival_id = $1 and c.ticket_id = t.ticket_id), 0), \
+                t.generation, t.status, $4, '', $5, n.letter_id \
+         from unnest($2::uuid[], $3::uuid[]) as n (ticket_id, letter_id) join tickets t on t.festival_id = $1 and t.ticket_id = n.ticket_id",
+    )
+    .bind(festival)
+    .bind(becomes.iter().map(|(ticket, _)| ticket.ticket_id).collect::<Vec<_>>())
+    .bind(becomes.iter().map(|(ticket, _)| letter(ticket)).collect::<Vec<_>>())
+    .bind(why)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Changes the state of locked tickets; their codes stay.
+pub(super) async fn change_all(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    becomes: &[(&Ticket, TicketStatus)],
+    first_position: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update tickets t set status = n.status, position = $2 + n.no - 1 \
+         from unnest($3::uuid[], $4::text[]) with ordinality as n (ticket_id, status, no) where t.festival_id = $1 and t.ticket_id = n.ticket_id",
+    )
+    .bind(festival)
+    .bind(first_position)
+    .bind(becomes.iter().map(|(ticket, _)| ticket.ticket_id).collect::<Vec<_>>())
+    .bind(becomes.iter().map(|(_, status)| status.name()).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Locks tickets by their ids, in their order.
+///
+/// # Errors
+/// What the database said.
+pub async fn lock_all(conn: &mut PgConnection, festival: FestivalId, ids: &[TicketId]) -> Result<Vec<Ticket>, sqlx::Error> {
+    let found: Vec<Ticket> = sqlx::query_as("select * from tickets where festival_id = $1 and ticket_id = any($2) order by ticket_id for no key update")
+        .bind(festival)
+        .bind(ids)
+        .fetch_all(conn)
+        .await?;
+    Ok(found.into_iter().map(Ticket::numbered).collect())
+}
+
+/// The holders of tickets who left an address of their own, with their language.
+///
+/// # Errors
+/// What the database said.
+pub async fn holders(conn: &mut PgConnection, festival: FestivalId, ids: &[TicketId]) -> Result<Vec<(TicketId, String, Language)>, sqlx::Error> {
+    sqlx::query_as(
+        "select t.ticket_id, t.holder_email, o.language from tickets t join orders o on o.festival_id = t.festival_id and o.order_id = t.order_id \
+         where t.festival_id = $1 and t.ticket_id = any($2) and t.holder_email is not null",
+    )
+    .bind(festival)
+    .bind(ids)
+    .fetch_all(conn)
+    .await
+}
+
 /// Changes the state and code of a locked ticket.
 pub(super) async fn change(conn: &mut PgConnection, id: TicketId, becomes: &Becomes<'_>, key_id: i16, position: i64) -> Result<Ticket, sqlx::Error> {
     let changed: Ticket = sqlx::query_as(

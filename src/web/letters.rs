@@ -11,13 +11,16 @@ use crate::{
     app::App,
     entry::binding::binding,
     festivals::{self, Festival},
-    id::{OrderId, PaymentId},
+    id::{OrderId, PaymentId, RefundId},
     library,
     mail::{Email, Letter, RenderError},
     offers::{self, AddOn, Pass},
     orders::api::{breakdown, order_url},
     orders::{self, Order},
-    payments,
+    payments::{
+        self,
+        refunds::{self, RefundStatus},
+    },
     secrets::Purpose,
     tickets::{
         self, Ticket, TicketStatus,
@@ -243,6 +246,30 @@ pub fn money_back<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let subject = w.f("mail-money-back-subject", [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
         let lead = w.f("mail-money-back-lead", [("amount", payment.amount.print())]).into_owned();
         Ok(Note { subject, name: String::new(), lead, order: payment.order_id, way: None }.letter(w, &festival))
+    })
+}
+
+/// The email that says that money went back, was refused, or stays because the return was withdrawn.
+#[must_use]
+pub fn refund<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
+    Box::pin(async move {
+        let pool = &app.pools.work;
+        let refund = refunds::refund(pool, RefundId(email.thing_id)).await?.ok_or(RenderError::Moot)?;
+        // What is true when it leaves: a refund that failed may have gone since.
+        let key = match refund.status {
+            RefundStatus::Done if refund.by_hand => "refund-by-hand",
+            RefundStatus::Done => "refund-done",
+            RefundStatus::Failed => "refund-failed",
+            RefundStatus::Withdrawn => "refund-withdrawn",
+            RefundStatus::Requested | RefundStatus::Submitted | RefundStatus::WaitingForFunds => return Err(RenderError::Moot),
+        };
+        let festival = festivals::one(pool, email.festival_id).await?.ok_or(RenderError::Moot)?;
+        let order = orders::order(pool, refund.order_id).await?.ok_or(RenderError::Moot)?;
+        let w = email.language;
+        let subject = w.f(&format!("mail-{key}-subject"), [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
+        let lead = w.f(&format!("mail-{key}-lead"), [("amount", refund.amount.print()), ("tickets", refund.ticket_ids.len().to_string())]).into_owned();
+        let way = Some((order_url(app, refund.order_id, order.link_generation), w.t("mail-open-order").into_owned()));
+        Ok(Note { subject, name: order.buyer_name, lead, order: refund.order_id, way }.letter(w, &festival))
     })
 }
 

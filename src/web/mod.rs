@@ -14,6 +14,7 @@ pub mod kept;
 pub mod layout;
 pub mod letters;
 pub mod mailbox;
+pub mod money;
 pub mod problems;
 pub mod promoter;
 pub mod session;
@@ -56,6 +57,10 @@ pub fn routes() -> Route {
         .at("/sign-out", post(promoter::leave))
         .at("/desk", get(promoter::desk))
         .at("/desk/:slug", get(promoter::festival))
+        .at("/desk/:slug/money", get(money::page))
+        .at("/desk/:slug/orders/:order", get(money::show))
+        .at("/desk/:slug/orders/:order/refunds", post(money::give_back))
+        .at("/desk/:slug/refunds/:id/decisions", post(money::decide))
         .at("/desk/:slug/gates", get(control::page))
         .at("/desk/:slug/gates/live", get(control::live))
         .at("/desk/:slug/gates/discrepancies/:id", post(control::decide))

@@ -242,7 +242,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
     Ok(shell.page(&html! {
         main id="content" {
             div class="panel cover flood" {
-                nav class="index" aria-label=(reader.t("desk")) { a href="/desk" aria-current="page" { (reader.t("desk")) } a href=(format!("/f/{}", f.terms.slug)) { (reader.t("storefront")) } @if sees_scans { a href=(format!("/desk/{}/gates", f.terms.slug)) { (reader.t("control-room")) } } @if who.staff.may(Scope::GatesWrite).is_ok() { a href=(format!("/desk/{}/devices", f.terms.slug)) { (reader.t("devices")) } } a href="/gate" { (reader.t("gate")) } a href="/docs" { (reader.t("api-docs")) } }
+                nav class="index" aria-label=(reader.t("desk")) { a href="/desk" aria-current="page" { (reader.t("desk")) } a href=(format!("/f/{}", f.terms.slug)) { (reader.t("storefront")) } @if sees_orders { a href=(format!("/desk/{}/money", f.terms.slug)) { (reader.t("money-desk")) } } @if sees_scans { a href=(format!("/desk/{}/gates", f.terms.slug)) { (reader.t("control-room")) } } @if who.staff.may(Scope::GatesWrite).is_ok() { a href=(format!("/desk/{}/devices", f.terms.slug)) { (reader.t("devices")) } } a href="/gate" { (reader.t("gate")) } a href="/docs" { (reader.t("api-docs")) } }
                 h1 { (reader.f("day-and-time", [("day", reader.language.at(now, zone).weekday()), ("time", reader.language.at(now, zone).time())])) }
                 dl class="figures" {
                     div { dt { (reader.t("inside-now")) } dd { (group(crowd.on_site(&zones).all())) small { @if let Some(day) = day { (text(&day.name, reader.language)) } @else { (reader.t("no-day-now")) } } } }
@@ -324,7 +324,7 @@ fn orders_table(reader: &Reader, f: &Festival, who: &Member, q: &str, found: &[o
                     thead { tr { th scope="col" { (reader.t("order")) } th scope="col" { (reader.t("email")) } th scope="col" { (reader.t("status")) } th scope="col" class="n" { (reader.t("money")) } th scope="col" class="n" { (reader.t("placed")) } } }
                     tbody { @for o in found {
                         tr {
-                            th scope="row" class="whole" { (o.number()) }
+                            th scope="row" class="whole" { a href=(format!("/desk/{}/orders/{}", f.terms.slug, o.order_id)) { (o.number()) } }
                             td { @if who.staff.masked { (masked(&o.email)) } @else { (o.email) } }
                             td { (reader.t(o.status.word())) }
                             td class="n" { (o.total.print()) }

@@ -138,8 +138,8 @@ ended-cancelled = Given up
 ended-cancelled-lead = You gave this order up; nothing was charged.
 ended-unfulfillable = The money goes back
 ended-unfulfillable-lead = Your payment came after the hold had ended, and nothing was left. You get all of it back.
-ended-refunded = Refunded
-ended-refunded-lead = All of the money went back.
+ended-refunded = Returned
+ended-refunded-lead = Everything of this order was returned.
 your-tickets = Your tickets
 your-ticket = Your ticket
 no-tickets-in-order = No gate to pass with this one: it is all music.
@@ -723,3 +723,91 @@ refusal-slower = Too many open holds
 refusal-slower-lead = Pay or give up what you hold, so that there is something for others.
 wait-seconds = Try again in { $count } seconds.
 waiting-beyond = More people are before you than there is left. Some leave, and holds come back; your place stays.
+
+# Money back
+money-back = Money back
+refund-requested = On its way
+refund-submitted = On its way
+refund-waiting_for_funds = On its way; it waits for funds of the festival
+refund-failed = It did not arrive; the festival looks into it. Nothing is lost.
+refund-withdrawn = Withdrawn
+refund-done = Went back
+refund-done-at = Went back { $moment }, the way it came. Banks take five to ten days to show it.
+refund-done-by-hand = The festival paid it itself, { $moment }
+mail-open-order = Open your order
+mail-refund-done-subject = { $festival }: your money is on its way
+mail-refund-done-lead = { $amount } went back the way it came. Banks take five to ten days to show it.{ $tickets ->
+    [0] {""}
+    [one] {" "}One ticket was returned with it and opens no gate any more.
+   *[other] {" "}{ $tickets } tickets were returned with it and open no gate any more.
+ }
+mail-refund-by-hand-subject = { $festival }: your money was paid
+mail-refund-by-hand-lead = The festival paid { $amount } itself, not by the way you paid.
+mail-refund-failed-subject = { $festival }: your money did not arrive
+mail-refund-failed-lead = { $amount } was to go back to you, and the bank refused it. The festival was told and will try again or ask you for another way. Nothing is lost: you get the money, or your tickets are valid again.
+mail-refund-withdrawn-subject = { $festival }: your tickets are valid
+mail-refund-withdrawn-lead = The refund of { $amount } was withdrawn, because it could not be paid. What was to be returned is yours again, as before.
+
+# Money at the desk
+money-desk = Money
+what-was-bought = What was bought
+pieces = Pieces
+payments = Payments
+no-payments = Nobody tried to pay.
+refunds = Refunds
+no-refunds = Nothing went back.
+refunded-so-far = Went back
+kept-of-it = Kept of it: { $amount }
+tickets = Tickets
+payment-created = not told yet
+payment-submitted = the buyer is at the bank
+payment-unknown = no answer; it is asked again
+payment-captured = captured
+payment-cancelled = given up
+ticket-is-valid = valid
+ticket-is-suspended = being returned
+ticket-is-exchanged = a wristband
+ticket-is-void = void
+why-late_money = came too late or twice
+why-asked = the fan asked
+why-festival_changed = the festival changed
+why-mistake = a mistake
+why-goodwill = goodwill
+why-fraud = fraud
+give-back = Give money back
+give-back-lead = Tickets that are returned open no gate from now on. When the money went, they are void and can be sold again.
+give-back-all = Everything that is left
+give-back-parts = Only this
+give-back-components = Only a part of it, or money alone
+at-most-n = at most { $n }
+money-alone = Money alone, nothing is returned
+keep-of-it = Keep of it, in { $currency }
+give-back-look = See what would go back
+give-back-none = Say how many, in whole pieces, of at least one line.
+not-an-amount = “{ $text }” is no amount of this currency.
+give-back-changed = Meanwhile it would be another amount. Look once more.
+give-back-on-a-wrist = One of the tickets is a wristband: end the band at an exchange desk first.
+give-back-used-finance = Somebody came in on one of the tickets. A member with the role finance may give its money back.
+give-back-used-note = Somebody came in on one of the tickets: say why in the note.
+give-back-sure = { $amount } goes back
+give-back-tickets = { $count ->
+    [one] One ticket is returned.
+   *[other] { $count } tickets are returned.
+}
+give-back-used = { $count ->
+    [one] Somebody came in on one of them.
+   *[other] Somebody came in on { $count } of them.
+}
+give-back-do = Give { $amount } back
+back = Back
+nothing-left = Everything of it went back or is on its way.
+refund-decide-lead = What now?
+refund-decision-again = Try again
+refund-decision-by_hand = We paid it ourselves
+refund-decision-withdrawn = Withdraw it
+refund-cases = Refunds that need somebody
+refund-cases-lead = Refused by the bank, or without funds
+refund-cases-none = None. Every refund went or is on its way.
+payments-open = Undecided payments
+payments-open-lead = Asked about every minute
+payments-open-none = None.

@@ -132,8 +132,8 @@ ended-cancelled = 已放弃
 ended-cancelled-lead = 你放弃了这个订单，没有扣款。
 ended-unfulfillable = 钱会退回
 ended-unfulfillable-lead = 付款到账时保留已结束，票也没有了。全部款项会退给你。
-ended-refunded = 已退款
-ended-refunded-lead = 全部款项已退回。
+ended-refunded = 已退票
+ended-refunded-lead = 该订单的内容已全部退回。
 your-tickets = 你的票
 your-ticket = 你的票
 no-tickets-in-order = 这一单没有门票，全是音乐。
@@ -709,3 +709,88 @@ refusal-slower = 保留的太多了
 refusal-slower-lead = 先付款或放弃已保留的，给别人留一些。
 wait-seconds = { $count } 秒后再试。
 waiting-beyond = 排在你前面的人比剩下的多。会有人离开，保留的也会放回；你的位置还在。
+
+# Money back
+money-back = 退款
+refund-requested = 退款处理中
+refund-submitted = 退款处理中
+refund-waiting_for_funds = 退款处理中，等待主办方账户资金
+refund-failed = 未能到账，主办方正在处理，你不会有任何损失。
+refund-withdrawn = 已撤回
+refund-done = 已退款
+refund-done-at = 已于 { $moment } 原路退回。银行入账需要五到十天。
+refund-done-by-hand = 主办方已于 { $moment } 自行付款
+mail-open-order = 打开订单
+mail-refund-done-subject = { $festival }：退款已发出
+mail-refund-done-lead = { $amount } 已原路退回。银行入账需要五到十天。{ $tickets ->
+    [0] {""}
+   *[other] 随之退回 { $tickets } 张票，它们不能再入场。
+ }
+mail-refund-by-hand-subject = { $festival }：款项已支付
+mail-refund-by-hand-lead = 主办方已自行向你支付 { $amount }，没有通过原支付方式。
+mail-refund-failed-subject = { $festival }：退款未能到账
+mail-refund-failed-lead = 应退给你的 { $amount } 被银行拒收。主办方已得知，会再次尝试或询问其他方式。你不会有损失：要么收到款项，要么票恢复有效。
+mail-refund-withdrawn-subject = { $festival }：你的票有效
+mail-refund-withdrawn-lead = 由于无法支付，{ $amount } 的退款已撤回。原本要退回的内容照旧归你所有。
+
+# Money at the desk
+money-desk = 款项
+what-was-bought = 购买内容
+pieces = 数量
+payments = 支付
+no-payments = 没有人尝试支付。
+refunds = 退款
+no-refunds = 没有退款。
+refunded-so-far = 已退
+kept-of-it = 其中扣留：{ $amount }
+tickets = 票
+payment-created = 尚未提交
+payment-submitted = 买家正在银行页面
+payment-unknown = 没有答复，会再次询问
+payment-captured = 已收款
+payment-cancelled = 已放弃
+ticket-is-valid = 有效
+ticket-is-suspended = 退票中
+ticket-is-exchanged = 已换手环
+ticket-is-void = 作废
+why-late_money = 到账太晚或重复支付
+why-asked = 乐迷要求
+why-festival_changed = 音乐节有变
+why-mistake = 差错
+why-goodwill = 善意补偿
+why-fraud = 欺诈
+give-back = 退款
+give-back-lead = 退回的票即刻起不能入场。款项退出后票作废，可再次出售。
+give-back-all = 剩余的全部
+give-back-parts = 仅以下部分
+give-back-components = 仅其中一部分，或只退钱
+at-most-n = 最多 { $n }
+money-alone = 只退钱，不退内容
+keep-of-it = 从中扣留（{ $currency }）
+give-back-look = 查看会退多少
+give-back-none = 请至少在一行填写整数数量。
+not-an-amount = “{ $text }”不是该货币的金额。
+give-back-changed = 金额已有变化，请再看一次。
+give-back-on-a-wrist = 其中一张票已换成手环：请先在换票处收回手环。
+give-back-used-finance = 其中有票已入场。只有财务角色的成员可以退款。
+give-back-used-note = 其中有票已入场：请在备注中写明原因。
+give-back-sure = 将退回 { $amount }
+give-back-tickets = { $count ->
+   *[other] 退回 { $count } 张票。
+}
+give-back-used = { $count ->
+   *[other] 其中 { $count } 张已入场。
+}
+give-back-do = 退回 { $amount }
+back = 返回
+nothing-left = 全部内容已退回或正在退回。
+refund-decide-lead = 如何处理？
+refund-decision-again = 再试一次
+refund-decision-by_hand = 我们已自行付款
+refund-decision-withdrawn = 撤回退款
+refund-cases = 需要处理的退款
+refund-cases-lead = 被银行拒收，或资金不足
+refund-cases-none = 没有。所有退款都已退出或正在退出。
+payments-open = 未决支付
+payments-open-lead = 每分钟询问一次
+payments-open-none = 没有。

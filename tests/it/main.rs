@@ -32,6 +32,7 @@ mod print;
 mod proxy;
 mod races;
 mod night;
+mod refunds;
 mod rehearsal;
 mod releases;
 mod rules;

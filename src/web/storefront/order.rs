@@ -23,13 +23,17 @@ use crate::{
     library::{self, Take, file_link},
     offers::{self, Offer},
     orders::{self, Order, OrderStatus, api::breakdown, api::order_url},
-    payments::{self, PayError, Payment, Way},
+    payments::{
+        self, PayError, Payment, Way,
+        refunds::{self, RefundStatus},
+    },
     releases,
     secrets::Purpose,
     tickets,
     web::{
         art,
         layout::{Notice, PageResult, Reader, Shell, name, notice, see_other, text},
+        money::refund_state,
     },
 };
 
@@ -59,6 +63,7 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
     let undecided = payments.iter().find(|p| p.status.is_open());
     match (opened.order.status, undecided) {
         (OrderStatus::Paid | OrderStatus::PartlyRefunded | OrderStatus::PartPaid, _) => paid(&reader, &app, &opened).await,
+        (OrderStatus::Refunded, _) => returned(&reader, &app, &opened).await,
         (OrderStatus::Held, Some(payment)) => Ok(waiting(&reader, &opened, payment)),
         (OrderStatus::Held, None) if app.clock.now() <= opened.order.held_until => Ok(held(&reader, &app, &opened, payments.last(), None)),
         (status, _) => Ok(ended(&reader, &opened, status)),
@@ -181,9 +186,8 @@ fn ended(reader: &Reader, opened: &Opened, status: OrderStatus) -> Response {
     let key = match status {
         OrderStatus::Cancelled => "cancelled",
         OrderStatus::Unfulfillable => "unfulfillable",
-        OrderStatus::Refunded => "refunded",
         // A hold whose ten minutes are over is over for its fan, whenever the worker comes by.
-        OrderStatus::Held | OrderStatus::Expired | OrderStatus::PartPaid | OrderStatus::Paid | OrderStatus::PartlyRefunded => "expired",
+        OrderStatus::Held | OrderStatus::Expired | OrderStatus::PartPaid | OrderStatus::Paid | OrderStatus::PartlyRefunded | OrderStatus::Refunded => "expired",
     };
     notice(
         &shell(reader, opened, &reader.t(&format!("ended-{key}")), None),
@@ -197,8 +201,39 @@ fn ended(reader: &Reader, opened: &Opened, status: OrderStatus) -> Response {
     )
 }
 
+/// The money that went back or is on its way.
+async fn money_back(reader: &Reader, app: &App, opened: &Opened) -> Result<Markup, Problem> {
+    let mut conn = app.pools.web.acquire().await?;
+    let refunds = refunds::by_order(&mut conn, opened.order.order_id).await?;
+    let shown: Vec<_> = refunds.iter().filter(|r| r.status != RefundStatus::Withdrawn && r.amount.minor > 0).collect();
+    Ok(html! {
+        @if !shown.is_empty() {
+            section aria-labelledby="money-back" {
+                header class="head" { h2 id="money-back" { (reader.t("money-back")) } }
+                ul class="ledger" { @for refund in shown { li { p { b { (refund.amount.print()) } br; (refund_state(reader, &opened.festival, refund)) } } } }
+            }
+        }
+    })
+}
+
+/// Everything of the order was returned.
+async fn returned(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
+    let back = money_back(reader, app, opened).await?;
+    Ok(shell(reader, opened, &reader.t("ended-refunded"), None).page(&html! {
+        main class="gatefold" id="content" {
+            section class="panel cover flood" aria-labelledby="returned" {
+                p class="faded" { (reader.f("order-number", [("number", opened.order.number())])) }
+                h1 id="returned" { (reader.t("ended-refunded")) }
+                p class="lead" { (reader.t("ended-refunded-lead")) }
+            }
+            div class="panel" { (back) section { header class="head" { h2 { (reader.t("what-you-paid")) } } (basket(reader, opened)) } }
+        }
+    }))
+}
+
 async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let order = &opened.order;
+    let back = money_back(reader, app, opened).await?;
     let issued = tickets::of_order(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
     let ticket::Stubs { markup: stubs, is_live } = ticket::stubs(reader, app, &opened.festival, &issued, ticket::On::Order).await?;
     let albums = library::albums(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
@@ -219,6 +254,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
                     p { (reader.t(if is_live { "live-lead" } else { "you-are-in-lead" })) }
                     @if issued.len() > 1 { p { (reader.t("own-links")) } (links(reader, app, opened, &issued)) }
                 }
+                (back)
                 (music)
                 @if !issued.is_empty() {
                     form class="stack" method="post" action=(format!("{url}/holders")) {

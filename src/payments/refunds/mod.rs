@@ -1,0 +1,385 @@
+//! Money back for what an order brought: all of it, a line, a component, units, tickets, or money alone.
+//!
+//! ```text
+//! requested -> submitted -> done | failed -> (again | by hand | withdrawn)
+//! requested -> submitted -> waiting_for_funds -> submitted
+//! ```
+//!
+//! From the request on its tickets are suspended and its money is owed to the buyer. Units, albums and stock come back when the money went, so that
+//! a refund that fails can still be withdrawn: nobody is left without money and without a ticket.
+
+pub mod api;
+mod plan;
+mod settle;
+mod store;
+
+use chrono::{DateTime, Utc};
+use poem_openapi::{Enum, Object};
+use sqlx::{FromRow, PgConnection};
+
+use super::{PaymentStatus, store as payments};
+use crate::{
+    accounts::{Denied, Scope, Staff},
+    app::App,
+    audit::{self, Act},
+    books::{self, Account, Journal, JournalKind},
+    festivals,
+    id::{OrderId, PaymentId, RefundId, TicketId},
+    money::{Currency, Money},
+    orders::{self, Held, OrderStatus},
+    tickets::{self, TicketStatus},
+};
+use plan::{NoPlan, Plan};
+
+pub use plan::Left;
+pub use settle::{Decision, RefundOutcome, decide, refund_due, told};
+pub use store::{Listed, attention, by_order, left, refund};
+
+/// The state of a refund.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, sqlx::Type)]
+#[oai(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum RefundStatus {
+    /// It is owed; the provider does not know it yet.
+    Requested,
+    /// The provider was told and has not decided, or did not answer.
+    Submitted,
+    /// The account of the promoter has not enough for it now; the provider is asked again every hour.
+    WaitingForFunds,
+    /// The money went back.
+    Done,
+    /// The provider refused it: somebody decides.
+    Failed,
+    /// It was taken back; its tickets are valid again.
+    Withdrawn,
+}
+
+impl RefundStatus {
+    /// Its name in JSON, rows and the catalog of words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Submitted => "submitted",
+            Self::WaitingForFunds => "waiting_for_funds",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// Whether the provider is still to be asked.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Requested | Self::Submitted | Self::WaitingForFunds)
+    }
+}
+
+/// Why money goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, sqlx::Type)]
+#[oai(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum RefundReason {
+    /// It came for an order that could not be had any more, or twice. The house asks for it, nobody else.
+    LateMoney,
+    /// The fan asked for it.
+    Asked,
+    /// The festival was called off, moved, or lost a day.
+    FestivalChanged,
+    /// Something was wrong: a price, a double order.
+    Mistake,
+    /// A courtesy.
+    Goodwill,
+    /// Somebody paid with what was not theirs.
+    Fraud,
+}
+
+impl RefundReason {
+    /// What members may give as a reason.
+    pub const GIVEN: [Self; 5] = [Self::Asked, Self::FestivalChanged, Self::Mistake, Self::Goodwill, Self::Fraud];
+
+    /// Its name in JSON, rows and the catalog of words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LateMoney => "late_money",
+            Self::Asked => "asked",
+            Self::FestivalChanged => "festival_changed",
+            Self::Mistake => "mistake",
+            Self::Goodwill => "goodwill",
+            Self::Fraud => "fraud",
+        }
+    }
+}
+
+/// A refund.
+#[derive(Clone, Debug, Object, FromRow)]
+#[oai(skip_serializing_if_is_none)]
+pub struct Refund {
+    /// Its id.
+    pub refund_id: RefundId,
+    /// The order.
+    pub order_id: OrderId,
+    /// The payment that it gives back.
+    pub payment_id: PaymentId,
+    /// Its state.
+    pub status: RefundStatus,
+    /// How much goes back.
+    pub amount: Money,
+    /// How much of what was returned the promoter keeps.
+    pub kept: Money,
+    /// Why.
+    pub reason: RefundReason,
+    /// When it was asked for.
+    pub requested_at: DateTime<Utc>,
+    /// When the money went, or it was withdrawn.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Whether the promoter paid it themselves, outside the provider.
+    pub by_hand: bool,
+    /// What is returned, by line and component.
+    #[sqlx(skip)]
+    pub items: Vec<Item>,
+    /// The tickets that are returned.
+    #[sqlx(skip)]
+    pub ticket_ids: Vec<TicketId>,
+    /// Who takes the money of its payment.
+    #[oai(skip)]
+    pub provider: String,
+    /// Hash over the request.
+    #[oai(skip)]
+    pub fingerprint: Option<Vec<u8>>,
+    /// What the provider knows it by, where it said so.
+    #[oai(skip)]
+    pub provider_ref: Option<String>,
+    /// How often somebody decided to try it anew.
+    #[oai(skip)]
+    pub round: i16,
+    /// How often the provider was asked in vain.
+    #[oai(skip)]
+    pub attempts: i16,
+    /// When units, tickets and albums came back.
+    #[oai(skip)]
+    pub returned_at: Option<DateTime<Utc>>,
+    /// What the provider said last.
+    #[oai(skip)]
+    pub last_error: Option<String>,
+    /// The sentence of whoever asked for it or decided.
+    #[oai(skip)]
+    pub note: String,
+}
+
+/// What is returned of a component of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Object, FromRow)]
+pub struct Item {
+    /// The line.
+    pub line_no: i16,
+    /// The component.
+    pub component_no: i16,
+    /// Units; zero where only money goes back.
+    pub units: i32,
+    /// Their money, in the smallest unit.
+    pub minor: i64,
+    /// The tax inside it.
+    pub tax_minor: i64,
+}
+
+/// A part of an order that is to be returned: of a line everything that is left, or so many units, or the units of some tickets, or money alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The line.
+    pub line_no: i16,
+    /// A component of it; all without one.
+    pub component_no: Option<i16>,
+    /// So many units: those first that nobody used.
+    pub units: Option<i32>,
+    /// The units of these tickets.
+    pub ticket_ids: Vec<TicketId>,
+    /// So much money, in the smallest unit, and nothing is returned.
+    pub amount_minor: Option<i64>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    /// The order.
+    pub order_id: OrderId,
+    /// Its parts; everything that is left where none is named.
+    pub parts: Vec<Part>,
+    /// What the promoter keeps, in the smallest unit.
+    pub kept_minor: i64,
+    /// Why.
+    pub reason: RefundReason,
+    /// A sentence for whoever asks later.
+    pub note: &'a str,
+}
+
+/// What a refund would be.
+#[derive(Clone, Debug, Object)]
+pub struct Quote {
+    /// How much would go back.
+    pub amount: Money,
+    /// What would be returned.
+    pub items: Vec<Item>,
+    /// The tickets that would be returned.
+    pub ticket_ids: Vec<TicketId>,
+    /// How many of them somebody came in on.
+    pub used: u64,
+}
+
+/// Why nothing goes back.
+#[derive(Debug, thiserror::Error)]
+pub enum RefundError {
+    /// No such order or refund, or not yours.
+    #[error("no such order")]
+    NotFound,
+    /// A place of the request and what is wrong with it.
+    #[error("{1} ({0})")]
+    Wrong(String, String),
+    /// Only paid orders have something to return.
+    #[error("the order is {0:?}")]
+    NotPaid(OrderStatus),
+    /// Everything went back, or is on its way.
+    #[error("nothing is left to be returned")]
+    Nothing,
+    /// A ticket is a wristband: it is taken off first.
+    #[error("the ticket {0} is a wristband: end the band first")]
+    OnAWrist(TicketId),
+    /// It would be another amount than the caller saw.
+    #[error("it would be {}", .0.print())]
+    Amount(Money),
+    /// The key was used for another request.
+    #[error("the key was used for another request")]
+    KeyReused,
+    /// The refund is in another state.
+    #[error("the refund is {}", .0.name())]
+    State(RefundStatus),
+    /// What was returned cannot be given again.
+    #[error("its tickets were given back: it is paid again or by hand")]
+    Returned,
+    /// Somebody came in on a ticket, or money moves by hand: that takes the scope `money:write`.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// What the database said.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl From<NoPlan> for RefundError {
+    fn from(no: NoPlan) -> Self {
+        match no {
+            NoPlan::Wrong(at, why) => Self::Wrong(at, why),
+            NoPlan::Nothing => Self::Nothing,
+            NoPlan::OnAWrist(ticket) => Self::OnAWrist(ticket),
+        }
+    }
+}
+
+/// What a refund would be, without asking for it.
+///
+/// # Errors
+/// [`RefundError`].
+pub async fn quote(app: &App, staff: &Staff, asked: &Asked<'_>) -> Result<Quote, RefundError> {
+    let mut tx = app.pools.web.begin().await?;
+    let order = locked(&mut tx, staff, asked.order_id).await?;
+    let (plan, _, amount) = planned(&mut tx, &order, asked).await?;
+    Ok(Quote { amount, items: plan.items, ticket_ids: plan.tickets, used: plan.used as u64 })
+}
+
+/// Asks for a refund: its tickets are suspended from now on, and its money is owed. The same key gets the same refund again. `expected` is what the caller
+/// saw: another amount is not paid.
+///
+/// # Errors
+/// [`RefundError`].
+pub async fn request(app: &App, staff: &Staff, asked: &Asked<'_>, key: &str, expected: Option<Money>) -> Result<Refund, RefundError> {
+    let (festival, now) = (asked.order_id.festival(), app.clock.now());
+    let key_hash = orders::short_hash(&[b"refund", asked.order_id.0.as_bytes(), key.as_bytes()]);
+    let fingerprint = orders::short_hash(&[format!("{:?}", (&asked.parts, asked.kept_minor, asked.reason, asked.note)).as_bytes()]);
+    let mut tx = app.pools.web.begin().await?;
+    let order = locked(&mut tx, staff, asked.order_id).await?;
+    if let Some(same) = store::by_key(&mut tx, asked.order_id, &key_hash).await? {
+        return if same.fingerprint.as_deref() == Some(&fingerprint[..]) { Ok(same) } else { Err(RefundError::KeyReused) };
+    }
+    let (plan, left, amount) = planned(&mut tx, &order, asked).await?;
+    if let Some(expected) = expected.filter(|expected| *expected != amount) {
+        tracing::info!(order = %asked.order_id, expected = expected.minor, amount = amount.minor, "a refund would be another amount than was seen");
+        return Err(RefundError::Amount(amount));
+    }
+    if plan.used > 0 {
+        staff.may(Scope::MoneyWrite)?;
+        if asked.note.trim().is_empty() {
+            return Err(RefundError::Wrong("/note".to_owned(), "somebody came in on a ticket of it: say why".to_owned()));
+        }
+    }
+    let payment_id = source(&mut tx, asked.order_id, amount).await?;
+    let refund_id = RefundId::fresh(festival, now);
+    let journal = owed(&plan, &left, asked.kept_minor, amount);
+    let journal_id = if journal.is_empty() { None } else { Some(books::fresh(festival, now)) };
+    let new = store::New { refund_id, payment_id, order_id: asked.order_id, amount, asked, key_hash, fingerprint, journal_id };
+    store::insert(&mut tx, &new, &plan.items, now).await?;
+    if let Some(id) = journal_id {
+        books::record(&mut tx, festival, id, JournalKind::Returned, &journal, now).await?;
+    }
+    let returned = tickets::lock_all(&mut tx, festival, &plan.tickets).await?;
+    store::insert_tickets(&mut tx, refund_id, &returned).await?;
+    let said = serde_json::json!({ "amount": amount, "reason": asked.reason.name(), "note": asked.note, "tickets": plan.tickets, "used": plan.used });
+    let act =
+        Act { festival, actor: staff.actor, action: "refund.requested", object_kind: "refund", object_id: refund_id.to_string(), before: None, after: Some(said) };
+    audit::record(&mut tx, act, now).await?;
+    let becomes: Vec<(&tickets::Ticket, TicketStatus)> = returned.iter().map(|ticket| (ticket, TicketStatus::Suspended)).collect();
+    tickets::alter_all(&mut tx, festival, &becomes, "suspended", &[], now).await?;
+    let refund = store::locked(&mut tx, refund_id).await?.ok_or(RefundError::NotFound)?;
+    tx.commit().await?;
+    Ok(refund)
+}
+
+/// Locks the order of a promoter.
+async fn locked(conn: &mut PgConnection, staff: &Staff, id: OrderId) -> Result<Held, RefundError> {
+    if !staff.reaches(id.festival()) || festivals::owned(&mut *conn, staff.promoter, id.festival()).await?.is_none() {
+        return Err(RefundError::NotFound);
+    }
+    orders::lock(conn, id.festival(), &[id]).await?.pop().ok_or(RefundError::NotFound)
+}
+
+/// Decides what goes back of a locked order.
+async fn planned(conn: &mut PgConnection, order: &Held, asked: &Asked<'_>) -> Result<(Plan, Vec<Left>, Money), RefundError> {
+    match order.status {
+        OrderStatus::Paid | OrderStatus::PartlyRefunded => {}
+        OrderStatus::Refunded => return Err(RefundError::Nothing),
+        other => return Err(RefundError::NotPaid(other)),
+    }
+    let left = store::left(&mut *conn, order.order_id).await?;
+    let tickets = store::returnable(conn, order.order_id).await?;
+    let plan = plan::plan(&left, &tickets, &asked.parts)?;
+    let minor = plan.minor();
+    if asked.kept_minor < 0 || asked.kept_minor > minor {
+        return Err(RefundError::Wrong("/kept/minor".to_owned(), format!("at most the {minor} that would go back")));
+    }
+    Ok((plan, left, Money::new(minor - asked.kept_minor, order.currency)))
+}
+
+/// The payment that has enough left to give the amount back, the newest first.
+async fn source(conn: &mut PgConnection, order: OrderId, amount: Money) -> Result<PaymentId, RefundError> {
+    let all = payments::of_orders(&mut *conn, order.festival(), &[order]).await?.remove(&order).unwrap_or_default();
+    let taken = store::taken(conn, order).await?;
+    let has = |payment: &super::Payment| payment.amount.minor - taken.get(&payment.payment_id).copied().unwrap_or(0) >= amount.minor;
+    let found = all.iter().rev().find(|payment| payment.status == PaymentStatus::Captured && payment.amount.currency == amount.currency && has(payment));
+    found.map(|payment| payment.payment_id).ok_or_else(|| RefundError::Wrong("/parts".to_owned(), "no single payment of the order covers that".to_owned()))
+}
+
+/// What a refund that is asked for is in the books: what tax office, rights holders and promoter give up is owed to the buyer; pure.
+fn owed(plan: &Plan, left: &[Left], kept_minor: i64, amount: Money) -> Journal {
+    let mut journal = given_up(plan.items.iter(), left, amount.currency);
+    journal.credit(Account::Owed, amount);
+    journal.credit(Account::Kept, Money::new(kept_minor, amount.currency));
+    journal
+}
+
+fn given_up<'a>(items: impl Iterator<Item = &'a Item>, left: &[Left], currency: Currency) -> Journal {
+    let mut journal = Journal::default();
+    for item in items {
+        let Some(of) = left.iter().find(|l| (l.line_no, l.component_no) == (item.line_no, item.component_no)) else { continue };
+        journal.debit(Account::Tax(of.tax_ppm), Money::new(item.tax_minor, currency));
+        journal.debit(of.release_id.map_or(Account::Promoter, Account::Rights), Money::new(item.minor - item.tax_minor, currency));
+    }
+    journal
+}

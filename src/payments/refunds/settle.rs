@@ -1,0 +1,317 @@
+//! What becomes of a refund: providers are asked outside any transaction, one function applies what they say, members decide what providers refuse.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use poem_openapi::Enum;
+use sqlx::PgConnection;
+
+use super::{Refund, RefundError, RefundReason, RefundStatus, given_up, store};
+use crate::{
+    accounts::{Scope, Staff},
+    app::App,
+    audit::{self, Act},
+    batcher::Trouble,
+    books::{self, Account, Journal, JournalKind},
+    festivals,
+    id::{self, FestivalId, RefundId, TicketId},
+    library,
+    mail::{self, Draft, Lane},
+    offers,
+    orders::{self, Held},
+    payments::{PATIENCE, Providers},
+    postgres,
+    sabotage,
+    tickets::{self, Ticket, TicketStatus},
+    webhooks,
+};
+
+/// What a provider says about a refund.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefundOutcome {
+    /// Taken, not decided.
+    Pending {
+        /// What the provider knows it by.
+        provider_ref: String,
+    },
+    /// The money went back.
+    Done {
+        /// What the provider knows it by.
+        provider_ref: Option<String>,
+    },
+    /// The account has not enough for it now.
+    NoFunds(String),
+    /// It will not be, and why.
+    Refused(String),
+}
+
+/// How many refunds are asked about in one go.
+const BATCH: i64 = 100;
+/// How long a worker has a refund for itself: longer than its call can take.
+const CLAIM: TimeDelta = TimeDelta::seconds(60);
+/// How long a refund without funds waits before it is tried again.
+const FUNDS: TimeDelta = TimeDelta::hours(1);
+
+/// How long a provider that did not answer or decide is left alone: from ten seconds to an hour.
+fn rest(attempts: i16) -> TimeDelta {
+    let doublings = u32::try_from(attempts.clamp(1, 12) - 1).unwrap_or(0);
+    TimeDelta::seconds((10 << doublings).min(3_600))
+}
+
+/// Asks providers for what is due. They know a refund by its id and round, so a repeated call gives money back once. Called by a worker.
+///
+/// # Errors
+/// What the database said.
+pub async fn refund_due(app: &App) -> Result<usize, sqlx::Error> {
+    let now = app.clock.now();
+    let mut asked = 0;
+    for id in store::due(&app.pools.work, now, BATCH).await? {
+        if !store::claim(&app.pools.work, id, now, now + CLAIM).await? {
+            continue;
+        }
+        asked += 1;
+        sabotage::die_at("refund-claimed");
+        let Some(refund) = store::refund(&app.pools.work, id).await? else { continue };
+        let outcome = ask(app, &refund).await;
+        sabotage::die_at("refund-asked");
+        if let Err(trouble) = told(app, id, outcome).await {
+            tracing::warn!(error = %trouble, refund = %id, "what a provider said of a refund could not be noted; it is asked again");
+        }
+    }
+    Ok(asked)
+}
+
+/// Asks the provider of a refund; `Err` is what kept it from answering.
+async fn ask(app: &App, refund: &Refund) -> Result<RefundOutcome, String> {
+    if refund.amount.minor == 0 {
+        return Ok(RefundOutcome::Done { provider_ref: None });
+    }
+    let provider = app.the::<Providers>().find(&refund.provider).ok_or_else(|| format!("no provider {}", refund.provider))?;
+    let call = if refund.provider_ref.is_some() { provider.ask_refund(app, refund) } else { provider.refund(app, refund) };
+    match tokio::time::timeout(PATIENCE, call).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} seconds", PATIENCE.as_secs())),
+    }
+}
+
+/// Applies what a provider says about a refund, or that it said nothing: the only way its state moves but for decisions of members. Saying it again, late or
+/// in another order ends in the same state.
+///
+/// # Errors
+/// [`Trouble`].
+pub async fn told(app: &App, refund_id: RefundId, outcome: Result<RefundOutcome, String>) -> Result<(), Trouble> {
+    let (festival, now) = (refund_id.festival(), app.clock.now());
+    let mut tx = app.pools.work.begin().await?;
+    let Some((order, refund)) = locked(&mut tx, refund_id).await? else { return Ok(()) };
+    match outcome {
+        Err(error) if refund.status.is_open() => {
+            tracing::warn!(%error, refund = %refund_id, "a provider did not answer about a refund; it is asked again");
+            store::note_open(&mut tx, refund_id, RefundStatus::Submitted, None, Some(&error), now + rest(refund.attempts)).await?;
+        }
+        Ok(RefundOutcome::Pending { provider_ref }) if refund.status.is_open() => {
+            store::note_open(&mut tx, refund_id, RefundStatus::Submitted, Some(&provider_ref), None, now + rest(refund.attempts)).await?;
+        }
+        Ok(RefundOutcome::NoFunds(error)) if refund.status.is_open() => {
+            tracing::warn!(%error, refund = %refund_id, "a refund waits for funds");
+            store::note_open(&mut tx, refund_id, RefundStatus::WaitingForFunds, None, Some(&error), now + FUNDS).await?;
+        }
+        Ok(RefundOutcome::Done { provider_ref }) if refund.status.is_open() || refund.status == RefundStatus::Failed => {
+            let ending = store::Ending { provider_ref: provider_ref.as_deref(), ..store::Ending::default() };
+            done(app, &mut tx, &order, &refund, ending, now).await?;
+        }
+        Ok(RefundOutcome::Done { .. }) if refund.status == RefundStatus::Withdrawn => {
+            tracing::error!(refund = %refund_id, "a provider gave money back for a refund that was withdrawn");
+            let error = "the provider gave the money back all the same";
+            let ending = store::Ending { error: Some(error), ..store::Ending::default() };
+            store::end(&mut tx, refund_id, RefundStatus::Withdrawn, &ending, refund.ended_at).await?;
+        }
+        Ok(RefundOutcome::Refused(error)) if refund.status.is_open() || (refund.status == RefundStatus::Done && !refund.by_hand) => {
+            if refund.status == RefundStatus::Done {
+                // The bank of the fan sent it back: the provider has it again, and it is owed again.
+                let mut journal = Journal::default();
+                journal.debit(Account::Clearing(refund.provider.clone()), refund.amount);
+                journal.credit(Account::Owed, refund.amount);
+                books::record(&mut tx, festival, books::fresh(festival, now), JournalKind::Refund, &journal, now).await?;
+            }
+            tracing::error!(%error, refund = %refund_id, "a provider refused a refund; somebody has to decide");
+            let ending = store::Ending { error: Some(&error), ..store::Ending::default() };
+            store::end(&mut tx, refund_id, RefundStatus::Failed, &ending, None).await?;
+            letter(&mut tx, &order, &refund, "refund_failed", now).await?;
+        }
+        _ => return Ok(()),
+    }
+    postgres::commit(tx).await?;
+    Ok(())
+}
+
+/// Locks the order of a refund and the refund.
+async fn locked(conn: &mut PgConnection, id: RefundId) -> Result<Option<(Held, Refund)>, sqlx::Error> {
+    let Some(order_id) = store::order_of(&mut *conn, id).await? else { return Ok(None) };
+    let Some(order) = orders::lock(&mut *conn, id.festival(), &[order_id]).await?.pop() else { return Ok(None) };
+    Ok(store::locked(conn, id).await?.map(|refund| (order, refund)))
+}
+
+async fn letter(conn: &mut PgConnection, order: &Held, refund: &Refund, kind: &'static str, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    // Whose money came too late was told so when it came.
+    if refund.reason == RefundReason::LateMoney && kind == "refund_done" {
+        return Ok(());
+    }
+    let due_at = festivals::mail_due(&mut *conn, order.order_id.festival(), now).await?;
+    let draft = Draft { thing: refund.refund_id.0, kind, lane: Lane::Change, language: order.language, recipient: order.email.clone() };
+    mail::queue(conn, order.order_id.festival(), &[draft], now, due_at).await
+}
+
+/// The money of a locked refund went back: its books are closed, and what it returns comes back.
+async fn done(app: &App, conn: &mut PgConnection, order: &Held, refund: &Refund, ending: store::Ending<'_>, now: DateTime<Utc>) -> Result<(), Trouble> {
+    let (festival, id) = (refund.refund_id.festival(), refund.refund_id);
+    let journal_id = if refund.amount.minor == 0 { None } else { Some(books::fresh(festival, now)) };
+    let by_hand = ending.by_hand;
+    store::end(conn, id, RefundStatus::Done, &store::Ending { journal_id, ..ending }, Some(now)).await?;
+    if let Some(journal_id) = journal_id {
+        let mut journal = Journal::default();
+        journal.debit(Account::Owed, refund.amount);
+        journal.credit(if by_hand { Account::Hand } else { Account::Clearing(refund.provider.clone()) }, refund.amount);
+        books::record(conn, festival, journal_id, JournalKind::Refund, &journal, now).await?;
+    }
+    letter(conn, order, refund, "refund_done", now).await?;
+    webhooks::record(conn, festival, "refund.done", &[id.0], now).await?;
+    if refund.returned_at.is_none() && refund.reason != RefundReason::LateMoney {
+        give_back(app, conn, order, refund, now).await?;
+    }
+    Ok(())
+}
+
+/// What a refund returns comes back, once: albums, the use of a voucher, stock, tickets, in the one order of locks.
+async fn give_back(app: &App, conn: &mut PgConnection, order: &Held, refund: &Refund, now: DateTime<Utc>) -> Result<(), Trouble> {
+    let (festival, order_id) = (refund.refund_id.festival(), order.order_id);
+    let returned = tickets::lock_all(conn, festival, &refund.ticket_ids).await?;
+    store::mark_returned(conn, refund.refund_id, now).await?;
+    let copies: Vec<(i16, i16, i32)> = refund.items.iter().filter(|item| item.units > 0).map(|item| (item.line_no, item.component_no, item.units)).collect();
+    library::give_back(conn, order_id, &copies, &refund.ticket_ids, now).await?;
+    let back = store::back(conn, order_id).await?;
+    let lines: Vec<(i16, i32)> = back.iter().filter(|b| b.now_returned != b.returned).map(|b| (b.line_no, b.now_returned)).collect();
+    let freed: Vec<_> = back.iter().map(|b| (b.offer_id, b.tier_no, b.now_returned - b.returned)).filter(|(.., units)| *units > 0).collect();
+    let is_whole = back.iter().all(|b| b.is_whole);
+    orders::mark_returned(conn, order_id, &lines).await?;
+    let units = if is_whole {
+        let uses = orders::voucher_uses(conn, festival, &[order_id]).await?;
+        offers::return_uses(conn, festival, &uses).await?;
+        orders::allocations(conn, festival, &[order_id]).await?.into_iter().map(|(_, taken)| taken).collect()
+    } else {
+        offers::units_of(conn, festival, &freed).await?
+    };
+    orders::refunded(conn, order_id, is_whole, &units, now).await?;
+    sabotage::die_at("refund-half-written");
+    offers::release_sold(conn, festival, &units).await?;
+    void(conn, festival, &returned, now).await?;
+    // Whoever waits for what came back sees it at once.
+    app.the::<offers::api::Shelves>().forget();
+    Ok(())
+}
+
+/// Voids what was returned and tells the holders who left an address of their own.
+async fn void(conn: &mut PgConnection, festival: FestivalId, returned: &[Ticket], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let ids: Vec<TicketId> = returned.iter().map(|ticket| ticket.ticket_id).collect();
+    let holders = tickets::holders(conn, festival, &ids).await?;
+    let letters: Vec<(TicketId, uuid::Uuid)> = holders.iter().map(|(ticket, ..)| (*ticket, id::fresh(festival, now))).collect();
+    let due_at = festivals::mail_due(&mut *conn, festival, now).await?;
+    let drafts: Vec<Draft> = holders
+        .into_iter()
+        .zip(&letters)
+        .map(|((_, recipient, language), (_, thing))| Draft { thing: *thing, kind: "ticket_changed", lane: Lane::Change, language, recipient })
+        .collect();
+    mail::queue(conn, festival, &drafts, now, due_at).await?;
+    let becomes: Vec<(&Ticket, TicketStatus)> = returned.iter().map(|ticket| (ticket, TicketStatus::Void)).collect();
+    tickets::alter_all(conn, festival, &becomes, "refunded", &letters, now).await
+}
+
+/// What a member decides about a refund that its provider refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[oai(rename_all = "snake_case")]
+pub enum Decision {
+    /// The provider is asked once more, as for a new one.
+    Again,
+    /// The promoter paid it themselves, outside the provider; the note says how.
+    ByHand,
+    /// It is taken back: its tickets are valid again.
+    Withdrawn,
+}
+
+impl Decision {
+    /// Every decision.
+    pub const ALL: [Self; 3] = [Self::Again, Self::ByHand, Self::Withdrawn];
+
+    /// Its name in JSON and in the catalog of words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Again => "again",
+            Self::ByHand => "by_hand",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+}
+
+/// Decides a refund that its provider refused, or has no funds for.
+///
+/// # Errors
+/// [`RefundError`].
+pub async fn decide(app: &App, staff: &Staff, refund_id: RefundId, decision: Decision, note: &str) -> Result<Refund, RefundError> {
+    staff.may(Scope::MoneyWrite)?;
+    let (festival, now) = (refund_id.festival(), app.clock.now());
+    let mut tx = app.pools.web.begin().await?;
+    if !staff.reaches(festival) || festivals::owned(&mut tx, staff.promoter, festival).await?.is_none() {
+        return Err(RefundError::NotFound);
+    }
+    let (order, refund) = locked(&mut tx, refund_id).await?.ok_or(RefundError::NotFound)?;
+    let may = match decision {
+        // While the provider may still pay it, nobody else does.
+        Decision::ByHand | Decision::Withdrawn => refund.status == RefundStatus::Failed,
+        Decision::Again => matches!(refund.status, RefundStatus::Failed | RefundStatus::WaitingForFunds),
+    };
+    if !may {
+        return Err(RefundError::State(refund.status));
+    }
+    match decision {
+        Decision::Again => store::again(&mut tx, refund_id, now).await?,
+        Decision::ByHand if note.trim().is_empty() => return Err(RefundError::Wrong("/note".to_owned(), "say how it was paid".to_owned())),
+        Decision::ByHand => {
+            let ending = store::Ending { by_hand: true, note: Some(note), ..store::Ending::default() };
+            done(app, &mut tx, &order, &refund, ending, now).await.map_err(database)?;
+        }
+        Decision::Withdrawn if refund.returned_at.is_some() || refund.reason == RefundReason::LateMoney => return Err(RefundError::Returned),
+        Decision::Withdrawn => withdraw(&mut tx, &order, &refund, note, now).await?,
+    }
+    let said = serde_json::json!({ "decision": decision.name(), "note": note });
+    let (actor, object_id) = (staff.actor, refund_id.to_string());
+    audit::record(&mut tx, Act { festival, actor, action: "refund.decided", object_kind: "refund", object_id, before: None, after: Some(said) }, now).await?;
+    let refund = store::locked(&mut tx, refund_id).await?.ok_or(RefundError::NotFound)?;
+    tx.commit().await?;
+    Ok(refund)
+}
+
+fn database(trouble: Trouble) -> RefundError {
+    match trouble {
+        Trouble::Database(error) => error.into(),
+        Trouble::Again => sqlx::Error::Protocol("rows changed under a lock".to_owned()).into(),
+    }
+}
+
+/// Takes a locked refund back: nothing is owed any more, and its tickets are what they were.
+async fn withdraw(conn: &mut PgConnection, order: &Held, refund: &Refund, note: &str, now: DateTime<Utc>) -> Result<(), RefundError> {
+    let festival = refund.refund_id.festival();
+    let left = store::left(&mut *conn, refund.order_id).await?;
+    let mut journal = given_up(refund.items.iter(), &left, refund.amount.currency).reversed();
+    journal.debit(Account::Owed, refund.amount);
+    journal.debit(Account::Kept, refund.kept);
+    if !journal.is_empty() {
+        books::record(conn, festival, books::fresh(festival, now), JournalKind::Withdrawn, &journal, now).await?;
+    }
+    let ending = store::Ending { error: refund.last_error.as_deref(), note: Some(note).filter(|note| !note.trim().is_empty()), ..store::Ending::default() };
+    store::end(conn, refund.refund_id, RefundStatus::Withdrawn, &ending, Some(now)).await?;
+    letter(conn, order, refund, "refund_withdrawn", now).await?;
+    let befores = store::befores(conn, refund.refund_id).await?;
+    let returned = tickets::lock_all(conn, festival, &refund.ticket_ids).await?;
+    let becomes: Vec<(&Ticket, TicketStatus)> =
+        returned.iter().map(|ticket| (ticket, befores.get(&ticket.ticket_id).copied().unwrap_or(TicketStatus::Valid))).collect();
+    tickets::alter_all(conn, festival, &becomes, "reinstated", &[], now).await?;
+    Ok(())
+}

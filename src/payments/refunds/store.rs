@@ -1,0 +1,424 @@
+//! The rows of refunds, and what is left of an order.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::{FromRow, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{Asked, Item, Left, Refund, RefundStatus, plan::Returnable};
+use crate::{
+    id::{FestivalId, OfferId, OrderId, PaymentId, RefundId, ReleaseId, TicketId},
+    money::Money,
+    tickets::{Ticket, TicketStatus},
+};
+
+/// A refund to be written.
+pub(super) struct New<'a> {
+    pub(super) refund_id: RefundId,
+    pub(super) payment_id: PaymentId,
+    pub(super) order_id: OrderId,
+    pub(super) amount: Money,
+    pub(super) asked: &'a Asked<'a>,
+    pub(super) key_hash: [u8; 16],
+    pub(super) fingerprint: [u8; 16],
+    pub(super) journal_id: Option<Uuid>,
+}
+
+pub(super) async fn insert(conn: &mut PgConnection, new: &New<'_>, items: &[Item], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let festival = new.refund_id.festival();
+    sqlx::query(
+        "insert into refunds (festival_id, refund_id, payment_id, order_id, status, currency, amount_minor, kept_minor, reason, note, key_hash, fingerprint, \
+                              owed_journal_id, requested_at, due_at) \
+         values ($1, $2, $3, $4, 'requested', $5, $6, $7, $8, $9, $10, $11, $12, $13, $13)",
+    )
+    .bind(festival)
+    .bind(new.refund_id)
+    .bind(new.payment_id)
+    .bind(new.order_id)
+    .bind(new.amount.currency)
+    .bind(new.amount.minor)
+    .bind(new.asked.kept_minor)
+    .bind(new.asked.reason)
+    .bind(new.asked.note)
+    .bind(new.key_hash)
+    .bind(new.fingerprint)
+    .bind(new.journal_id)
+    .bind(now)
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "insert into refund_items (festival_id, refund_id, line_no, component_no, units, minor, tax_minor) \
+         select $1, $2, i.* from unnest($3::smallint[], $4::smallint[], $5::integer[], $6::bigint[], $7::bigint[]) as i",
+    )
+    .bind(festival)
+    .bind(new.refund_id)
+    .bind(items.iter().map(|i| i.line_no).collect::<Vec<_>>())
+    .bind(items.iter().map(|i| i.component_no).collect::<Vec<_>>())
+    .bind(items.iter().map(|i| i.units).collect::<Vec<_>>())
+    .bind(items.iter().map(|i| i.minor).collect::<Vec<_>>())
+    .bind(items.iter().map(|i| i.tax_minor).collect::<Vec<_>>())
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Writes which tickets are returned, as they are.
+pub(super) async fn insert_tickets(conn: &mut PgConnection, refund: RefundId, tickets: &[Ticket]) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into refund_tickets (festival_id, refund_id, ticket_id, before_status) select $1, $2, t.* from unnest($3::uuid[], $4::text[]) as t")
+        .bind(refund.festival())
+        .bind(refund)
+        .bind(tickets.iter().map(|t| t.ticket_id).collect::<Vec<_>>())
+        .bind(tickets.iter().map(|t| t.status.name()).collect::<Vec<_>>())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// What is left of every component of an order: what was paid for, without what went back or is on its way.
+///
+/// # Errors
+/// What the database said.
+pub async fn left(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Left>, sqlx::Error> {
+    let rows: Vec<(i16, i16, bool, Option<ReleaseId>, i32, i32, i64, i64)> = sqlx::query_as(
+        "select l.line_no, (s ->> 'component_no')::smallint, not s ? 'release_id', (s ->> 'release_id')::uuid, (s ->> 'tax_ppm')::integer, \
+                l.quantity - coalesce(i.units, 0)::integer, (s ->> 'minor')::bigint * l.quantity - coalesce(i.minor, 0)::bigint, \
+                (s ->> 'tax_minor')::bigint * l.quantity - coalesce(i.tax_minor, 0)::bigint \
+         from lines l cross join lateral jsonb_array_elements(l.shares) s \
+         left join lateral (select sum(i.units) as units, sum(i.minor) as minor, sum(i.tax_minor) as tax_minor from refunds r \
+                            join refund_items i on i.festival_id = r.festival_id and i.refund_id = r.refund_id \
+                            where r.festival_id = l.festival_id and r.order_id = l.order_id and r.status <> 'withdrawn' \
+                              and i.line_no = l.line_no and i.component_no = (s ->> 'component_no')::smallint) i on true \
+         where l.festival_id = $1 and l.order_id = $2 order by 1, 2",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .fetch_all(conn)
+    .await?;
+    let left = |(line_no, component_no, has_tickets, release_id, tax_ppm, units, minor, tax_minor): (i16, i16, bool, Option<ReleaseId>, i32, i32, i64, i64)| Left {
+        line_no,
+        component_no,
+        has_tickets,
+        release_id,
+        tax_ppm: u32::try_from(tax_ppm).unwrap_or(0),
+        units,
+        minor,
+        tax_minor,
+    };
+    Ok(rows.into_iter().map(left).collect())
+}
+
+/// Locks the tickets of an order and tells which of them can be returned: those that no refund has.
+pub(super) async fn returnable(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Returnable>, sqlx::Error> {
+    sqlx::query("select ticket_id from tickets where festival_id = $1 and order_id = $2 order by ticket_id for no key update")
+        .bind(order.festival())
+        .bind(order)
+        .execute(&mut *conn)
+        .await?;
+    let rows: Vec<(TicketId, i16, i16, i32, TicketStatus, bool)> = sqlx::query_as(
+        "select t.ticket_id, t.line_no, t.component_no, t.unit_no, t.status, \
+                exists (select from admissions a where a.festival_id = t.festival_id and a.ticket_id = t.ticket_id and a.undone_at is null) \
+         from tickets t where t.festival_id = $1 and t.order_id = $2 \
+           and not exists (select from refund_tickets x join refunds r on r.festival_id = x.festival_id and r.refund_id = x.refund_id and r.status <> 'withdrawn' \
+                           where x.festival_id = t.festival_id and x.ticket_id = t.ticket_id) \
+         order by t.line_no, t.unit_no, t.component_no",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .fetch_all(conn)
+    .await?;
+    let one =
+        |(ticket_id, line_no, component_no, unit_no, status, is_used)| Returnable { ticket_id, line_no, component_no, unit_no, status, is_used };
+    Ok(rows.into_iter().map(one).collect())
+}
+
+/// How much of the payments of an order goes back already.
+pub(super) async fn taken(conn: &mut PgConnection, order: OrderId) -> Result<HashMap<PaymentId, i64>, sqlx::Error> {
+    let rows: Vec<(PaymentId, i64)> = sqlx::query_as(
+        "select payment_id, sum(amount_minor)::bigint from refunds where festival_id = $1 and order_id = $2 and status <> 'withdrawn' group by payment_id",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().collect())
+}
+
+pub(super) async fn by_key(conn: &mut PgConnection, order: OrderId, key_hash: &[u8; 16]) -> Result<Option<Refund>, sqlx::Error> {
+    let id: Option<RefundId> = sqlx::query_scalar("select refund_id from refunds where order_id = $1 and festival_id = $2 and key_hash = $3")
+        .bind(order)
+        .bind(order.festival())
+        .bind(key_hash)
+        .fetch_optional(&mut *conn)
+        .await?;
+    match id {
+        Some(id) => locked(conn, id).await,
+        None => Ok(None),
+    }
+}
+
+/// The order of a refund.
+pub(super) async fn order_of(conn: &mut PgConnection, id: RefundId) -> Result<Option<OrderId>, sqlx::Error> {
+    sqlx::query_scalar("select order_id from refunds where festival_id = $1 and refund_id = $2").bind(id.festival()).bind(id).fetch_optional(conn).await
+}
+
+/// Locks a refund, with what it returns. Its order is locked.
+pub(super) async fn locked(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund>, sqlx::Error> {
+    let found: Option<Refund> = sqlx::query_as(
+        "select r.refund_id, r.order_id, r.payment_id, r.status, row(r.amount_minor, r.currency)::amount as amount, row(r.kept_minor, r.currency)::amount as kept, \
+                r.reason, r.requested_at, r.ended_at, r.by_hand, r.fingerprint, r.provider_ref, r.round, r.attempts, r.returned_at, r.last_error, r.note, p.provider \
+         from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id \
+         where r.festival_id = $1 and r.refund_id = $2 for no key update of r",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .fetch_optional(&mut *conn)
+    .await?;
+    match found {
+        Some(refund) => Ok(with_parts(conn, id.festival(), vec![refund]).await?.pop()),
+        None => Ok(None),
+    }
+}
+
+/// A refund.
+///
+/// # Errors
+/// What the database said.
+pub async fn refund(pool: &PgPool, id: RefundId) -> Result<Option<Refund>, sqlx::Error> {
+    let mut conn = pool.acquire().await?;
+    let found: Option<Refund> = sqlx::query_as(
+        "select r.refund_id, r.order_id, r.payment_id, r.status, row(r.amount_minor, r.currency)::amount as amount, row(r.kept_minor, r.currency)::amount as kept, \
+                r.reason, r.requested_at, r.ended_at, r.by_hand, r.fingerprint, r.provider_ref, r.round, r.attempts, r.returned_at, r.last_error, r.note, p.provider \
+         from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id where r.festival_id = $1 and r.refund_id = $2",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .fetch_optional(&mut *conn)
+    .await?;
+    match found {
+        Some(refund) => Ok(with_parts(&mut conn, id.festival(), vec![refund]).await?.pop()),
+        None => Ok(None),
+    }
+}
+
+/// The refunds of an order, oldest first.
+///
+/// # Errors
+/// What the database said.
+pub async fn by_order(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Refund>, sqlx::Error> {
+    let found: Vec<Refund> = sqlx::query_as(
+        "select r.refund_id, r.order_id, r.payment_id, r.status, row(r.amount_minor, r.currency)::amount as amount, row(r.kept_minor, r.currency)::amount as kept, \
+                r.reason, r.requested_at, r.ended_at, r.by_hand, r.fingerprint, r.provider_ref, r.round, r.attempts, r.returned_at, r.last_error, r.note, p.provider \
+         from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id \
+         where r.festival_id = $1 and r.order_id = $2 order by r.refund_id",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .fetch_all(&mut *conn)
+    .await?;
+    with_parts(conn, order.festival(), found).await
+}
+
+/// Adds to refunds of a festival what they return.
+async fn with_parts(conn: &mut PgConnection, festival: FestivalId, mut refunds: Vec<Refund>) -> Result<Vec<Refund>, sqlx::Error> {
+    let ids: Vec<RefundId> = refunds.iter().map(|r| r.refund_id).collect();
+    if ids.is_empty() {
+        return Ok(refunds);
+    }
+    let items: Vec<(RefundId, i16, i16, i32, i64, i64)> = sqlx::query_as(
+        "select refund_id, line_no, component_no, units, minor, tax_minor from refund_items where festival_id = $1 and refund_id = any($2) order by 1, 2, 3",
+    )
+    .bind(festival)
+    .bind(&ids)
+    .fetch_all(&mut *conn)
+    .await?;
+    let tickets: Vec<(RefundId, TicketId)> =
+        sqlx::query_as("select refund_id, ticket_id from refund_tickets where festival_id = $1 and refund_id = any($2) order by 1, 2")
+            .bind(festival)
+            .bind(&ids)
+            .fetch_all(conn)
+            .await?;
+    for refund in &mut refunds {
+        let mine = items.iter().filter(|(id, ..)| *id == refund.refund_id);
+        refund.items = mine.map(|(_, line_no, component_no, units, minor, tax_minor)| Item { line_no: *line_no, component_no: *component_no, units: *units, minor: *minor, tax_minor: *tax_minor }).collect();
+        refund.ticket_ids = tickets.iter().filter(|(id, _)| *id == refund.refund_id).map(|(_, ticket)| *ticket).collect();
+    }
+    Ok(refunds)
+}
+
+/// A refund as the desk lists it.
+#[derive(Clone, Debug, FromRow)]
+pub struct Listed {
+    /// The refund.
+    pub refund_id: RefundId,
+    /// The order.
+    pub order_id: OrderId,
+    /// Its state.
+    pub status: RefundStatus,
+    /// How much.
+    pub amount: Money,
+    /// When it was asked for.
+    pub requested_at: DateTime<Utc>,
+    /// What the provider said last.
+    pub last_error: Option<String>,
+}
+
+/// The refunds of a festival that somebody has to look at: refused by the provider, or without funds. Oldest first, at most two hundred.
+///
+/// # Errors
+/// What the database said.
+pub async fn attention(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<Listed>, sqlx::Error> {
+    sqlx::query_as(
+        "select refund_id, order_id, status, row(amount_minor, currency)::amount as amount, requested_at, last_error from refunds \
+         where status in ('failed', 'waiting_for_funds') and festival_id = $1 order by requested_at limit 200",
+    )
+    .bind(festival)
+    .fetch_all(conn)
+    .await
+}
+
+// - asking the provider -
+
+/// Refunds that are due, oldest first.
+pub(super) async fn due(pool: &PgPool, now: DateTime<Utc>, most: i64) -> Result<Vec<RefundId>, sqlx::Error> {
+    sqlx::query_scalar("select refund_id from refunds where status in ('requested', 'submitted', 'waiting_for_funds') and due_at <= $1 order by due_at limit $2")
+        .bind(now)
+        .bind(most)
+        .fetch_all(pool)
+        .await
+}
+
+/// Claims a refund for a call of its provider: it is submitted before it is called. Whether it was due still.
+pub(super) async fn claim(pool: &PgPool, id: RefundId, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "update refunds set status = 'submitted', attempts = attempts + 1, due_at = $4 \
+         where festival_id = $1 and refund_id = $2 and status in ('requested', 'submitted', 'waiting_for_funds') and due_at <= $3",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .bind(now)
+    .bind(until)
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What a provider said of a locked refund that it has not decided.
+pub(super) async fn note_open(
+    conn: &mut PgConnection,
+    id: RefundId,
+    status: RefundStatus,
+    provider_ref: Option<&str>,
+    error: Option<&str>,
+    due_at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update refunds set status = $3, provider_ref = coalesce($4, provider_ref), last_error = $5, due_at = $6 where festival_id = $1 and refund_id = $2",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .bind(status)
+    .bind(provider_ref)
+    .bind(error)
+    .bind(due_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// What became of a locked refund.
+#[derive(Debug, Default)]
+pub(super) struct Ending<'a> {
+    pub(super) provider_ref: Option<&'a str>,
+    pub(super) error: Option<&'a str>,
+    pub(super) by_hand: bool,
+    pub(super) journal_id: Option<Uuid>,
+    pub(super) note: Option<&'a str>,
+}
+
+/// Writes what became of a locked refund.
+pub(super) async fn end(
+    conn: &mut PgConnection,
+    id: RefundId,
+    status: RefundStatus,
+    ending: &Ending<'_>,
+    ended_at: Option<DateTime<Utc>>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update refunds set status = $3, provider_ref = coalesce($4, provider_ref), last_error = $5, by_hand = $6, journal_id = $7, ended_at = $8, \
+                            note = coalesce($9, note) where festival_id = $1 and refund_id = $2",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .bind(status)
+    .bind(ending.provider_ref)
+    .bind(ending.error)
+    .bind(ending.by_hand)
+    .bind(ending.journal_id)
+    .bind(ended_at)
+    .bind(ending.note)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Lets a locked refund be tried anew: the provider takes it for another one.
+pub(super) async fn again(conn: &mut PgConnection, id: RefundId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update refunds set status = 'requested', round = round + 1, attempts = 0, provider_ref = null, journal_id = null, ended_at = null, due_at = $3 \
+         where festival_id = $1 and refund_id = $2",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+// - what comes back -
+
+/// Notes that what a locked refund returns came back.
+pub(super) async fn mark_returned(conn: &mut PgConnection, id: RefundId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update refunds set returned_at = $3 where festival_id = $1 and refund_id = $2").bind(id.festival()).bind(id).bind(now).execute(conn).await?;
+    Ok(())
+}
+
+/// What tickets of a refund were before it.
+pub(super) async fn befores(conn: &mut PgConnection, id: RefundId) -> Result<HashMap<TicketId, TicketStatus>, sqlx::Error> {
+    let rows: Vec<(TicketId, TicketStatus)> = sqlx::query_as("select ticket_id, before_status from refund_tickets where festival_id = $1 and refund_id = $2")
+        .bind(id.festival())
+        .bind(id)
+        .fetch_all(conn)
+        .await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// A line with how many of its units came back, by what came back of its components: a unit is back when the last of its tickets is, and where it has
+/// none, when its album is.
+#[derive(Debug, FromRow)]
+pub(super) struct Back {
+    pub(super) line_no: i16,
+    pub(super) offer_id: OfferId,
+    pub(super) tier_no: i16,
+    pub(super) returned: i32,
+    pub(super) now_returned: i32,
+    pub(super) is_whole: bool,
+}
+
+/// What is back of the lines of a locked order.
+pub(super) async fn back(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Back>, sqlx::Error> {
+    sqlx::query_as(
+        "select l.line_no, l.offer_id, l.tier_no, l.returned, \
+                coalesce(min(b.units) filter (where not s ? 'release_id'), min(b.units))::integer as now_returned, bool_and(b.units = l.quantity) as is_whole \
+         from lines l cross join lateral jsonb_array_elements(l.shares) s \
+         cross join lateral (select coalesce(sum(i.units), 0) as units from refunds r join refund_items i on i.festival_id = r.festival_id and i.refund_id = r.refund_id \
+                             where r.festival_id = l.festival_id and r.order_id = l.order_id and r.returned_at is not null \
+                               and i.line_no = l.line_no and i.component_no = (s ->> 'component_no')::smallint) b \
+         where l.festival_id = $1 and l.order_id = $2 group by l.line_no, l.offer_id, l.tier_no, l.returned order by l.line_no",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .fetch_all(conn)
+    .await
+}

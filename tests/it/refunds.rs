@@ -1,0 +1,375 @@
+//! Money back through the public face: whole, in parts, again and again, at once, while somebody comes in, while the bank refuses; and nobody is left
+//! without money and without a ticket.
+
+use chrono::TimeDelta;
+use gatefold::{
+    accounts::{self, Scope},
+    id::{FestivalId, PromoterId, RefundId},
+    payments::{
+        RefundOutcome,
+        refunds::told,
+        simulated::{Mood, Refunding},
+    },
+};
+use serde_json::{Value, json};
+
+use crate::{
+    actors::{Answer, Fan, Festival, Promoter, answer, key},
+    claims::Holder,
+    house::House,
+    races::at_once,
+    releases::bundle,
+};
+
+/// A festival with a pass on sale.
+async fn on_sale(house: &House, capacity: i64) -> (Festival, String) {
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let offer = festival.offer(&pass, capacity, 13900).await;
+    (festival, offer)
+}
+
+/// An order that is paid.
+async fn bought(house: &House, offer: &str, quantity: i64) -> Fan {
+    let fan = house.anybody().order("mara@lindqvist.example", &[(offer, quantity)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    fan
+}
+
+async fn refund(promoter: &Promoter, order: &str, key: &str, body: &Value) -> Answer {
+    answer(promoter.request("POST", &format!("/v1/orders/{order}/refunds")).header("idempotency-key", key).json(body)).await
+}
+
+async fn decide(festival: &Festival, refund: &Value, decision: &str, note: &str) -> Answer {
+    let path = format!("/v1/refunds/{}/decisions", refund["refund_id"].as_str().unwrap());
+    festival.promoter.send("POST", &path, &json!({ "decision": decision, "note": note })).await
+}
+
+async fn statuses(fan: &Fan) -> Vec<String> {
+    fan.tickets().await.iter().map(|t| t["status"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn states(fan: &Fan) -> Vec<(String, i64)> {
+    let items = fan.get("/refunds").await.expect(200)["items"].as_array().unwrap().clone();
+    items.iter().map(|r| (r["status"].as_str().unwrap().to_owned(), r["amount"]["minor"].as_i64().unwrap())).collect()
+}
+
+/// What the bank has given back.
+async fn at_the_bank(house: &House) -> i64 {
+    let mut conn = house.database().await;
+    sqlx::query_scalar("select coalesce(sum(amount_minor) filter (where status = 'succeeded'), 0)::bigint from simulated_refunds").fetch_one(&mut conn).await.unwrap()
+}
+
+/// What an account of the books has.
+async fn account(house: &House, name: &str) -> i64 {
+    let mut conn = house.database().await;
+    sqlx::query_scalar("select coalesce(sum(minor), 0)::bigint from journal_entries where account like $1").bind(name).fetch_one(&mut conn).await.unwrap()
+}
+
+fn subjects(house: &House) -> Vec<String> {
+    house.emails().into_iter().map(|email| email.subject).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_order_goes_back_with_its_tickets_albums_stock_and_books() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let offer = bundle(&festival, &pass, 10).await;
+    let fan = bought(&house, &offer, 2).await;
+    let device = festival.device().await;
+    let code = fan.tickets().await[0]["ticket_code"].as_str().unwrap().to_owned();
+    Holder::of(&house.anybody(), &fan.tickets().await[1]).claim("Noor Haddad").await.expect(200);
+    house.run_workers().await;
+
+    let body = json!({ "reason": "asked", "note": "ill" });
+    let quote = festival.promoter.send("POST", &format!("/v1/orders/{}/refund-quotes", fan.order), &body).await.expect(200);
+    assert_eq!((&quote["amount"]["minor"], quote["ticket_ids"].as_array().unwrap().len(), &quote["used"]), (&json!(29_800), 2, &json!(0)));
+    assert_eq!(statuses(&fan).await, ["valid", "valid"], "a quote changes nothing");
+    let (same, expected) = (key(), json!({ "reason": "asked", "note": "ill", "expected": quote["amount"] }));
+    let asked = refund(&festival.promoter, &fan.order, &same, &expected).await.expect(201);
+    assert_eq!((&asked["status"], &asked["amount"]["minor"]), (&json!("requested"), &json!(29_800)));
+    // From now on its tickets open no gate, its stock is still taken, and the money is owed.
+    assert_eq!((statuses(&fan).await, fan.status().await), (vec!["suspended".to_owned(); 2], "paid".to_owned()));
+    house.advance("2026-06-19T14:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    let refused = device.scan(&code, house.app.clock.now()).await.expect(201);
+    assert_eq!((&refused["verdict"], &refused["reason"]), (&json!("refused"), &json!("suspended")));
+    assert_eq!((festival.stock(&offer).await, account(&house, "owed").await, account(&house, "promoter").await), ((0, 2), -29_800, 0));
+
+    house.run_workers().await;
+    assert_eq!((fan.status().await, statuses(&fan).await), ("refunded".to_owned(), vec!["void".to_owned(); 2]));
+    assert_eq!(states(&fan).await, [("done".to_owned(), 29_800)]);
+    assert_eq!((festival.stock(&offer).await, at_the_bank(&house).await, account(&house, "owed").await), ((0, 0), 29_800, 0));
+    assert!(fan.get("/albums").await.expect(200)["items"].as_array().unwrap().is_empty(), "the album went back, too");
+    assert_eq!(account(&house, "clearing:%").await + account(&house, "rights:%").await + account(&house, "tax:%").await, 0);
+    let told = subjects(&house);
+    assert_eq!(told.iter().filter(|s| s.contains("your money is on its way")).count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(|s| s.contains("opens nothing any more")).count(), 1, "the holder who left an address is told: {told:?}");
+    // The same key gets the same refund; anything else finds nothing.
+    assert_eq!(refund(&festival.promoter, &fan.order, &same, &expected).await.expect(201)["refund_id"], asked["refund_id"]);
+    let other = refund(&festival.promoter, &fan.order, &same, &json!({ "reason": "mistake" })).await;
+    assert_eq!((other.status, other.problem()), (422, "key-reused"));
+    let nothing = refund(&festival.promoter, &fan.order, &key(), &body).await;
+    assert_eq!((nothing.status, nothing.problem()), (409, "nothing-left"));
+    let page = house.anybody().get(&format!("/o/{}/{}", fan.order, fan.secret)).await;
+    assert!(page.status == 200 && page.body.as_str().unwrap().contains("€298.00") && page.body.as_str().unwrap().contains("Went back"), "{page:?}");
+    // What came back is sold again.
+    bought(&house, &offer, 10).await;
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_go_back_one_by_one_to_the_last_cent_and_never_more() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let offer = bundle(&festival, &pass, 10).await;
+    let fan = bought(&house, &offer, 3).await;
+    let back = async |parts: Value, more: Value| {
+        let mut body = json!({ "reason": "goodwill", "parts": parts });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = refund(&festival.promoter, &fan.order, &key(), &body).await;
+        house.run_workers().await;
+        answer
+    };
+    // A unit, of which five euros are kept; the album of another one; money without a ticket.
+    let unit = back(json!([{ "line_no": 1, "units": 1 }]), json!({ "kept": { "minor": 500, "currency": "EUR" } })).await.expect(201);
+    assert_eq!((&unit["amount"]["minor"], &unit["kept"]["minor"]), (&json!(14_400), &json!(500)));
+    assert_eq!((fan.status().await, festival.stock(&offer).await), ("partly_refunded".to_owned(), (0, 2)));
+    let album = back(json!([{ "line_no": 1, "component_no": 2, "units": 1 }]), json!({})).await.expect(201);
+    assert_eq!((&album["amount"]["minor"], festival.stock(&offer).await), (&json!(1_600), (0, 2)));
+    let copies = fan.get("/albums").await.expect(200)["items"][0]["copies"].clone();
+    assert_eq!(copies, json!(1), "two of three copies went back");
+    let money = back(json!([{ "line_no": 1, "component_no": 1, "amount": { "minor": 1_000, "currency": "EUR" } }]), json!({})).await.expect(201);
+    assert_eq!((&money["amount"]["minor"], money["ticket_ids"].as_array().unwrap().len()), (&json!(1_000), 0));
+    // A ticket by its id: its unit, with what is left of the album.
+    let valid = fan.tickets().await.into_iter().find(|t| t["status"] == "valid").unwrap();
+    let ticket = back(json!([{ "line_no": 1, "ticket_ids": [valid["ticket_id"]] }]), json!({})).await.expect(201);
+    assert_eq!(ticket["amount"]["minor"], json!(12_800 + 1_600), "half of the 25,600 that are left of two passes");
+    for (parts, place) in [
+        (json!([{ "line_no": 1, "units": 2 }]), "/parts/0/units"),
+        (json!([{ "line_no": 1, "ticket_ids": [valid["ticket_id"]] }]), "/parts/0/ticket_ids/0"),
+        (json!([{ "line_no": 1, "amount": { "minor": 12_801, "currency": "EUR" } }]), "/parts/0/amount/minor"),
+        (json!([{ "line_no": 7 }]), "/parts/0/line_no"),
+        (json!([{ "line_no": 1, "units": 1, "amount": { "minor": 1, "currency": "EUR" } }]), "/parts/0"),
+    ] {
+        let refused = back(parts, json!({})).await;
+        assert_eq!((refused.status, refused.body["errors"][0]["pointer"].as_str()), (422, Some(place)), "{}", refused.body);
+    }
+    let kept = back(json!([]), json!({ "kept": { "minor": 12_801, "currency": "EUR" } })).await;
+    assert_eq!((kept.status, kept.body["errors"][0]["pointer"].as_str()), (422, Some("/kept/minor")));
+    let other = back(json!([]), json!({ "expected": { "minor": 1, "currency": "EUR" } })).await;
+    assert_eq!((other.problem(), &other.body["amount"]["minor"]), ("amount-changed", &json!(12_800)));
+    back(json!([]), json!({})).await.expect(201);
+    assert_eq!((fan.status().await, festival.stock(&offer).await), ("refunded".to_owned(), (0, 0)));
+    assert_eq!((at_the_bank(&house).await, account(&house, "kept").await), (3 * 14_900 - 500, -500));
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_who_give_all_of_it_back_at_once_give_it_back_once() {
+    let house = House::open().await;
+    let (festival, offer) = on_sale(&house, 10).await;
+    let fan = bought(&house, &offer, 2).await;
+    let all = async |same: Option<String>| {
+        at_once(10, |_| {
+            let (promoter, order, key) = (festival.promoter.clone(), fan.order.clone(), same.clone().unwrap_or_else(key));
+            async move { refund(&promoter, &order, &key, &json!({ "reason": "asked" })).await }
+        })
+        .await
+    };
+    let answers = all(None).await;
+    assert_eq!(answers.iter().filter(|a| a.status == 201).count(), 1, "{answers:?}");
+    assert!(answers.iter().filter(|a| a.status != 201).all(|a| a.problem() == "nothing-left"), "{answers:?}");
+    let again = bought(&house, &offer, 1).await;
+    let same = key();
+    let answers = at_once(10, |_| {
+        let (promoter, order, key) = (festival.promoter.clone(), again.order.clone(), same.clone());
+        async move { refund(&promoter, &order, &key, &json!({ "reason": "asked" })).await.expect(201)["refund_id"].clone() }
+    })
+    .await;
+    assert!(answers.iter().all(|id| *id == answers[0]));
+    // Workers of two servers ask the bank at once.
+    tokio::join!(house.run_workers(), house.run_workers(), house.run_workers());
+    assert_eq!((at_the_bank(&house).await, festival.stock(&offer).await), (3 * 13_900, (0, 0)));
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_the_bank_refuses_ends_with_money_or_with_a_ticket() {
+    let house = House::open().await;
+    let (festival, offer) = on_sale(&house, 10).await;
+    let mood = house.app.the::<Mood>();
+    mood.refund(Refunding::Refused);
+    let fans = [bought(&house, &offer, 1).await, bought(&house, &offer, 1).await, bought(&house, &offer, 1).await];
+    let mut asked = Vec::new();
+    for fan in &fans {
+        asked.push(refund(&festival.promoter, &fan.order, &key(), &json!({ "reason": "asked" })).await.expect(201));
+    }
+    // While the bank may still pay it, nobody else does.
+    assert_eq!(decide(&festival, &asked[0], "by_hand", "cash").await.status, 409);
+    house.run_workers().await;
+    for fan in &fans {
+        assert_eq!((states(fan).await, statuses(fan).await), (vec![("failed".to_owned(), 13_900)], vec!["suspended".to_owned()]));
+    }
+    let cases = festival.promoter.get(&festival.path("/refund-cases")).await.expect(200);
+    assert_eq!((cases["items"].as_array().unwrap().len(), &cases["items"][0]["last_error"]), (3, &json!("the bank of the buyer refused it")));
+    assert_eq!(subjects(&house).iter().filter(|s| s.contains("did not arrive")).count(), 3);
+
+    mood.refund(Refunding::AtOnce);
+    decide(&festival, &asked[0], "again", "").await.expect(200);
+    let silent = decide(&festival, &asked[1], "by_hand", " ").await;
+    assert_eq!((silent.status, silent.body["errors"][0]["pointer"].as_str()), (422, Some("/note")));
+    decide(&festival, &asked[1], "by_hand", "transfer of 3 March").await.expect(200);
+    decide(&festival, &asked[2], "withdrawn", "he comes all the same").await.expect(200);
+    house.run_workers().await;
+    assert_eq!((states(&fans[0]).await, states(&fans[1]).await), (vec![("done".to_owned(), 13_900)], vec![("done".to_owned(), 13_900)]));
+    assert_eq!((fans[2].status().await, statuses(&fans[2]).await), ("paid".to_owned(), vec!["valid".to_owned()]));
+    assert_eq!((at_the_bank(&house).await, account(&house, "by_hand").await, festival.stock(&offer).await), (13_900, -13_900, (0, 1)));
+    assert_eq!(decide(&festival, &asked[2], "again", "").await.status, 409, "what is decided stays");
+    // What was withdrawn can be asked for again.
+    refund(&festival.promoter, &fans[2].order, &key(), &json!({ "reason": "asked" })).await.expect(201);
+    house.run_workers().await;
+    assert_eq!(fans[2].status().await, "refunded");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_is_silent_slow_or_without_funds_is_asked_until_the_money_went() {
+    let house = House::open().await;
+    let (festival, offer) = on_sale(&house, 10).await;
+    let mood = house.app.the::<Mood>();
+    let fan = bought(&house, &offer, 1).await;
+    let step = async |minutes: i64| {
+        house.advance(TimeDelta::minutes(minutes));
+        house.run_workers().await;
+        states(&fan).await[0].0.clone()
+    };
+    mood.fail(true);
+    let asked = refund(&festival.promoter, &fan.order, &key(), &json!({ "reason": "asked" })).await.expect(201);
+    assert_eq!(step(0).await, "submitted", "nobody knows whether the bank heard it");
+    mood.fail(false);
+    mood.refund(Refunding::NoFunds);
+    assert_eq!(step(1).await, "waiting_for_funds");
+    assert_eq!(step(30).await, "waiting_for_funds");
+    mood.refund(Refunding::Later);
+    decide(&festival, &asked, "again", "").await.expect(200);
+    assert_eq!(step(0).await, "submitted");
+    assert_eq!((step(5).await, statuses(&fan).await), ("submitted".to_owned(), vec!["suspended".to_owned()]));
+    mood.refund(Refunding::AtOnce);
+    assert_eq!((step(5).await, at_the_bank(&house).await), ("done".to_owned(), 13_900));
+
+    // Contradictions end in one state: refused after it went, and gone after it was refused.
+    let id: RefundId = serde_json::from_value(asked["refund_id"].clone()).unwrap();
+    told(&house.app, id, Ok(RefundOutcome::Refused("the account is closed".to_owned()))).await.unwrap();
+    assert_eq!((states(&fan).await[0].0.as_str(), account(&house, "owed").await), ("failed", -13_900));
+    assert_eq!(decide(&festival, &asked, "withdrawn", "").await.status, 409, "its unit may be sold again");
+    for _ in 0..2 {
+        told(&house.app, id, Ok(RefundOutcome::Done { provider_ref: None })).await.unwrap();
+    }
+    told(&house.app, id, Err("late".to_owned())).await.unwrap();
+    told(&house.app, id, Ok(RefundOutcome::NoFunds("late".to_owned()))).await.unwrap();
+    assert_eq!((states(&fan).await[0].0.as_str(), account(&house, "owed").await, festival.stock(&offer).await), ("done", 0, (0, 0)));
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_of_a_used_ticket_needs_finance_and_a_reason() {
+    let house = House::open().await;
+    let (festival, offer) = on_sale(&house, 10).await;
+    let fan = bought(&house, &offer, 2).await;
+    let device = festival.device().await;
+    house.advance("2026-06-19T14:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    let code = fan.tickets().await[0]["ticket_code"].as_str().unwrap().to_owned();
+    assert_eq!(device.scan(&code, house.app.clock.now()).await.expect(201)["verdict"], "admitted");
+    let mut conn = house.database().await;
+    let owner: PromoterId = sqlx::query_scalar("select promoter_id from festivals where slug = 'night-ferry'").fetch_one(&mut conn).await.unwrap();
+    let scopes = [Scope::OrdersRead, Scope::RefundsWrite];
+    let token = accounts::new_token(&mut conn, owner, None::<FestivalId>, "support", &scopes, house.app.clock.now()).await.unwrap();
+    let support = Promoter { http: house.anybody(), token };
+    let all = json!({ "reason": "goodwill", "note": "his bag was stolen inside" });
+    let denied = refund(&support, &fan.order, &key(), &all).await;
+    assert_eq!((denied.status, denied.problem()), (403, "forbidden"));
+    let silent = refund(&festival.promoter, &fan.order, &key(), &json!({ "reason": "goodwill" })).await;
+    assert_eq!((silent.status, silent.body["errors"][0]["pointer"].as_str()), (422, Some("/note")));
+    // What nobody used goes first, so a unit of two needs neither.
+    let unit = refund(&support, &fan.order, &key(), &json!({ "reason": "asked", "parts": [{ "line_no": 1, "units": 1 }] })).await.expect(201);
+    assert_ne!(unit["ticket_ids"][0], fan.tickets().await[0]["ticket_id"]);
+    refund(&festival.promoter, &fan.order, &key(), &all).await.expect(201);
+    house.run_workers().await;
+    assert_eq!(fan.status().await, "refunded");
+    let said: Vec<Value> = sqlx::query_scalar("select after from audit where action = 'refund.requested' order by at, audit_id").fetch_all(&mut conn).await.unwrap();
+    assert_eq!(said.iter().map(|after| after["used"].as_i64().unwrap()).collect::<Vec<_>>(), [0, 1], "{said:?}");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_is_scanned_while_it_is_returned_is_used_or_refused() {
+    let house = House::open().await;
+    let (festival, offer) = on_sale(&house, 100).await;
+    let device = festival.device().await;
+    house.advance("2026-06-19T14:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    let (mut used, mut refused) = (0, 0);
+    for round in 0..30 {
+        let fan = bought(&house, &offer, 1).await;
+        let code = fan.tickets().await[0]["ticket_code"].as_str().unwrap().to_owned();
+        let (first, second) = (key(), json!({ "reason": "asked" }));
+        // Whoever is first by a hair's breadth changes from round to round.
+        let scan = async {
+            tokio::time::sleep(std::time::Duration::from_micros(round % 6 * 400)).await;
+            device.scan(&code, house.app.clock.now()).await.expect(201)
+        };
+        let (scan, refund) = tokio::join!(scan, refund(&festival.promoter, &fan.order, &first, &second));
+        match (scan["verdict"].as_str().unwrap(), refund.status) {
+            ("admitted", 422) => used += 1,
+            ("refused", 201) => refused += 1,
+            other => panic!("{other:?} {scan} {refund:?}"),
+        }
+    }
+    println!("{used} came in, {refused} were refused");
+    assert!(used > 0 && refused > 0, "no race was run: {used} {refused}");
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cost_nothing_is_returned_for_nothing_and_counts_for_the_limit_of_a_fan_no_more() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Guest", 0b1).await;
+    let offer = festival
+        .offer_of(json!({
+            "terms": { "name": { "en": "Guest list" }, "max_per_fan": 2 }, "capacity": 10,
+            "tiers": [{ "name": { "en": "Now" }, "price": { "minor": 0, "currency": "EUR" } }],
+            "components": [{ "pass_id": pass, "weight": 1, "tax_kind": "fixed", "tax_ppm": 90000 }]
+        }))
+        .await;
+    let fan = house.anybody().order("mara@lindqvist.example", &[(&offer, 2)]).await;
+    fan.pay(&key(), "free").await.expect(201);
+    assert_eq!(house.anybody().place(&key(), "mara@lindqvist.example", &[(&offer, 1)]).await.problem(), "fan-limit");
+    refund(&festival.promoter, &fan.order, &key(), &json!({ "reason": "asked", "parts": [{ "line_no": 1, "units": 1 }] })).await.expect(201);
+    house.run_workers().await;
+    assert_eq!((fan.status().await, festival.stock(&offer).await), ("partly_refunded".to_owned(), (0, 1)));
+    house.anybody().order("mara@lindqvist.example", &[(&offer, 1)]).await;
+    assert_eq!(house.anybody().place(&key(), "mara@lindqvist.example", &[(&offer, 1)]).await.problem(), "fan-limit");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_paid_and_ones_own_is_given_back() {
+    let house = House::open().await;
+    let (festival, offer) = on_sale(&house, 10).await;
+    let held = house.anybody().order("mara@lindqvist.example", &[(&offer, 1)]).await;
+    let early = refund(&festival.promoter, &held.order, &key(), &json!({ "reason": "asked" })).await;
+    assert_eq!((early.status, early.problem()), (409, "conflict"));
+    let house_reason = refund(&festival.promoter, &held.order, &key(), &json!({ "reason": "late_money" })).await;
+    assert_eq!((house_reason.status, house_reason.body["errors"][0]["pointer"].as_str()), (422, Some("/reason")));
+    let fan = bought(&house, &offer, 1).await;
+    let stranger = house.promoter("Somebody Else").await;
+    assert_eq!(refund(&stranger, &fan.order, &key(), &json!({ "reason": "asked" })).await.status, 404);
+    assert_eq!(refund(&festival.promoter, &fan.order, "short", &json!({ "reason": "asked" })).await.status, 422);
+    house.run_workers().await;
+    house.close().await;
+}

@@ -87,3 +87,8 @@ create table simulated_refunds (
     constraint simulated_refunds_intent foreign key (festival_id, payment_id) references simulated_intents
 );
 grant select, insert, update on simulated_refunds to gatefold_app;
+
+-- A new festival looks empty to statistics (see the plans): these tables are planned for as if it had a third of them.
+alter table refund_items alter column festival_id set (n_distinct = 3);
+alter table refund_tickets alter column festival_id set (n_distinct = 3);
+alter table simulated_refunds alter column festival_id set (n_distinct = 3);

@@ -229,12 +229,13 @@ pub(super) async fn insert_intent(pool: &PgPool, payment: &Payment) -> Result<()
     Ok(())
 }
 
-/// What was paid at once left no row in the books of the bank, because a rush pays that way: it is written when it is needed.
+/// What was paid at once left no row in the books of the bank, because a rush pays that way: it is written when it is needed. The bank takes our word for
+/// what it captured.
 pub(super) async fn insert_instant_intent(pool: &PgPool, payment: PaymentId) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into simulated_intents (festival_id, payment_id, currency, amount_minor, status, refunded_minor) \
          select festival_id, payment_id, currency, amount_minor, 'succeeded', 0 from payments where festival_id = $1 and payment_id = $2 and status = 'captured' \
-         on conflict do nothing",
+         on conflict (festival_id, payment_id) do update set status = 'succeeded' where simulated_intents.status <> 'succeeded'",
     )
     .bind(payment.festival())
     .bind(payment)

@@ -46,9 +46,16 @@ enum May {
 }
 
 use May::{Anyone, Device, FanOrPromoter, Music, Promoter as Of, Public, PublicOrOwn, Self_, WholeSelf};
-use Scope::{CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, OffersWrite, OrdersRead, ReleasesWrite, ScansRead, TicketsWrite};
+use Scope::{
+    CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, MoneyWrite, OffersWrite, OrdersRead, RefundsWrite, ReleasesWrite, ScansRead, TicketsWrite,
+};
 
 const TABLE: &[(&str, May)] = &[
+    ("decide_refund", Of(MoneyWrite)),
+    ("list_refund_cases", Of(OrdersRead)),
+    ("list_refunds", FanOrPromoter(OrdersRead)),
+    ("quote_refund", Of(RefundsWrite)),
+    ("refund_order", Of(RefundsWrite)),
     ("bind_ticket", May::Fan),
     ("end_band", May::Supervisor),
     ("exchange_ticket", May::Supervisor),
@@ -246,6 +253,7 @@ struct World {
     ticket: String,
     code: String,
     payment: String,
+    refund: String,
     /// An offer with a waiting room that is on, and a place in it.
     waited: String,
     place: String,
@@ -282,6 +290,11 @@ fn text(value: &Value, member: &str) -> String {
     value[member].as_str().unwrap_or_else(|| panic!("no {member} in {value}")).to_owned()
 }
 
+/// Money alone: the ticket stays.
+fn a_cent() -> Value {
+    json!({ "reason": "goodwill", "note": "a cent", "parts": [{ "line_no": 1, "amount": { "minor": 1, "currency": "EUR" } }] })
+}
+
 fn a_picture() -> Vec<u8> {
     let mut bytes = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(64, 64).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
@@ -306,6 +319,7 @@ impl World {
         let other_fan = house.anybody().order("jonas@x.example", &[(&offer, 1)]).await;
         other_fan.pay(&key(), "simulated_instant").await.expect(201);
         let ticket = fan.tickets().await.remove(0);
+        let refund = text(&crate::refunds::refund(&promoter, &other_fan.order, &key(), &a_cent()).await.expect(201), "refund_id");
 
         let picture = a_picture();
         let upload = promoter.make("/v1/uploads", json!({ "purpose": "picture", "bytes": picture.len() })).await;
@@ -381,6 +395,7 @@ impl World {
             fan,
             other_fan,
             payment,
+            refund,
             waited,
             place,
             voucher,
@@ -424,6 +439,7 @@ impl World {
             ("{offer_id}", real(if WAITING.contains(&operation) { &self.waited } else { &self.offer })),
             ("{order_id}", real(&self.fan.order)),
             ("{ticket_id}", real(&self.ticket)),
+            ("{refund_id}", real(&self.refund)),
             ("{stock_id}", real(&self.stock)),
             ("{voucher_id}", real(&self.voucher)),
             ("{upload_id}", real(&self.upload)),
@@ -489,6 +505,8 @@ impl World {
             | "revoke_supervisor_card"
             | "unbind_ticket" => None,
             "exchange_ticket" => Some(json!({ "exchange_id": uuid::Uuid::now_v7(), "ticket_code": self.code })),
+            "refund_order" | "quote_refund" => Some(a_cent()),
+            "decide_refund" => Some(json!({ "decision": "again" })),
             "decide_help_desk_case" => Some(json!({ "outcome": "solved" })),
             "set_ticket_note" => Some(json!({ "note": "wheelchair" })),
             "end_band" => Some(json!({ "why": "lost" })),

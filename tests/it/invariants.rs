@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use gatefold::{
-    payments::{self, Outcome},
+    payments::{self, Outcome, refunds, simulated::Mood},
     reports::invariants::{self, Finding, INVARIANTS},
 };
 use serde_json::json;
@@ -57,10 +57,20 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("captures-equal-total", &["update payments set amount_minor = amount_minor - 1 where order_id in (select order_id from orders where status = 'paid')"]),
     ("captures-equal-total", &["update payments set currency = 'CNY' where order_id in (select order_id from orders where status = 'paid')"]),
     ("captures-equal-total", &["update payments set status = 'failed' where order_id in (select order_id from orders where status = 'paid')"]),
-    ("captures-equal-total", &["delete from payments where order_id in (select order_id from orders where status = 'paid')"]),
-    // Charged twice, and the money that was to go back did not.
     (
         "captures-equal-total",
+        &["alter table refunds drop constraint refunds_payment", "delete from payments where order_id in (select order_id from orders where status = 'paid')"],
+    ),
+    // Charged twice, and nobody gives it back.
+    (
+        "captures-equal-total",
+        &["insert into payments (festival_id, payment_id, order_id, provider, status, currency, amount_minor, key_hash, created_at, decide_by, ended_at) \
+             select p.festival_id, gen_random_uuid(), p.order_id, p.provider, p.status, p.currency, p.amount_minor, '\\x00', p.created_at, p.decide_by, p.ended_at \
+             from payments p join orders o on o.order_id = p.order_id and o.status = 'paid'"],
+    ),
+    // Charged twice, and the money that was to go back did not.
+    (
+        "late-money-goes-back",
         &[
             "insert into payments (festival_id, payment_id, order_id, provider, status, currency, amount_minor, key_hash, created_at, decide_by, ended_at) \
              select p.festival_id, gen_random_uuid(), p.order_id, p.provider, p.status, p.currency, p.amount_minor, '\\x00', p.created_at, p.decide_by, p.ended_at \
@@ -71,10 +81,22 @@ const BREAKS: &[(&str, &[&str])] = &[
         ],
     ),
     // A part went back, it is said, and all of it is still here.
-    ("captures-equal-total", &["update orders set status = 'partly_refunded' where status = 'paid'"]),
-    ("late-money-goes-back", &["delete from refunds"]),
+    ("refunds-add-up", &["update orders set status = 'partly_refunded' where status = 'paid'"]),
+    ("refunds-add-up", &["update orders set status = 'paid' where status = 'partly_refunded'"]),
+    ("refunds-add-up", &["update orders set status = 'partly_refunded', ended_at = null where status = 'refunded'"]),
+    ("refunds-add-up", &["update refunds set kept_minor = kept_minor + 1 where reason <> 'late_money'"]),
+    ("refunds-add-up", &["update refund_items set units = units + 5"]),
+    ("refunds-add-up", &["update refund_items set line_no = 7"]),
+    ("refunds-add-up", &["update lines set returned = quantity where returned = 0"]),
+    ("suspended-tickets-have-a-refund", &["update tickets set status = 'valid' where status = 'suspended'"]),
+    ("suspended-tickets-have-a-refund", &["update tickets set status = 'suspended' where status = 'valid'"]),
+    ("suspended-tickets-have-a-refund", &["update tickets set status = 'valid' where status = 'void'"]),
+    ("what-is-owed-is-on-its-way", &["update refunds set status = 'done', ended_at = requested_at where status = 'submitted'"]),
+    ("what-is-owed-is-on-its-way", &["delete from journal_entries where account = 'owed' and minor < 0"]),
+    ("sales-are-booked", &["delete from journal_entries where account = 'kept'"]),
+    ("late-money-goes-back", &["delete from refunds where reason = 'late_money'"]),
     ("late-money-goes-back", &["update refunds set status = 'failed'"]),
-    ("late-money-goes-back", &["update refunds set payment_id = (select payment_id from payments where status = 'submitted')"]),
+    ("late-money-goes-back", &["update refunds set payment_id = (select payment_id from payments where status = 'submitted') where reason = 'late_money'"]),
     ("refunds-within-payment", &["update refunds set amount_minor = amount_minor + 1"]),
     ("shares-add-up", &["update lines set shares = jsonb_set(shares, '{0,minor}', '1')"]),
     ("shares-add-up", &["update lines set quantity = quantity + 1"]),
@@ -208,6 +230,16 @@ pub async fn world(house: &House) -> Festival {
     festival.promoter.make(&festival.path("/vouchers"), json!({ "code": "FERRY20", "terms": {}, "percent_off": 20 })).await;
     let lowered = json!({ "email": "cheap@x.example", "lines": [{ "offer_id": limited, "quantity": 1 }], "voucher": "FERRY20" });
     crate::actors::answer(house.anybody().request("POST", "/v1/orders").header("idempotency-key", key()).json(&lowered)).await.expect(201);
+    // Returned in part, in whole, and on its way while the bank is silent.
+    for (quantity, parts, silent) in [(2, json!([{ "line_no": 1, "units": 1 }]), false), (1, json!([]), false), (1, json!([]), true)] {
+        let sorry = house.anybody().order(&format!("sorry{silent}{quantity}@x.example"), &[(&bundle, quantity)]).await;
+        sorry.pay(&key(), "simulated_instant").await.expect(201);
+        let body = json!({ "reason": "asked", "parts": parts, "kept": { "minor": 300, "currency": "EUR" } });
+        house.app.the::<Mood>().fail(silent);
+        crate::refunds::refund(&festival.promoter, &sorry.order, &key(), &body).await.expect(201);
+        refunds::refund_due(&house.app).await.unwrap();
+    }
+    house.app.the::<Mood>().fail(false);
     let paying = house.anybody().order("paying@x.example", &[(&limited, 1)]).await;
     assert_eq!(paying.pay(&key(), "simulated").await.expect(201)["status"], "submitted");
     festival

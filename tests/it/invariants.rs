@@ -107,7 +107,7 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("one-confirmation", &["delete from emails where kind = 'confirmation'"]),
     (
         "one-confirmation",
-        &["update emails set thing_id = (select order_id from orders where status = 'expired') where kind = 'confirmation' and status = 'queued'"],
+        &["update emails set thing_id = (select order_id from orders where status = 'expired') where thing_id = (select thing_id from emails where kind = 'confirmation' and status = 'queued' limit 1)"],
     ),
     ("outbox-moves", &["update emails set due_at = due_at - interval '1 hour' where status = 'queued'"]),
     ("outbox-moves", &["update emails set leased_until = due_at + interval '1 hour' where status = 'queued'"]),
@@ -141,12 +141,12 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("admissions-have-scans", &["update scan_reports set verdict = 'check'"]),
     ("admissions-have-scans", &["delete from scans where verdict = 'admitted'"]),
     ("admissions-have-scans", &["update scans set verdict = 'check' where verdict = 'admitted'"]),
-    ("entitlements-of-paid-lines", &["update orders set status = 'held', paid_at = null where order_id in (select order_id from entitlements)"]),
-    ("claims-add-up", &["update entitlements set claimed = 1"]),
+    ("entitlements-of-paid-lines", &["update orders set status = 'held', paid_at = null, ended_at = null where order_id in (select order_id from entitlements)"]),
+    ("claims-add-up", &["update entitlements set claimed = 1 where copies > 0"]),
     (
         "claims-add-up",
         &[
-            "update entitlements set claimed = 1",
+            "update entitlements set claimed = 1 where copies > 0",
             "insert into claims (festival_id, entitlement_id, ticket_id, claimed_at) select distinct on (e.entitlement_id) e.festival_id, e.entitlement_id, \
              t.ticket_id, t.not_after from entitlements e join tickets t on t.order_id = e.order_id and t.line_no = e.line_no order by e.entitlement_id",
         ],

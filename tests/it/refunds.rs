@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 
 use crate::{
     actors::{Answer, Fan, Festival, Promoter, answer, key},
+    browser::scene,
     claims::Holder,
+    control::signed_in,
+    faults::until,
     house::House,
     races::at_once,
     releases::bundle,
@@ -371,6 +374,32 @@ async fn only_what_is_paid_and_ones_own_is_given_back() {
     let stranger = house.promoter("Somebody Else").await;
     assert_eq!(refund(&stranger, &fan.order, &key(), &json!({ "reason": "asked" })).await.status, 404);
     assert_eq!(refund(&festival.promoter, &fan.order, "short", &json!({ "reason": "asked" })).await.status, 422);
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_gives_a_part_back_at_the_desk_and_withdraws_what_the_bank_refused() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let offer = bundle(&festival, &pass, 10).await;
+    let fan = bought(&house, &offer, 2).await;
+    let session = signed_in(&house, "night.ferry.foundation@promoter.example").await;
+    house.app.the::<Mood>().refund(Refunding::Refused);
+    let input = json!({ "url": house.url, "session": session, "order": fan.order });
+    let looking = scene("refund", &input);
+    let refusing = async {
+        until("a refund", std::time::Duration::from_secs(60), async || !states(&fan).await.is_empty()).await;
+        house.run_workers().await;
+    };
+    let (seen, ()) = tokio::join!(looking, refusing);
+    assert_eq!(seen["none"], "Say how many, in whole pieces, of at least one line.");
+    assert_eq!(seen["five"], json!(["“five” is no amount of this currency.", "1"]));
+    assert_eq!((&seen["sure"], &seen["asked"], &seen["cases"], &seen["valid"]), (&json!("€144.00 goes back"), &json!(1), &json!(1), &json!(2)), "{seen}");
+    assert_eq!(seen["sideways"], json!([]), "pages that scroll sideways");
+    assert_eq!(seen["errors"], json!([]), "errors of the browser");
+    assert_eq!((states(&fan).await, statuses(&fan).await), (vec![("withdrawn".to_owned(), 14_400)], vec!["valid".to_owned(); 2]));
     house.run_workers().await;
     house.close().await;
 }

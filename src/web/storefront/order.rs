@@ -29,7 +29,7 @@ use crate::{
     },
     releases,
     secrets::Purpose,
-    tickets,
+    tickets::{self, TicketStatus},
     web::{
         art,
         layout::{Notice, PageResult, Reader, Shell, name, notice, see_other, text},
@@ -238,6 +238,8 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let ticket::Stubs { markup: stubs, is_live } = ticket::stubs(reader, app, &opened.festival, &issued, ticket::On::Order).await?;
     let albums = library::albums(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
     let music = albums_of(reader, app, &albums).await?;
+    // What was returned is shown and can do nothing more.
+    let live: Vec<&tickets::Ticket> = issued.iter().filter(|t| t.status != TicketStatus::Void).collect();
     let paid_at = order.paid_at.map(|at| reader.language.at(at, &opened.festival.terms.time_zone).long()).unwrap_or_default();
     let url = order_url(app, order.order_id, order.link_generation);
     Ok(shell(reader, opened, &reader.t("your-tickets"), None).page(&html! {
@@ -250,16 +252,16 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
             div class="panel" {
                 section class="stack" {
                     p class="faded" { (reader.f("order-paid", [("number", order.number()), ("moment", paid_at)])) }
-                    h2 { (reader.f("you-are-in", [("count", issued.len().to_string())])) }
+                    h2 { (reader.f("you-are-in", [("count", live.len().to_string())])) }
                     p { (reader.t(if is_live { "live-lead" } else { "you-are-in-lead" })) }
-                    @if issued.len() > 1 { p { (reader.t("own-links")) } (links(reader, app, opened, &issued)) }
+                    @if live.len() > 1 { p { (reader.t("own-links")) } (links(reader, app, opened, &live)) }
                 }
                 (back)
                 (music)
-                @if !issued.is_empty() {
+                @if !live.is_empty() {
                     form class="stack" method="post" action=(format!("{url}/holders")) {
                         header class="head" { h2 { (reader.t("who-comes")) } p { (reader.t("who-comes-lead")) } }
-                        @for (i, t) in issued.iter().enumerate() {
+                        @for (i, t) in live.iter().enumerate() {
                             div class="field" {
                                 label for=(format!("holder-{i}")) { (reader.f("ticket-n", [("n", (i + 1).to_string())])) }
                                 input id=(format!("holder-{i}")) name=(format!("holder-{}", t.ticket_id)) value=(t.holder_name) maxlength="120" autocomplete="off" disabled[t.claimed_at.is_some()];
@@ -275,7 +277,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
 }
 
 /// The links of the tickets: who took theirs, and the others to be sent or taken back.
-fn links(reader: &Reader, app: &App, opened: &Opened, issued: &[tickets::Ticket]) -> Markup {
+fn links(reader: &Reader, app: &App, opened: &Opened, issued: &[&tickets::Ticket]) -> Markup {
     let url = order_url(app, opened.order.order_id, opened.order.link_generation);
     html! {
         ol class="tracks" {

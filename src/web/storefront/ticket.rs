@@ -157,7 +157,7 @@ fn stub(reader: &Reader, app: &App, festival: &Festival, site: &Site, ticket: &T
                 h2 { @if let Some(p) = pass { (text(&p.terms.name, reader.language)) } @else if let Some(a) = add_on { (text(&a.name, reader.language)) } }
                 span { (dates) } span { (text(&f.place, reader.language)) }
             }
-            @if !alive { p class="hurt" { (reader.t(if ticket.status == TicketStatus::Exchanged { "ticket-is-band" } else { "ticket-dead" })) } }
+            @if !alive { p class="hurt" { (reader.t(match ticket.status { TicketStatus::Exchanged => "ticket-is-band", TicketStatus::Suspended => "ticket-being-returned", TicketStatus::Valid | TicketStatus::Void => "ticket-dead" })) } }
             (code)
             div class="holder" { p { b { (ticket.holder_name) } } p class="human" { (ticket.short_code(app)) } }
             div class="perforation" {}

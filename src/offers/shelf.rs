@@ -121,7 +121,7 @@ pub async fn units_of(conn: &mut PgConnection, festival: FestivalId, units: &[(O
     for (offer_id, tier_no, quantity) in units {
         let Some(offer) = offers.iter().find(|o| o.offer_id == *offer_id) else { continue };
         let tier = offer.tiers.iter().find(|t| t.tier_no == *tier_no).and_then(|t| t.stock_id).map(|stock_id| (stock_id, 1));
-        taken.extend(offer.takes().into_iter().chain(tier).map(|(stock_id, units)| Taken { stock_id, quantity: units * quantity }));
+        taken.extend(offer.takes().chain(tier).map(|(stock_id, units)| Taken { stock_id, quantity: units * quantity }));
     }
     Ok(taken)
 }

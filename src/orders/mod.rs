@@ -37,7 +37,9 @@ pub use forget::{Walked, forget_carts};
 pub use grief::{Holder, OpenHolds};
 pub use place::{Asking, Placing, Request, place, short_hash};
 pub use recent::{Recent, what_they_take};
-pub use store::{Held, allocations, count_payments, finish, held, lock, mark_returned, order, orders_of, refunded, reopen, search, unfulfillable, voucher_uses};
+pub use store::{
+    Held, allocations, count_payments, finish, held, lock, mark_returned, order, orders_of, refunded, reopen, search, unfulfillable, voucher_uses,
+};
 
 /// How long stock is held for an order.
 pub const HOLD: TimeDelta = TimeDelta::minutes(10);

@@ -33,7 +33,8 @@ impl From<PayError> for Problem {
             PayError::TooMany => TOO_MANY_ATTEMPTS.problem(),
             PayError::NotOffered => Self::invalid(vec![Wrong::new("/way", "this way to pay is not offered for this order")]),
             PayError::KeyReused => KEY_REUSED.problem(),
-            PayError::NotFound => NOT_FOUND.problem(),
+            // Only what a provider tells ends so, and the provider is not told.
+            PayError::NotFound | PayError::OtherAmount => NOT_FOUND.problem(),
             PayError::Busy(busy) => busy.into(),
         }
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{ATTEMPTS, Attempt, Outcome, PayError, Payment, PaymentStatus, Way, store};
+use super::{ATTEMPTS, Attempt, Heard, Outcome, PayError, Payment, PaymentStatus, Way, store};
 use crate::{
     app::App,
     batcher::{Busy, Kind, Trouble},
@@ -37,6 +37,8 @@ pub enum Settle {
         outcome: Outcome,
         /// When we heard it.
         at: DateTime<Utc>,
+        /// The notification that said so; none where the provider was asked.
+        heard: Option<Heard>,
     },
 }
 
@@ -70,11 +72,11 @@ impl Kind for Completing {
         let tried: Vec<OrderId> = orders.values().filter(|o| o.payment_count > 0 || o.status != OrderStatus::Held).map(|o| o.order_id).collect();
         let payments = if tried.is_empty() { HashMap::new() } else { store::of_orders(conn, festival, &tried).await? };
         let mut desk = Desk { orders, payments, new: Vec::new(), settled: Vec::new(), paid: Vec::new() };
-        let answers = batch
+        let answers: Vec<Self::Answer> = batch
             .iter()
             .map(|settle| match settle {
                 Settle::New(attempt) => desk.begin(app, attempt),
-                Settle::Told { payment_id, outcome, at } => match of_told.get(payment_id) {
+                Settle::Told { payment_id, outcome, at, .. } => match of_told.get(payment_id) {
                     Some(order) => desk.told(*order, *payment_id, outcome, *at),
                     None => Err(PayError::NotFound),
                 },
@@ -88,6 +90,11 @@ impl Kind for Completing {
             orders::count_payments(conn, festival, &created).await?;
         }
         store::settle(conn, festival, &desk.settled, journal).await?;
+        let acted_on = batch.iter().zip(&answers).filter_map(|(settle, answer)| match (settle, answer) {
+            (Settle::Told { payment_id, outcome, heard: Some(heard), .. }, Ok(_)) => Some((heard, *payment_id, outcome)),
+            _ => None,
+        });
+        store::insert_events(conn, festival, &acted_on.collect::<Vec<_>>(), now).await?;
         let captured: Vec<&Payment> = desk.new.iter().chain(&desk.settled).filter(|p| p.status == PaymentStatus::Captured).collect();
         let paid: Vec<&Held> = desk.paid.iter().filter_map(|id| desk.orders.get(id)).collect();
         fulfil(app, conn, festival, &paid, &captured, journal, now).await?;
@@ -142,11 +149,15 @@ impl Desk {
         let payment = self.payments.get_mut(&order.order_id).and_then(|all| all.iter_mut().find(|p| p.payment_id == payment)).ok_or(PayError::NotFound)?;
         match (outcome, payment.status) {
             (_, PaymentStatus::Captured) | (Outcome::Pending, _) => return Ok(payment.clone()),
-            (Outcome::Captured, status) => {
+            (Outcome::Captured(amount), status) => {
+                if amount.is_some_and(|amount| amount != payment.amount) {
+                    return Err(PayError::OtherAmount);
+                }
                 if order.status != OrderStatus::Held || !status.is_open() {
                     return Err(PayError::NotHeld);
                 }
                 payment.status = PaymentStatus::Captured;
+                payment.reason = None;
                 order.status = OrderStatus::Paid;
                 self.paid.push(order.order_id);
             }
@@ -253,10 +264,10 @@ fn brings(lines: &[(OrderId, Line)], numbers: &Issuable, names: &HashMap<OrderId
     (issues, grants)
 }
 
-/// Money that came for an order that had ended: its stock is taken again if it is there, else the money goes back. Alone in
-/// its transaction, in the one order of locks.
-pub(super) async fn late(app: &App, payment: PaymentId) -> Result<(), Busy> {
-    match try_late(app, payment).await {
+/// Money that came for an order that had ended: its stock is taken again if it is there, else the money goes back. So does money that is not what was asked
+/// for, whatever its order is. Alone in its transaction, in the one order of locks.
+pub(super) async fn late(app: &App, payment: PaymentId, outcome: &Outcome, heard: Option<&Heard>) -> Result<(), Busy> {
+    match try_late(app, payment, outcome, heard).await {
         Ok(()) => Ok(()),
         Err(trouble) => {
             tracing::warn!(error = %trouble, %payment, "late money could not be decided; the provider tells again");
@@ -280,27 +291,40 @@ async fn take_again(conn: &mut PgConnection, festival: FestivalId, order: OrderI
     Ok(free)
 }
 
-async fn try_late(app: &App, id: PaymentId) -> Result<(), Trouble> {
+async fn try_late(app: &App, id: PaymentId, outcome: &Outcome, heard: Option<&Heard>) -> Result<(), Trouble> {
     let (festival, now) = (id.festival(), app.clock.now());
     let mut tx = app.pools.complete.begin().await?;
     let Some((_, order_id)) = store::orders_of(&mut tx, festival, &[id]).await?.pop() else { return Ok(()) };
     let Some(order) = orders::lock(&mut tx, festival, &[order_id]).await?.pop() else { return Ok(()) };
     let mut payments = store::of_orders(&mut tx, festival, &[order_id]).await?.remove(&order_id).unwrap_or_default();
     let Some(payment) = payments.iter_mut().find(|p| p.payment_id == id).filter(|p| p.status != PaymentStatus::Captured) else { return Ok(()) };
+    let wrong = match outcome {
+        Outcome::Captured(Some(amount)) => Some(*amount).filter(|amount| *amount != payment.amount),
+        _ => None,
+    };
+    payment.reason = None;
+    if let Some(amount) = wrong {
+        tracing::error!(payment = %id, asked = payment.amount.minor, captured = amount.minor, "a provider captured another amount than was asked for");
+        payment.reason = Some(format!("{} was captured instead of {}", amount.print(), payment.amount.print()));
+        payment.amount = amount;
+    }
     payment.status = PaymentStatus::Captured;
     payment.ended_at = Some(now);
     let journal = books::fresh(festival, now);
+    if let Some(heard) = heard {
+        store::insert_events(&mut tx, festival, &[(heard, id, outcome)], now).await?;
+    }
     store::settle(&mut tx, festival, std::slice::from_ref(payment), journal).await?;
     let payment = payment.clone();
     let ended = matches!(order.status, OrderStatus::Expired | OrderStatus::Cancelled);
     let units: Vec<Taken> = orders::allocations(&mut tx, festival, &[order_id]).await?.into_iter().map(|(_, taken)| taken).collect();
-    if order.status == OrderStatus::Held {
+    if wrong.is_none() && order.status == OrderStatus::Held {
         fulfil(app, &mut tx, festival, &[&order], &[&payment], journal, now).await?;
-    } else if ended && take_again(&mut tx, festival, order_id, &units).await? {
+    } else if wrong.is_none() && ended && take_again(&mut tx, festival, order_id, &units).await? {
         orders::reopen(&mut tx, festival, order_id).await?;
         fulfil(app, &mut tx, festival, &[&order], &[&payment], journal, now).await?;
     } else {
-        // Nothing left, or the order was paid by another payment: the money goes back, and the buyer hears of it.
+        // Nothing left, paid by another payment, or not what was asked for: the money goes back, and the buyer hears of it.
         if ended {
             orders::unfulfillable(&mut tx, festival, order_id).await?;
         }

@@ -153,6 +153,9 @@ pub enum PayError {
     /// No such order.
     #[error("no such order")]
     NotFound,
+    /// The provider captured another amount than was asked for.
+    #[error("another amount was captured")]
+    OtherAmount,
     /// It cannot be decided now: ask again with the same key.
     #[error(transparent)]
     Busy(#[from] Busy),
@@ -276,32 +279,39 @@ pub enum NotifyError {
 pub async fn notified(app: &App, provider: &str, signature: Option<&str>, body: &[u8]) -> Result<(), NotifyError> {
     let found = app.the::<Providers>().find(provider).ok_or(NotifyError::NoProvider)?;
     let told = found.verify(app, signature, body)?;
-    // The event is written down before it is acted on; the same event again is told the same.
-    store::insert_event(&app.pools.web, provider, &told, app.clock.now()).await?;
-    sabotage::die_at("notification-noted");
-    decided(app, told.payment_id, told.outcome).await?;
+    sabotage::die_at("notification-heard");
+    decided(app, told.payment_id, told.outcome, Some(Heard { provider: provider.to_owned(), event_ref: told.event_ref })).await?;
     sabotage::die_at("notification-applied");
     Ok(())
 }
 
-/// Acts on what a provider decided about a payment.
+/// A notification that was heard: it is written down in the transaction that acts on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Who told.
+    pub provider: String,
+    /// The provider's id of the event.
+    pub event_ref: String,
+}
+
+/// Acts on what a provider says about a payment, told or asked: the only way its state moves after it was submitted. Saying it again, late or in another
+/// order ends in the same state.
 ///
 /// # Errors
 /// [`Busy`] when it cannot be decided now; everything else was decided before and stays.
-pub async fn decided(app: &App, payment: PaymentId, outcome: Outcome) -> Result<(), Busy> {
-    match outcome {
-        Outcome::Pending => Ok(()),
-        Outcome::Captured | Outcome::Failed(_) => {
-            let settle = Settle::Told { payment_id: payment, outcome, at: app.clock.now() };
-            match app.pass::<Completing>(payment.festival(), settle).await? {
-                // Late money is taken out of its batch and run alone.
-                Err(PayError::NotHeld) => complete::late(app, payment).await,
-                Ok(payment) if payment.status == PaymentStatus::Captured => {
-                    app.the::<OpenHolds>().ended(payment.order_id);
-                    Ok(())
-                }
-                _ => Ok(()),
-            }
+pub async fn decided(app: &App, payment_id: PaymentId, outcome: Outcome, heard: Option<Heard>) -> Result<(), Busy> {
+    let at = app.clock.now();
+    if outcome == Outcome::Pending && heard.is_none() {
+        return Ok(());
+    }
+    let settle = Settle::Told { payment_id, outcome: outcome.clone(), at, heard: heard.clone() };
+    match app.pass::<Completing>(payment_id.festival(), settle).await? {
+        // Money that finds no held order, or that is not what was asked for, is taken out of its batch and run alone.
+        Err(PayError::NotHeld | PayError::OtherAmount) => complete::late(app, payment_id, &outcome, heard.as_ref()).await,
+        Ok(payment) if payment.status == PaymentStatus::Captured => {
+            app.the::<OpenHolds>().ended(payment.order_id);
+            Ok(())
         }
+        _ => Ok(()),
     }
 }

@@ -3,15 +3,15 @@
 use std::{collections::HashMap, future::Future, pin::Pin};
 
 use super::{NotifyError, Payment, Refund, RefundOutcome};
-use crate::{app::App, id::PaymentId};
+use crate::{app::App, id::PaymentId, money::Money};
 
 /// What a provider says about a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Not decided.
     Pending,
-    /// The money is ours.
-    Captured,
+    /// The money is ours: so much as the provider says, or what was asked for where it says nothing of it.
+    Captured(Option<Money>),
     /// It did not come about, and why.
     Failed(String),
 }

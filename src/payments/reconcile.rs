@@ -22,7 +22,7 @@ pub async fn ask_undecided(app: &App) -> Result<usize, sqlx::Error> {
         let Some(provider) = app.the::<Providers>().find(&payment.provider) else { continue };
         match provider.ask(app, payment.payment_id).await {
             Ok(Outcome::Pending) => {}
-            Ok(outcome) => settled += usize::from(decided(app, payment.payment_id, outcome).await.is_ok()),
+            Ok(outcome) => settled += usize::from(decided(app, payment.payment_id, outcome, None).await.is_ok()),
             Err(error) => tracing::warn!(%error, payment = %payment.payment_id, "a provider did not answer"),
         }
     }
@@ -40,7 +40,7 @@ pub async fn close_due(app: &App) -> Result<usize, sqlx::Error> {
         let Some(provider) = app.the::<Providers>().find(&payment.provider) else { continue };
         match provider.cancel(app, payment.payment_id).await {
             Ok(Outcome::Pending) => {}
-            Ok(outcome) => closed += usize::from(decided(app, payment.payment_id, outcome).await.is_ok()),
+            Ok(outcome) => closed += usize::from(decided(app, payment.payment_id, outcome, None).await.is_ok()),
             Err(error) => tracing::warn!(%error, payment = %payment.payment_id, "a provider did not answer; the hold is kept"),
         }
     }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     app::App,
     id::PaymentId,
+    money::Money,
     secrets::{Purpose, same},
 };
 
@@ -78,6 +79,9 @@ pub struct Notification {
     pub payment_id: PaymentId,
     /// `succeeded` or `declined`.
     pub status: String,
+    /// How much was captured; what was asked for where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<Money>,
 }
 
 /// What a buyer does on the page of the bank.
@@ -96,9 +100,9 @@ fn failed(error: sqlx::Error) -> ProviderError {
     ProviderError(error.to_string())
 }
 
-fn outcome(status: &str) -> Outcome {
+fn outcome(status: &str, amount: Option<Money>) -> Outcome {
     match status {
-        "succeeded" => Outcome::Captured,
+        "succeeded" => Outcome::Captured(amount),
         "declined" => Outcome::Failed("declined by the bank".to_owned()),
         "cancelled" => Outcome::Failed("given up".to_owned()),
         _ => Outcome::Pending,
@@ -130,7 +134,7 @@ impl Provider for SimulatedBank {
             Mood::look(app)?;
             let intent = store::intent(&app.pools.work, payment).await.map_err(failed)?;
             // A payment that never reached the bank did not come about.
-            Ok(intent.map_or(Outcome::Failed("unknown to the bank".to_owned()), |intent| outcome(&intent.status)))
+            Ok(intent.map_or(Outcome::Failed("unknown to the bank".to_owned()), |intent| outcome(&intent.status, Some(intent.amount))))
         })
     }
 
@@ -180,7 +184,7 @@ impl Provider for SimulatedBank {
         if told.event_id.is_empty() || told.event_id.len() > 100 {
             return Err(NotifyError::Malformed);
         }
-        Ok(Told { event_ref: told.event_id, payment_id: told.payment_id, outcome: outcome(&told.status) })
+        Ok(Told { event_ref: told.event_id, payment_id: told.payment_id, outcome: outcome(&told.status, told.amount) })
     }
 }
 
@@ -203,7 +207,7 @@ pub async fn decide(app: &App, payment: PaymentId, decision: Decision) -> Result
         return Ok(());
     }
     let Some(intent) = store::intent(&app.pools.web, payment).await? else { return Err(NotifyError::Malformed) };
-    let told = Notification { event_id: format!("evt_{payment}"), payment_id: payment, status: intent.status };
+    let told = Notification { event_id: format!("evt_{payment}"), payment_id: payment, status: intent.status, amount: Some(intent.amount) };
     let body = serde_json::to_vec(&told).map_err(|_| NotifyError::Malformed)?;
     let signature = sign(app, &body);
     super::notified(app, "simulated", Some(&signature), &body).await

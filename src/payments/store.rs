@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Outcome, Payment, PaymentStatus, Refund, provider::Told};
+use super::{Heard, Outcome, Payment, PaymentStatus, Refund};
 use crate::{
     id::{FestivalId, OrderId, PaymentId, RefundId},
     money::Money,
@@ -69,8 +69,9 @@ pub(super) async fn settle(conn: &mut PgConnection, festival: FestivalId, paymen
         return Ok(());
     }
     sqlx::query(
-        "update payments p set status = u.status, reason = u.reason, ended_at = u.ended_at, journal_id = case when u.status = 'captured' then $6::uuid end \
-         from unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[]) as u (payment_id, status, reason, ended_at) \
+        "update payments p set status = u.status, reason = u.reason, ended_at = u.ended_at, currency = u.currency, amount_minor = u.amount_minor, \
+                               journal_id = case when u.status = 'captured' then $6::uuid end \
+         from unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $7::text[], $8::bigint[]) as u (payment_id, status, reason, ended_at, currency, amount_minor) \
          where p.festival_id = $1 and p.payment_id = u.payment_id",
     )
     .bind(festival)
@@ -79,6 +80,8 @@ pub(super) async fn settle(conn: &mut PgConnection, festival: FestivalId, paymen
     .bind(payments.iter().map(|p| p.reason.as_deref()).collect::<Vec<_>>())
     .bind(payments.iter().map(|p| p.ended_at).collect::<Vec<_>>())
     .bind(journal)
+    .bind(payments.iter().map(|p| p.amount.currency.code()).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| p.amount.minor).collect::<Vec<_>>())
     .execute(conn)
     .await?;
     Ok(())
@@ -119,22 +122,32 @@ pub async fn by_order(pool: &PgPool, order: OrderId) -> Result<Vec<Payment>, sql
     Ok(of_orders(&mut conn, order.festival(), &[order]).await?.remove(&order).unwrap_or_default())
 }
 
-pub(super) async fn insert_event(pool: &PgPool, provider: &str, told: &Told, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    let outcome = match &told.outcome {
+/// Writes down what providers told, in the transaction that acts on it; what was told before is there.
+pub(super) async fn insert_events(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    told: &[(&Heard, PaymentId, &Outcome)],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    if told.is_empty() {
+        return Ok(());
+    }
+    let outcome = |outcome: &Outcome| match outcome {
         Outcome::Pending => "pending",
-        Outcome::Captured => "captured",
+        Outcome::Captured(_) => "captured",
         Outcome::Failed(_) => "failed",
     };
     sqlx::query(
-        "insert into provider_events (festival_id, provider, event_ref, payment_id, outcome, received_at) values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+        "insert into provider_events (festival_id, provider, event_ref, payment_id, outcome, received_at) \
+         select $1, e.*, $6 from unnest($2::text[], $3::text[], $4::uuid[], $5::text[]) as e on conflict do nothing",
     )
-    .bind(told.payment_id.festival())
-    .bind(provider)
-    .bind(&told.event_ref)
-    .bind(told.payment_id)
-    .bind(outcome)
+    .bind(festival)
+    .bind(told.iter().map(|(heard, ..)| heard.provider.as_str()).collect::<Vec<_>>())
+    .bind(told.iter().map(|(heard, ..)| heard.event_ref.as_str()).collect::<Vec<_>>())
+    .bind(told.iter().map(|(_, payment, _)| *payment).collect::<Vec<_>>())
+    .bind(told.iter().map(|(.., said)| outcome(said)).collect::<Vec<_>>())
     .bind(now)
-    .execute(pool)
+    .execute(conn)
     .await?;
     Ok(())
 }
@@ -235,7 +248,8 @@ pub(super) async fn insert_instant_intent(pool: &PgPool, payment: PaymentId) -> 
     sqlx::query(
         "insert into simulated_intents (festival_id, payment_id, currency, amount_minor, status, refunded_minor) \
          select festival_id, payment_id, currency, amount_minor, 'succeeded', 0 from payments where festival_id = $1 and payment_id = $2 and status = 'captured' \
-         on conflict (festival_id, payment_id) do update set status = 'succeeded' where simulated_intents.status <> 'succeeded'",
+         on conflict (festival_id, payment_id) do update set status = 'succeeded', currency = excluded.currency, amount_minor = excluded.amount_minor \
+             where (simulated_intents.status, simulated_intents.currency, simulated_intents.amount_minor) <> ('succeeded', excluded.currency, excluded.amount_minor)",
     )
     .bind(payment.festival())
     .bind(payment)
@@ -303,5 +317,9 @@ pub(super) async fn decide_simulated_refund(pool: &PgPool, refund_ref: &str, fes
 }
 
 pub(super) async fn simulated_refund(pool: &PgPool, refund_ref: &str, festival: FestivalId) -> Result<Option<String>, sqlx::Error> {
-    sqlx::query_scalar("select status from simulated_refunds where festival_id = $1 and refund_ref = $2").bind(festival).bind(refund_ref).fetch_optional(pool).await
+    sqlx::query_scalar("select status from simulated_refunds where festival_id = $1 and refund_ref = $2")
+        .bind(festival)
+        .bind(refund_ref)
+        .fetch_optional(pool)
+        .await
 }

@@ -152,7 +152,7 @@ async fn buy(app: &App, server: SocketAddr, copy: &Festival) -> anyhow::Result<S
     let paying = client.send(Method::POST, &path, &token, &key, &json!({ "way": "simulated" })).await?;
     let payment: PaymentId = paying.said().payment_id.with_context(|| format!("a payment was answered with {}", paying.status))?;
     simulated::decide(app, payment, Decision::PaySilently).await?;
-    let told = Notification { event_id: format!("evt_{payment}"), payment_id: payment, status: "succeeded".to_owned() };
+    let told = Notification { event_id: format!("evt_{payment}"), payment_id: payment, status: "succeeded".to_owned(), amount: None };
     let told = serde_json::to_value(&told)?;
     let signature = simulated::sign(app, &serde_json::to_vec(&told)?);
     let heard = client.send_with(Method::POST, "/v1/payment-notifications/simulated", &[("gatefold-signature", &signature)], &told).await?;

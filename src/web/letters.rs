@@ -244,7 +244,9 @@ pub fn money_back<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let festival = festivals::one(&app.pools.work, id.festival()).await?.ok_or(RenderError::Moot)?;
         let w = email.language;
         let subject = w.f("mail-money-back-subject", [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
-        let lead = w.f("mail-money-back-lead", [("amount", payment.amount.print())]).into_owned();
+        // A captured payment has a reason where another amount came than was asked for.
+        let key = if payment.reason.is_some() { "mail-money-wrong-lead" } else { "mail-money-back-lead" };
+        let lead = w.f(key, [("amount", payment.amount.print())]).into_owned();
         Ok(Note { subject, name: String::new(), lead, order: payment.order_id, way: None }.letter(w, &festival))
     })
 }

@@ -659,6 +659,7 @@ mail-voided-subject = Your ticket opens nothing any more: { $festival }
 mail-voided-lead = The promoter made { $ticket } void: it opens no gate. If you did not expect this, answer to whoever sold it to you, with the number below.
 mail-money-back-subject = Your money for { $festival } goes back
 mail-money-back-lead = Your payment of { $amount } came after the hold had ended, and nothing was left. All of it goes back the way it came.
+mail-money-wrong-lead = A payment of { $amount } came for your order, and that is not its price. All of it goes back the way it came. While your order is held you can pay it once more.
 
 # The claim of a ticket by its holder
 claim = This ticket is mine

@@ -651,6 +651,7 @@ mail-voided-subject = 你的票已失效：{ $festival }
 mail-voided-lead = 主办方已作废 { $ticket }，不能再入场。如有疑问，请凭下面的订单号联系主办方。
 mail-money-back-subject = { $festival }：退款通知
 mail-money-back-lead = 你支付的 { $amount } 到账时保留已结束，票也没有了。全部款项会原路退回。
+mail-money-wrong-lead = 我们收到一笔 { $amount } 的付款，与订单金额不符。全部款项会原路退回。订单保留期内你可以再次支付。
 
 # 持票人领票
 claim = 这张票是我的

@@ -46,9 +46,7 @@ enum May {
 }
 
 use May::{Anyone, Device, FanOrPromoter, Music, Promoter as Of, Public, PublicOrOwn, Self_, WholeSelf};
-use Scope::{
-    CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, MoneyWrite, OffersWrite, OrdersRead, RefundsWrite, ReleasesWrite, ScansRead, TicketsWrite,
-};
+use Scope::{CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, MoneyWrite, OffersWrite, OrdersRead, RefundsWrite, ReleasesWrite, ScansRead, TicketsWrite};
 
 const TABLE: &[(&str, May)] = &[
     ("decide_refund", Of(MoneyWrite)),

@@ -28,7 +28,13 @@ const pair = async (page, code, tickets, name = "lane 1") => {
   await page.goto(`${input.url}/gate#${code}`);
   await page.fill("#name", name);
   await page.click("button.broad");
-  await page.waitForFunction((n) => Number(document.querySelector("[data-list]")?.dataset.tickets) >= n, tickets, { timeout: 30_000 });
+  try {
+    await page.waitForFunction((n) => Number(document.querySelector("[data-list]")?.dataset.tickets) >= n, tickets, { timeout: 30_000 });
+  } catch (error) {
+    // What it shows instead is what one wants to know.
+    const shown = await page.evaluate(() => `${location.href} ${document.querySelector("main")?.innerText}`);
+    throw new Error(`${error.message}: ${shown}; ${errors.join("; ")}`);
+  }
 };
 
 const scenes = {

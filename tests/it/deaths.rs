@@ -106,7 +106,7 @@ impl Purchase {
             Step::Place => self.book.place(http, &stage.offer),
             Step::Pay => self.book.fan(http).request("POST", "/payments").header("idempotency-key", &self.book.pay_key).json(&json!({ "way": self.way })),
             Step::Tell => {
-                let told = Notification { event_id: "evt_1".to_owned(), payment_id: self.payment.unwrap(), status: "succeeded".to_owned() };
+                let told = Notification { event_id: "evt_1".to_owned(), payment_id: self.payment.unwrap(), status: "succeeded".to_owned(), amount: None };
                 let body = serde_json::to_vec(&told).unwrap();
                 stage.be_now();
                 let signature = sign(&stage.house.app, &body);
@@ -190,9 +190,10 @@ async fn a_server_that_dies_amid_paying_takes_the_money_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_dies_amid_a_notification_is_told_again_and_fulfils_once() {
-    let told = "order held; payment submitted; told captured; bank succeeded";
+    // What was told and what follows from it are committed together.
+    let told = "order held; payment submitted; bank succeeded";
     let paid = "order paid; payment captured; told captured; bank succeeded";
-    buy_through_a_death("notification-noted", "simulated", Step::Tell, told).await;
+    buy_through_a_death("notification-heard", "simulated", Step::Tell, told).await;
     buy_through_a_death("complete-written", "simulated", Step::Tell, told).await;
     buy_through_a_death("complete-committed", "simulated", Step::Tell, paid).await;
     buy_through_a_death("notification-applied", "simulated", Step::Tell, paid).await;
@@ -218,4 +219,24 @@ async fn a_server_that_dies_amid_expiry_gives_the_units_back_once() {
     http.order("mara@x.example", &[(&stage.offer, CAPACITY)]).await;
     assert_eq!(http.place(&key(), "late@x.example", &[(&stage.offer, 1)]).await.problem(), "sold-out");
     stage.close(served).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_amid_a_refund_gives_the_money_back_once() {
+    for (point, at_the_bank) in [("refund-claimed", 0), ("refund-asked", 27_800), ("refund-half-written", 27_800)] {
+        let stage = Stage::open(point).await;
+        let fan = stage.house.anybody().order("mara@x.example", &[(&stage.offer, 2)]).await;
+        fan.pay(&key(), "simulated_instant").await.expect(201);
+        crate::refunds::refund(&stage.festival.promoter, &fan.order, &key(), &json!({ "reason": "asked" })).await.expect(201);
+        let mut served = stage.serve_until(point).await;
+        dies(&mut served, point).await;
+        // Whatever the bank did, our books and the tickets do not know of it yet.
+        assert_eq!((crate::refunds::at_the_bank(&stage.house).await, fan.status().await.as_str()), (at_the_bank, "paid"), "{point}");
+        assert_eq!(stage.festival.stock(&stage.offer).await, (0, 2), "{point}");
+
+        let served = stage.serve().await;
+        until("the refund", Duration::from_secs(60), async || fan.status().await == "refunded").await;
+        assert_eq!((crate::refunds::at_the_bank(&stage.house).await, stage.festival.stock(&stage.offer).await), (27_800, (0, 0)), "{point}");
+        stage.close(served).await;
+    }
 }

@@ -107,7 +107,9 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("one-confirmation", &["delete from emails where kind = 'confirmation'"]),
     (
         "one-confirmation",
-        &["update emails set thing_id = (select order_id from orders where status = 'expired') where thing_id = (select thing_id from emails where kind = 'confirmation' and status = 'queued' limit 1)"],
+        &[
+            "update emails set thing_id = (select order_id from orders where status = 'expired') where thing_id = (select thing_id from emails where kind = 'confirmation' and status = 'queued' limit 1)",
+        ],
     ),
     ("outbox-moves", &["update emails set due_at = due_at - interval '1 hour' where status = 'queued'"]),
     ("outbox-moves", &["update emails set leased_until = due_at + interval '1 hour' where status = 'queued'"]),
@@ -141,7 +143,10 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("admissions-have-scans", &["update scan_reports set verdict = 'check'"]),
     ("admissions-have-scans", &["delete from scans where verdict = 'admitted'"]),
     ("admissions-have-scans", &["update scans set verdict = 'check' where verdict = 'admitted'"]),
-    ("entitlements-of-paid-lines", &["update orders set status = 'held', paid_at = null, ended_at = null where order_id in (select order_id from entitlements)"]),
+    (
+        "entitlements-of-paid-lines",
+        &["update orders set status = 'held', paid_at = null, ended_at = null where order_id in (select order_id from entitlements)"],
+    ),
     ("claims-add-up", &["update entitlements set claimed = 1 where copies > 0"]),
     (
         "claims-add-up",
@@ -188,7 +193,7 @@ pub async fn world(house: &House) -> Festival {
     house.advance(TimeDelta::minutes(16));
     house.run_workers().await;
     house.anybody().order("early@x.example", &[(&rare, 1)]).await.pay(&key(), "simulated_instant").await.expect(201);
-    payments::decided(&house.app, payment["payment_id"].as_str().unwrap().parse().unwrap(), Outcome::Captured).await.unwrap();
+    payments::decided(&house.app, payment["payment_id"].as_str().unwrap().parse().unwrap(), Outcome::Captured(None), None).await.unwrap();
     assert_eq!(late.status().await, "unfulfillable");
 
     // An album with two passes, one of which enters.

@@ -162,8 +162,8 @@ async fn money_that_comes_late_finds_its_stock_or_goes_back() {
             house.anybody().order("jonas@x.example", &[(&offer, 1)]).await.pay(&key(), "simulated_instant").await.expect(201);
         }
         // A real bank may capture all the same.
-        gatefold::payments::decided(&house.app, id, gatefold::payments::Outcome::Captured).await.unwrap();
-        gatefold::payments::decided(&house.app, id, gatefold::payments::Outcome::Captured).await.unwrap();
+        gatefold::payments::decided(&house.app, id, gatefold::payments::Outcome::Captured(None), None).await.unwrap();
+        gatefold::payments::decided(&house.app, id, gatefold::payments::Outcome::Captured(None), None).await.unwrap();
         assert_eq!(fan.status().await, status);
         house.run_workers().await;
         if !taken_meanwhile {

@@ -59,9 +59,12 @@ async fn states(fan: &Fan) -> Vec<(String, i64)> {
 }
 
 /// What the bank has given back.
-async fn at_the_bank(house: &House) -> i64 {
+pub async fn at_the_bank(house: &House) -> i64 {
     let mut conn = house.database().await;
-    sqlx::query_scalar("select coalesce(sum(amount_minor) filter (where status = 'succeeded'), 0)::bigint from simulated_refunds").fetch_one(&mut conn).await.unwrap()
+    sqlx::query_scalar("select coalesce(sum(amount_minor) filter (where status = 'succeeded'), 0)::bigint from simulated_refunds")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap()
 }
 
 /// What an account of the books has.
@@ -304,7 +307,8 @@ async fn money_of_a_used_ticket_needs_finance_and_a_reason() {
     refund(&festival.promoter, &fan.order, &key(), &all).await.expect(201);
     house.run_workers().await;
     assert_eq!(fan.status().await, "refunded");
-    let said: Vec<Value> = sqlx::query_scalar("select after from audit where action = 'refund.requested' order by after ->> 'used'").fetch_all(&mut conn).await.unwrap();
+    let said: Vec<Value> =
+        sqlx::query_scalar("select after from audit where action = 'refund.requested' order by after ->> 'used'").fetch_all(&mut conn).await.unwrap();
     assert_eq!(said.iter().map(|after| after["used"].as_i64().unwrap()).collect::<Vec<_>>(), [0, 1], "{said:?}");
     house.close().await;
 }

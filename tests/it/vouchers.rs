@@ -141,7 +141,7 @@ async fn late_money_takes_its_voucher_again_or_goes_back() {
             order(&house.anybody(), &offer, 1, "fast@x.example", "onlyone").await.expect(201);
         }
         let id = payment["payment_id"].as_str().unwrap().parse().unwrap();
-        gatefold::payments::decided(&house.app, id, gatefold::payments::Outcome::Captured).await.unwrap();
+        gatefold::payments::decided(&house.app, id, gatefold::payments::Outcome::Captured(None), None).await.unwrap();
         assert_eq!(slow.status().await, if taken_meanwhile { "unfulfillable" } else { "paid" });
         assert_eq!(festival.stock(&offer).await, if taken_meanwhile { (1, 0) } else { (0, 1) });
         house.run_workers().await;

@@ -169,7 +169,13 @@ impl RefundsApi {
     ///
     /// What would go back and which tickets would be returned; nothing changes. Scope `refunds:write`.
     #[oai(path = "/orders/:order_id/refund-quotes", method = "post", operation_id = "quote_refund")]
-    async fn quote_refund(&self, AsStaff(staff): AsStaff, app: Data<&App>, order_id: Path<OrderId>, body: Json<NewRefund>) -> Result<Json<Quote>, Or<Deciding>> {
+    async fn quote_refund(
+        &self,
+        AsStaff(staff): AsStaff,
+        app: Data<&App>,
+        order_id: Path<OrderId>,
+        body: Json<NewRefund>,
+    ) -> Result<Json<Quote>, Or<Deciding>> {
         staff.may(Scope::RefundsWrite)?;
         reach(&staff, order_id.festival())?;
         Ok(Json(super::quote(&app, &staff, &body.asked(*order_id)?).await?))

@@ -322,8 +322,15 @@ pub async fn request(app: &App, staff: &Staff, asked: &Asked<'_>, key: &str, exp
     let returned = tickets::lock_all(&mut tx, festival, &plan.tickets).await?;
     store::insert_tickets(&mut tx, refund_id, &returned).await?;
     let said = serde_json::json!({ "amount": amount, "reason": asked.reason.name(), "note": asked.note, "tickets": plan.tickets, "used": plan.used });
-    let act =
-        Act { festival, actor: staff.actor, action: "refund.requested", object_kind: "refund", object_id: refund_id.to_string(), before: None, after: Some(said) };
+    let act = Act {
+        festival,
+        actor: staff.actor,
+        action: "refund.requested",
+        object_kind: "refund",
+        object_id: refund_id.to_string(),
+        before: None,
+        after: Some(said),
+    };
     audit::record(&mut tx, act, now).await?;
     let becomes: Vec<(&tickets::Ticket, TicketStatus)> = returned.iter().map(|ticket| (ticket, TicketStatus::Suspended)).collect();
     tickets::alter_all(&mut tx, festival, &becomes, "suspended", &[], now).await?;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use sqlx::FromRow;
+
 use super::{Item, Part};
 use crate::{
     id::{ReleaseId, TicketId},
@@ -10,7 +12,7 @@ use crate::{
 };
 
 /// What is left of a component of a line: what was paid for, without what is on its way back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, FromRow)]
 pub struct Left {
     /// The line.
     pub line_no: i16,
@@ -21,6 +23,7 @@ pub struct Left {
     /// The release, if it is one: whose money it is.
     pub release_id: Option<ReleaseId>,
     /// The rate of its tax in parts per million.
+    #[sqlx(try_from = "i32")]
     pub tax_ppm: u32,
     /// Units.
     pub units: i32,
@@ -152,7 +155,8 @@ impl Desk {
             if minor <= 0 || minor > most {
                 return wrong("/amount/minor", &format!("more than nothing, and at most the {most} that are left of it"));
             }
-            return self.money(&of, minor, most);
+            self.money(&of, minor, most);
+            return Ok(());
         }
         let units = if of.iter().any(|i| self.left[*i].has_tickets) {
             let chosen = self.choose(part, &of, at)?;
@@ -226,7 +230,7 @@ impl Desk {
     }
 
     /// Money alone: spread over the components by what is left of each, exactly.
-    fn money(&mut self, of: &[usize], minor: i64, most: i64) -> Result<(), NoPlan> {
+    fn money(&mut self, of: &[usize], minor: i64, most: i64) {
         // Weights are 32 bits wide: large sums are scaled.
         let scale = most / i64::from(u32::MAX) + 1;
         let weights: Vec<u32> = of.iter().map(|i| u32::try_from(self.left[*i].minor / scale).unwrap_or(u32::MAX)).collect();
@@ -246,7 +250,6 @@ impl Desk {
         for (i, minor) in of.iter().zip(spread) {
             add(&mut self.items, &self.left[*i].take_money(minor));
         }
-        Ok(())
     }
 }
 

@@ -18,8 +18,7 @@ use crate::{
     offers,
     orders::{self, Held},
     payments::{PATIENCE, Providers},
-    postgres,
-    sabotage,
+    postgres, sabotage,
     tickets::{self, Ticket, TicketStatus},
     webhooks,
 };
@@ -46,7 +45,7 @@ pub enum RefundOutcome {
 /// How many refunds are asked about in one go.
 const BATCH: i64 = 100;
 /// How long a worker has a refund for itself: longer than its call can take.
-const CLAIM: TimeDelta = TimeDelta::seconds(60);
+const CLAIM: TimeDelta = TimeDelta::seconds(20);
 /// How long a refund without funds waits before it is tried again.
 const FUNDS: TimeDelta = TimeDelta::hours(1);
 

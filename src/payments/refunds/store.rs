@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{Asked, Item, Left, Refund, RefundStatus, plan::Returnable};
 use crate::{
-    id::{FestivalId, OfferId, OrderId, PaymentId, RefundId, ReleaseId, TicketId},
+    id::{FestivalId, OfferId, OrderId, PaymentId, RefundId, TicketId},
     money::Money,
     tickets::{Ticket, TicketStatus},
 };
@@ -80,10 +80,11 @@ pub(super) async fn insert_tickets(conn: &mut PgConnection, refund: RefundId, ti
 /// # Errors
 /// What the database said.
 pub async fn left(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Left>, sqlx::Error> {
-    let rows: Vec<(i16, i16, bool, Option<ReleaseId>, i32, i32, i64, i64)> = sqlx::query_as(
-        "select l.line_no, (s ->> 'component_no')::smallint, not s ? 'release_id', (s ->> 'release_id')::uuid, (s ->> 'tax_ppm')::integer, \
-                l.quantity - coalesce(i.units, 0)::integer, (s ->> 'minor')::bigint * l.quantity - coalesce(i.minor, 0)::bigint, \
-                (s ->> 'tax_minor')::bigint * l.quantity - coalesce(i.tax_minor, 0)::bigint \
+    sqlx::query_as(
+        "select l.line_no, (s ->> 'component_no')::smallint as component_no, not s ? 'release_id' as has_tickets, (s ->> 'release_id')::uuid as release_id, \
+                (s ->> 'tax_ppm')::integer as tax_ppm, l.quantity - coalesce(i.units, 0)::integer as units, \
+                (s ->> 'minor')::bigint * l.quantity - coalesce(i.minor, 0)::bigint as minor, \
+                (s ->> 'tax_minor')::bigint * l.quantity - coalesce(i.tax_minor, 0)::bigint as tax_minor \
          from lines l cross join lateral jsonb_array_elements(l.shares) s \
          left join lateral (select sum(i.units) as units, sum(i.minor) as minor, sum(i.tax_minor) as tax_minor from refunds r \
                             join refund_items i on i.festival_id = r.festival_id and i.refund_id = r.refund_id \
@@ -94,18 +95,7 @@ pub async fn left(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Left>, 
     .bind(order.festival())
     .bind(order)
     .fetch_all(conn)
-    .await?;
-    let left = |(line_no, component_no, has_tickets, release_id, tax_ppm, units, minor, tax_minor): (i16, i16, bool, Option<ReleaseId>, i32, i32, i64, i64)| Left {
-        line_no,
-        component_no,
-        has_tickets,
-        release_id,
-        tax_ppm: u32::try_from(tax_ppm).unwrap_or(0),
-        units,
-        minor,
-        tax_minor,
-    };
-    Ok(rows.into_iter().map(left).collect())
+    .await
 }
 
 /// Locks the tickets of an order and tells which of them can be returned: those that no refund has.
@@ -127,8 +117,7 @@ pub(super) async fn returnable(conn: &mut PgConnection, order: OrderId) -> Resul
     .bind(order)
     .fetch_all(conn)
     .await?;
-    let one =
-        |(ticket_id, line_no, component_no, unit_no, status, is_used)| Returnable { ticket_id, line_no, component_no, unit_no, status, is_used };
+    let one = |(ticket_id, line_no, component_no, unit_no, status, is_used)| Returnable { ticket_id, line_no, component_no, unit_no, status, is_used };
     Ok(rows.into_iter().map(one).collect())
 }
 
@@ -225,13 +214,12 @@ async fn with_parts(conn: &mut PgConnection, festival: FestivalId, mut refunds: 
     if ids.is_empty() {
         return Ok(refunds);
     }
-    let mut items: Vec<(RefundId, i16, i16, i32, i64, i64)> = sqlx::query_as(
-        "select refund_id, line_no, component_no, units, minor, tax_minor from refund_items where festival_id = $1 and refund_id = any($2)",
-    )
-    .bind(festival)
-    .bind(&ids)
-    .fetch_all(&mut *conn)
-    .await?;
+    let mut items: Vec<(RefundId, i16, i16, i32, i64, i64)> =
+        sqlx::query_as("select refund_id, line_no, component_no, units, minor, tax_minor from refund_items where festival_id = $1 and refund_id = any($2)")
+            .bind(festival)
+            .bind(&ids)
+            .fetch_all(&mut *conn)
+            .await?;
     let mut tickets: Vec<(RefundId, TicketId)> =
         sqlx::query_as("select refund_id, ticket_id from refund_tickets where festival_id = $1 and refund_id = any($2)")
             .bind(festival)
@@ -243,7 +231,15 @@ async fn with_parts(conn: &mut PgConnection, festival: FestivalId, mut refunds: 
     tickets.sort_unstable();
     for refund in &mut refunds {
         let mine = items.iter().filter(|(id, ..)| *id == refund.refund_id);
-        refund.items = mine.map(|(_, line_no, component_no, units, minor, tax_minor)| Item { line_no: *line_no, component_no: *component_no, units: *units, minor: *minor, tax_minor: *tax_minor }).collect();
+        refund.items = mine
+            .map(|(_, line_no, component_no, units, minor, tax_minor)| Item {
+                line_no: *line_no,
+                component_no: *component_no,
+                units: *units,
+                minor: *minor,
+                tax_minor: *tax_minor,
+            })
+            .collect();
         refund.ticket_ids = tickets.iter().filter(|(id, _)| *id == refund.refund_id).map(|(_, ticket)| *ticket).collect();
     }
     Ok(refunds)
@@ -284,11 +280,13 @@ pub async fn attention(conn: &mut PgConnection, festival: FestivalId) -> Result<
 
 /// Refunds that are due, oldest first.
 pub(super) async fn due(pool: &PgPool, now: DateTime<Utc>, most: i64) -> Result<Vec<RefundId>, sqlx::Error> {
-    sqlx::query_scalar("select refund_id from refunds where status in ('requested', 'submitted', 'waiting_for_funds') and due_at <= $1 order by due_at limit $2")
-        .bind(now)
-        .bind(most)
-        .fetch_all(pool)
-        .await
+    sqlx::query_scalar(
+        "select refund_id from refunds where status in ('requested', 'submitted', 'waiting_for_funds') and due_at <= $1 order by due_at limit $2",
+    )
+    .bind(now)
+    .bind(most)
+    .fetch_all(pool)
+    .await
 }
 
 /// Claims a refund for a call of its provider: it is submitted before it is called. Whether it was due still.

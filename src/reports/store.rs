@@ -25,7 +25,7 @@ pub struct OfferSales {
     pub held: i32,
     /// Sold units.
     pub sold: i32,
-    /// Money of paid orders, in the smallest unit.
+    /// Money of paid orders, without what was returned, in the smallest unit.
     pub minor: i64,
 }
 
@@ -34,7 +34,7 @@ pub struct OfferSales {
 pub struct Day {
     /// Midnight of the day in the festival's zone.
     pub day: DateTime<Utc>,
-    /// Units of paid orders.
+    /// Units of paid orders that did not come back.
     pub units: i64,
 }
 
@@ -47,7 +47,7 @@ pub struct Sales {
     pub days: Vec<Day>,
     /// Captured money, in the smallest unit.
     pub captured_minor: i64,
-    /// Refunded money, in the smallest unit.
+    /// Money that went back or is to, in the smallest unit.
     pub refunded_minor: i64,
 }
 
@@ -62,16 +62,19 @@ pub async fn sales(conn: &mut PgConnection, festival: FestivalId, time_zone: &st
     let offers = sqlx::query_as(
         "select o.offer_id, o.sort, o.name, s.capacity, s.held, s.sold, \
                 coalesce((select sum(l.unit_minor * l.quantity) from lines l join orders p on p.festival_id = l.festival_id and p.order_id = l.order_id \
-                          where l.festival_id = o.festival_id and l.offer_id = o.offer_id and p.status in ('paid', 'partly_refunded')), 0)::bigint as minor \
+                          where l.festival_id = o.festival_id and l.offer_id = o.offer_id and p.paid_at is not null), 0)::bigint \
+              - coalesce((select sum(i.minor) from refunds r join refund_items i on i.festival_id = r.festival_id and i.refund_id = r.refund_id \
+                          join lines l on l.festival_id = r.festival_id and l.order_id = r.order_id and l.line_no = i.line_no \
+                          where r.festival_id = o.festival_id and r.status <> 'withdrawn' and l.offer_id = o.offer_id), 0)::bigint as minor \
          from offers o join stocks s on s.festival_id = o.festival_id and s.stock_id = o.stock_id where o.festival_id = $1 order by o.sort, o.offer_id",
     )
     .bind(festival)
     .fetch_all(&mut *conn)
     .await?;
     let days = sqlx::query_as(
-        "select date_trunc('day', o.paid_at, $2) as day, sum(l.quantity)::bigint as units \
+        "select date_trunc('day', o.paid_at, $2) as day, sum(l.quantity - l.returned)::bigint as units \
          from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
-         where o.festival_id = $1 and o.status in ('paid', 'partly_refunded') group by 1 order by 1",
+         where o.festival_id = $1 and o.paid_at is not null group by 1 order by 1",
     )
     .bind(festival)
     .bind(time_zone)
@@ -81,7 +84,7 @@ pub async fn sales(conn: &mut PgConnection, festival: FestivalId, time_zone: &st
         .bind(festival)
         .fetch_one(&mut *conn)
         .await?;
-    let refunded_minor = sqlx::query_scalar("select coalesce(sum(amount_minor), 0)::bigint from refunds where festival_id = $1 and status <> 'failed'")
+    let refunded_minor = sqlx::query_scalar("select coalesce(sum(amount_minor), 0)::bigint from refunds where festival_id = $1 and status <> 'withdrawn'")
         .bind(festival)
         .fetch_one(conn)
         .await?;

@@ -751,6 +751,14 @@ mail-refund-failed-lead = { $amount } was to go back to you, and the bank refuse
 mail-refund-withdrawn-subject = { $festival }: your tickets are valid
 mail-refund-withdrawn-lead = The refund of { $amount } was withdrawn, because it could not be paid. What was to be returned is yours again, as before.
 
+# The same bought twice
+bought-already = You bought this a moment ago.
+bought-already-lead = An order of this address for the same is paid. Pay this one, too, only if you want it twice.
+bought-twice = Bought twice?
+bought-twice-lead = This is the same as order { $number }. If it was by mistake, hand this one back within a day: { $amount } goes back, and its tickets open nothing any more.
+bought-twice-back = Hand this one back
+bought-twice-sure = The tickets and albums of this order are gone then; the other order stays as it is.
+
 # Money at the desk
 money-desk = Money
 what-was-bought = What was bought

@@ -736,6 +736,14 @@ mail-refund-failed-lead = 应退给你的 { $amount } 被银行拒收。主办�
 mail-refund-withdrawn-subject = { $festival }：你的票有效
 mail-refund-withdrawn-lead = 由于无法支付，{ $amount } 的退款已撤回。原本要退回的内容照旧归你所有。
 
+# The same bought twice
+bought-already = 你刚刚买过同样的内容。
+bought-already-lead = 该邮箱的一个相同订单已支付。只有想买两份时才支付这一份。
+bought-twice = 买重了？
+bought-twice-lead = 此订单与订单 { $number } 相同。如果是误买，可在一天内退回这一份：退还 { $amount }，其中的票不能再入场。
+bought-twice-back = 退回这一份
+bought-twice-sure = 此订单的票和专辑将失效，另一订单不变。
+
 # Money at the desk
 money-desk = 款项
 what-was-bought = 购买内容

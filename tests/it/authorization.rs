@@ -54,6 +54,7 @@ const TABLE: &[(&str, May)] = &[
     ("list_refunds", FanOrPromoter(OrdersRead)),
     ("quote_refund", Of(RefundsWrite)),
     ("refund_order", Of(RefundsWrite)),
+    ("return_twin", May::Fan),
     ("bind_ticket", May::Fan),
     ("end_band", May::Supervisor),
     ("exchange_ticket", May::Supervisor),
@@ -482,6 +483,7 @@ impl World {
             }
             "open_waiting_room" => Some(json!({ "gathers_at": self.house.app.clock.now() })),
             "cancel_order"
+            | "return_twin"
             | "recall_ticket"
             | "publish_festival"
             | "revoke_device"

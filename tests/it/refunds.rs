@@ -34,9 +34,7 @@ async fn on_sale(house: &House, capacity: i64) -> (Festival, String) {
 
 /// An order that is paid.
 async fn bought(house: &House, offer: &str, quantity: i64) -> Fan {
-    let fan = house.anybody().order("mara@lindqvist.example", &[(offer, quantity)]).await;
-    fan.pay(&key(), "simulated_instant").await.expect(201);
-    fan
+    bought_by(house, offer, quantity, "mara@lindqvist.example").await
 }
 
 /// Asks for money back.
@@ -406,4 +404,63 @@ async fn a_member_gives_a_part_back_at_the_desk_and_withdraws_what_the_bank_refu
     assert_eq!((states(&fan).await, statuses(&fan).await), (vec![("withdrawn".to_owned(), 14_400)], vec!["valid".to_owned(); 2]));
     house.run_workers().await;
     house.close().await;
+}
+
+async fn return_twin(fan: &Fan) -> Answer {
+    answer(fan.request("POST", "/twin-returns")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_bought_twice_is_noticed_before_it_is_paid_and_handed_back_for_a_day() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let offer = bundle(&festival, &pass, 20).await;
+    let page = async |fan: &Fan| house.anybody().get(&format!("/o/{}/{}", fan.order, fan.secret)).await.body.as_str().unwrap().to_owned();
+    let notice = "You bought this a moment ago.";
+    let first = house.anybody().order("mara@lindqvist.example", &[(&offer, 2)]).await;
+    let other = house.anybody().order("Mara@Lindqvist.example", &[(&offer, 2)]).await;
+    assert!(!page(&other).await.contains(notice), "nothing is paid");
+    first.pay(&key(), "simulated_instant").await.expect(201);
+    house.advance(TimeDelta::minutes(1));
+    assert!(page(&other).await.contains(notice) && !page(&first).await.contains("Bought twice?"));
+    other.pay(&key(), "simulated_instant").await.expect(201);
+    // Another number of the same, and somebody else's: no twins.
+    let three = bought_by(&house, &offer, 3, "mara@lindqvist.example").await;
+    let noor = bought_by(&house, &offer, 2, "noor@x.example").await;
+    for fan in [&first, &three, &noor] {
+        let refused = return_twin(fan).await;
+        assert_eq!((refused.status, refused.problem()), (409, "conflict"));
+    }
+    assert_eq!(return_twin(&Fan { secret: noor.secret.clone(), ..other.clone() }).await.status, 404);
+    assert!(page(&other).await.contains("Bought twice?") && page(&other).await.contains("€298.00"));
+    let back = return_twin(&other).await.expect(200);
+    assert_eq!(return_twin(&other).await.expect(200)["refund_id"], back["refund_id"], "the same again");
+    house.run_workers().await;
+    assert_eq!((other.status().await, first.status().await, festival.stock(&offer).await), ("refunded".to_owned(), "paid".to_owned(), (0, 7)));
+    assert_eq!(return_twin(&first).await.status, 409, "the one that is left stays");
+
+    // After half an hour it was meant; once something of it was heard, taken or a day is over, it stays.
+    house.advance(TimeDelta::minutes(31));
+    let meant = bought_by(&house, &offer, 2, "mara@lindqvist.example").await;
+    assert_eq!(return_twin(&meant).await.status, 409);
+    let (heard, taken, late) = (
+        bought_by(&house, &offer, 2, "mara@lindqvist.example").await,
+        bought_by(&house, &offer, 2, "mara@lindqvist.example").await,
+        bought_by(&house, &offer, 2, "mara@lindqvist.example").await,
+    );
+    let track = heard.get("/albums").await.expect(200)["items"][0]["tracks"][0]["stream_url"].as_str().unwrap().to_owned();
+    house.anybody().request("GET", &track).send().await.unwrap();
+    Holder::of(&house.anybody(), &taken.tickets().await[0]).claim("Noor Haddad").await.expect(200);
+    assert_eq!((return_twin(&heard).await.status, return_twin(&taken).await.status), (409, 409));
+    house.advance(TimeDelta::hours(25));
+    assert_eq!(return_twin(&late).await.status, 409);
+    house.run_workers().await;
+    house.close().await;
+}
+
+async fn bought_by(house: &House, offer: &str, quantity: i64, email: &str) -> Fan {
+    let fan = house.anybody().order(email, &[(offer, quantity)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    fan
 }

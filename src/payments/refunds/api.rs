@@ -11,7 +11,7 @@ use super::{Asked, Decision, Listed, Part, Quote, Refund, RefundError, RefundRea
 use crate::{
     accounts::{
         Scope,
-        guard::{AsStaff, Reader, reach},
+        guard::{AsFan, AsStaff, Reader, reach},
     },
     app::App,
     festivals::api::of_staff,
@@ -36,7 +36,7 @@ impl From<RefundError> for Problem {
             RefundError::Amount(amount) => AMOUNT_CHANGED.because(words).with("amount", serde_json::json!(amount)),
             RefundError::KeyReused => KEY_REUSED.problem(),
             RefundError::NotPaid(status) => CONFLICT.because(format!("the order is {status:?}: only paid orders have something to return").to_lowercase()),
-            RefundError::OnAWrist(_) | RefundError::State(_) | RefundError::Returned => CONFLICT.because(words),
+            RefundError::OnAWrist(_) | RefundError::State(_) | RefundError::Returned | RefundError::NoTwin => CONFLICT.because(words),
             RefundError::Denied(denied) => denied.into(),
             RefundError::Database(error) => error.into(),
         }
@@ -46,6 +46,8 @@ impl From<RefundError> for Problem {
 refusals! {
     /// What a refund refuses.
     Refunding: KEY_MISSING, FORBIDDEN, NOT_FOUND, NOTHING_LEFT, AMOUNT_CHANGED, CONFLICT, INVALID, KEY_REUSED;
+    /// What handing back refuses.
+    Returning: NOT_FOUND, NOTHING_LEFT, CONFLICT;
     /// What a quote and a decision refuse.
     Deciding: FORBIDDEN, NOT_FOUND, NOTHING_LEFT, CONFLICT, INVALID;
 }
@@ -202,6 +204,15 @@ impl RefundsApi {
         let key = request_key(key.as_deref())?;
         let refund = super::request(&app, &staff, &body.asked(*order_id)?, key, body.expected).await?;
         Ok(Created { body: refund, location: format!("/v1/orders/{}/refunds", *order_id) })
+    }
+
+    /// Hand back an order that was bought twice
+    ///
+    /// The second of two paid orders of one address with the same offers and units, within half an hour: for a day, while nothing of it was used, taken or
+    /// heard. All of its money goes back. Asking again gets the same refund.
+    #[oai(path = "/orders/:order_id/twin-returns", method = "post", operation_id = "return_twin")]
+    async fn return_twin(&self, AsFan(secret): AsFan, app: Data<&App>, order_id: Path<OrderId>) -> Result<Json<Refund>, Or<Returning>> {
+        Ok(Json(super::twins::give_back(&app, *order_id, &secret).await?))
     }
 
     /// Decide a refund

@@ -12,6 +12,7 @@ pub mod api;
 mod plan;
 mod settle;
 mod store;
+pub mod twins;
 
 use chrono::{DateTime, Utc};
 use poem_openapi::{Enum, Object};
@@ -21,7 +22,7 @@ use super::{PaymentStatus, store as payments};
 use crate::{
     accounts::{Denied, Scope, Staff},
     app::App,
-    audit::{self, Act},
+    audit::{self, Act, Actor},
     books::{self, Account, Journal, JournalKind},
     festivals,
     id::{OrderId, PaymentId, RefundId, TicketId},
@@ -250,6 +251,9 @@ pub enum RefundError {
     /// The key was used for another request.
     #[error("the key was used for another request")]
     KeyReused,
+    /// It is no order that was bought twice, or not one that can be handed back any more.
+    #[error("it is not the second of two orders alike, or something of it was used, or a day is over")]
+    NoTwin,
     /// The refund is in another state.
     #[error("the refund is {}", .0.name())]
     State(RefundStatus),
@@ -291,7 +295,6 @@ pub async fn quote(app: &App, staff: &Staff, asked: &Asked<'_>) -> Result<Quote,
 /// # Errors
 /// [`RefundError`].
 pub async fn request(app: &App, staff: &Staff, asked: &Asked<'_>, key: &str, expected: Option<Money>) -> Result<Refund, RefundError> {
-    let (festival, now) = (asked.order_id.festival(), app.clock.now());
     let key_hash = orders::short_hash(&[b"refund", asked.order_id.0.as_bytes(), key.as_bytes()]);
     let fingerprint = orders::short_hash(&[format!("{:?}", (&asked.parts, asked.kept_minor, asked.reason, asked.note)).as_bytes()]);
     let mut tx = app.pools.web.begin().await?;
@@ -299,44 +302,60 @@ pub async fn request(app: &App, staff: &Staff, asked: &Asked<'_>, key: &str, exp
     if let Some(same) = store::by_key(&mut tx, asked.order_id, &key_hash).await? {
         return if same.fingerprint.as_deref() == Some(&fingerprint[..]) { Ok(same) } else { Err(RefundError::KeyReused) };
     }
-    let (plan, left, amount) = planned(&mut tx, &order, asked).await?;
-    if let Some(expected) = expected.filter(|expected| *expected != amount) {
-        tracing::info!(order = %asked.order_id, expected = expected.minor, amount = amount.minor, "a refund would be another amount than was seen");
-        return Err(RefundError::Amount(amount));
-    }
-    if plan.used > 0 {
-        staff.may(Scope::MoneyWrite)?;
-        if asked.note.trim().is_empty() {
-            return Err(RefundError::Wrong("/note".to_owned(), "somebody came in on a ticket of it: say why".to_owned()));
+    let asking = Asking { asked, actor: staff.actor, key_hash, fingerprint };
+    let refund = ask(app, &mut tx, &order, &asking, |plan| {
+        let amount = Money::new(plan.minor() - asked.kept_minor, order.currency);
+        if expected.is_some_and(|expected| expected != amount) {
+            return Err(RefundError::Amount(amount));
         }
-    }
-    let payment_id = source(&mut tx, asked.order_id, amount).await?;
+        if plan.used == 0 {
+            return Ok(());
+        }
+        staff.may(Scope::MoneyWrite)?;
+        if asked.note.is_empty() { Err(RefundError::Wrong("/note".to_owned(), "somebody came in on a ticket of it: say why".to_owned())) } else { Ok(()) }
+    })
+    .await?;
+    tx.commit().await?;
+    Ok(refund)
+}
+
+/// What is asked for, by whom, and what makes asking again harmless.
+struct Asking<'a> {
+    asked: &'a Asked<'a>,
+    actor: Actor,
+    key_hash: [u8; 16],
+    fingerprint: [u8; 16],
+}
+
+/// Asks for a refund of a locked order, where `may` lets its plan pass; joins the transaction. Tickets are suspended last, because of the feed.
+async fn ask(
+    app: &App,
+    conn: &mut PgConnection,
+    order: &Held,
+    Asking { asked, actor, key_hash, fingerprint }: &Asking<'_>,
+    may: impl FnOnce(&Plan) -> Result<(), RefundError>,
+) -> Result<Refund, RefundError> {
+    let (festival, now) = (asked.order_id.festival(), app.clock.now());
+    let (plan, left, amount) = planned(conn, order, asked).await?;
+    may(&plan)?;
+    let payment_id = source(conn, asked.order_id, amount).await?;
     let refund_id = RefundId::fresh(festival, now);
     let journal = owed(&plan, &left, asked.kept_minor, amount);
     let journal_id = if journal.is_empty() { None } else { Some(books::fresh(festival, now)) };
-    let new = store::New { refund_id, payment_id, order_id: asked.order_id, amount, asked, key_hash, fingerprint, journal_id };
-    store::insert(&mut tx, &new, &plan.items, now).await?;
+    let new = store::New { refund_id, payment_id, order_id: asked.order_id, amount, asked, key_hash: *key_hash, fingerprint: *fingerprint, journal_id };
+    store::insert(conn, &new, &plan.items, now).await?;
     if let Some(id) = journal_id {
-        books::record(&mut tx, festival, id, JournalKind::Returned, &journal, now).await?;
+        books::record(conn, festival, id, JournalKind::Returned, &journal, now).await?;
     }
-    let returned = tickets::lock_all(&mut tx, festival, &plan.tickets).await?;
-    store::insert_tickets(&mut tx, refund_id, &returned).await?;
+    let returned = tickets::lock_all(conn, festival, &plan.tickets).await?;
+    store::insert_tickets(conn, refund_id, &returned).await?;
     let said = serde_json::json!({ "amount": amount, "reason": asked.reason.name(), "note": asked.note, "tickets": plan.tickets, "used": plan.used });
-    let act = Act {
-        festival,
-        actor: staff.actor,
-        action: "refund.requested",
-        object_kind: "refund",
-        object_id: refund_id.to_string(),
-        before: None,
-        after: Some(said),
-    };
-    audit::record(&mut tx, act, now).await?;
+    let act =
+        Act { festival, actor: *actor, action: "refund.requested", object_kind: "refund", object_id: refund_id.to_string(), before: None, after: Some(said) };
+    audit::record(conn, act, now).await?;
     let becomes: Vec<(&tickets::Ticket, TicketStatus)> = returned.iter().map(|ticket| (ticket, TicketStatus::Suspended)).collect();
-    tickets::alter_all(&mut tx, festival, &becomes, "suspended", &[], now).await?;
-    let refund = store::locked(&mut tx, refund_id).await?.ok_or(RefundError::NotFound)?;
-    tx.commit().await?;
-    Ok(refund)
+    tickets::alter_all(conn, festival, &becomes, "suspended", &[], now).await?;
+    store::locked(conn, refund_id).await?.ok_or(RefundError::NotFound)
 }
 
 /// Locks the order of a promoter.

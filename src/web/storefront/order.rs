@@ -25,7 +25,7 @@ use crate::{
     orders::{self, Order, OrderStatus, api::breakdown, api::order_url},
     payments::{
         self, PayError, Payment, Way,
-        refunds::{self, RefundStatus},
+        refunds::{self, RefundError, RefundStatus, twins},
     },
     releases,
     secrets::Purpose,
@@ -65,7 +65,10 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
         (OrderStatus::Paid | OrderStatus::PartlyRefunded | OrderStatus::PartPaid, _) => paid(&reader, &app, &opened).await,
         (OrderStatus::Refunded, _) => returned(&reader, &app, &opened).await,
         (OrderStatus::Held, Some(payment)) => Ok(waiting(&reader, &opened, payment)),
-        (OrderStatus::Held, None) if app.clock.now() <= opened.order.held_until => Ok(held(&reader, &app, &opened, payments.last(), None)),
+        (OrderStatus::Held, None) if app.clock.now() <= opened.order.held_until => {
+            let is_second = twins::is_bought_already(&app.pools.web, OrderId(id)).await.map_err(Problem::from)?;
+            Ok(held(&reader, &app, &opened, payments.last(), None, is_second))
+        }
         (status, _) => Ok(ended(&reader, &opened, status)),
     }
 }
@@ -115,7 +118,7 @@ fn rate(ppm: u32) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hurt: Option<&str>) -> Response {
+fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hurt: Option<&str>, is_second: bool) -> Response {
     let order = &opened.order;
     let now = app.clock.now();
     let left = (order.held_until - now).num_seconds().max(0);
@@ -135,6 +138,7 @@ fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hur
                 div class="only-wide" { (art::poster(opened.festival.terms.name.read(opened.festival.terms.language))) }
             }
             div class="panel" {
+                @if is_second { p class="notice" role="status" { b { (reader.t("bought-already")) } (reader.t("gap")) (reader.t("bought-already-lead")) } }
                 @if declined {
                     p class="notice bad" role="alert" { b { (reader.t("payment-failed")) } (reader.t("gap")) (reader.t("payment-failed-lead")) }
                 }
@@ -234,6 +238,7 @@ async fn returned(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
 async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let order = &opened.order;
     let back = money_back(reader, app, opened).await?;
+    let twin = if order.status == OrderStatus::Paid { twins::twin_of(&app.pools.web, order.order_id, app.clock.now()).await.map_err(Problem::from)? } else { None };
     let issued = tickets::of_order(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
     let ticket::Stubs { markup: stubs, is_live } = ticket::stubs(reader, app, &opened.festival, &issued, ticket::On::Order).await?;
     let albums = library::albums(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
@@ -255,6 +260,12 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
                     h2 { (reader.f("you-are-in", [("count", live.len().to_string())])) }
                     p { (reader.t(if is_live { "live-lead" } else { "you-are-in-lead" })) }
                     @if live.len() > 1 { p { (reader.t("own-links")) } (links(reader, app, opened, &live)) }
+                }
+                @if let Some(first) = twin {
+                    form class="stack" method="post" action=(format!("{url}/twin-returns")) {
+                        header class="head" { h2 { (reader.t("bought-twice")) } p { (reader.f("bought-twice-lead", [("number", orders::number(first)), ("amount", order.total.print())])) } }
+                        div { button class="button plain" { (reader.t("bought-twice-back")) } }
+                    }
                 }
                 (back)
                 (music)
@@ -352,7 +363,8 @@ pub async fn pay(
         _ => Way::Simulated,
     };
     if field(&fields, "terms") != "yes" {
-        return Ok(held(&reader, &app, &opened, None, Some(&reader.t("terms-missing"))));
+        let is_second = twins::is_bought_already(&app.pools.web, OrderId(id)).await.map_err(Problem::from)?;
+        return Ok(held(&reader, &app, &opened, None, Some(&reader.t("terms-missing")), is_second));
     }
     match payments::pay(&app, OrderId(id), &secret, field(&fields, "key"), way, arrival.0.0).await {
         Ok(Payment { redirect_url: Some(bank), status, .. }) if status.is_open() => Ok(see_other(&bank)),
@@ -398,4 +410,29 @@ pub async fn holders(request: &Request, body: poem::Body, app: Data<&App>, Path(
         .collect();
     tickets::name_holders(&app, opened.order.order_id, &names).await.map_err(Problem::from)?;
     Ok(see_other(&order_url(&app, opened.order.order_id, opened.order.link_generation)))
+}
+
+/// Hands back an order that was bought twice: asked once more before it is done.
+#[handler]
+pub async fn return_twin(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
+    if field(&fields(body).await?, "sure") != "yes" {
+        return Ok(shell(&reader, &opened, &reader.t("bought-twice"), None).page(&html! {
+            main class="panel problem" id="content" {
+                h1 { (reader.f("give-back-sure", [("amount", opened.order.total.print())])) }
+                p class="lead" { (reader.t("bought-twice-sure")) }
+                form class="actions" method="post" action=(format!("{url}/twin-returns")) data-once="" {
+                    button class="button" name="sure" value="yes" { (reader.t("bought-twice-back")) }
+                    a class="button plain" href=(url) { (reader.t("back")) }
+                }
+            }
+        }));
+    }
+    match twins::give_back(&app, OrderId(id), &secret).await {
+        // Whatever it is, the page of the order says it.
+        Ok(_) | Err(RefundError::NoTwin | RefundError::Nothing) => Ok(see_other(&url)),
+        Err(error) => Err(Problem::from(error).into()),
+    }
 }

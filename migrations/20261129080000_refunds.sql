@@ -24,14 +24,22 @@ alter table refunds
     add column by_hand boolean not null default false,
     -- The journal that says that it is owed.
     add column owed_journal_id uuid,
+    -- The email that tells of its state last: one of before that did not leave yet has nothing to say any more.
+    add column letter_id uuid,
     -- When units, tickets and copies came back: once, whatever the provider says later.
     add column returned_at timestamptz;
 -- Serves the refunds of an order and repeated requests.
 create unique index refunds_by_order on refunds (order_id, festival_id, key_hash);
+-- A reason of before is no reason of what was captured: from now on it says that another amount came.
+update payments set reason = null where status = 'captured' and reason is not null;
 -- Serves the worker that asks providers.
 create index refunds_due on refunds (due_at) where status in ('requested', 'submitted', 'waiting_for_funds');
 -- Serves the desk: what somebody has to decide.
-create index refunds_undecided on refunds (requested_at) where status in ('failed', 'waiting_for_funds');
+create index refunds_undecided on refunds (requested_at) where status in ('failed', 'waiting_for_funds', 'withdrawn', 'submitted');
+-- Serves the worker that gives back what a server of before did not.
+create index refunds_unreturned on refunds (requested_at) where status = 'done' and returned_at is null and reason <> 'late_money';
+-- Serves the emails that tell of it.
+create unique index refunds_by_letter on refunds (letter_id, festival_id) where letter_id is not null;
 drop index refunds_open;
 
 -- What is returned: units of a component, and the money of them; money alone where nothing is returned.
@@ -65,7 +73,6 @@ grant select on refund_items, refund_tickets to gatefold_promoter;
 -- Units of a line whose last ticket came back: limits per fan count without them.
 alter table lines add column returned integer not null default 0;
 alter table lines add constraint lines_returned_within check (returned between 0 and quantity) not valid;
-alter table lines validate constraint lines_returned_within;
 grant update (returned) on lines to gatefold_app;
 
 -- A claim ends when its copy is returned.
@@ -74,7 +81,6 @@ grant update (ended_at) on claims to gatefold_app;
 
 alter table journals drop constraint journals_known_kind;
 alter table journals add constraint journals_known_kind check (kind in ('sale', 'late', 'refund', 'returned', 'withdrawn')) not valid;
-alter table journals validate constraint journals_known_kind;
 
 -- The simulated bank keeps its refunds by their own numbers, as real ones do.
 create table simulated_refunds (

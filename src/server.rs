@@ -76,6 +76,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
                 .with("confirmation", web::letters::confirmation)
                 .with("sign_in", web::letters::sign_in)
                 .with("money_back", web::letters::money_back)
+                .with("refund_requested", web::letters::refund)
                 .with("refund_done", web::letters::refund)
                 .with("refund_failed", web::letters::refund)
                 .with("refund_withdrawn", web::letters::refund)

@@ -27,7 +27,7 @@ pub(super) async fn unfinished(conn: &mut PgConnection, festival: FestivalId) ->
         "select what, n from (values \
              ('orders are held', (select sum(held) from stocks where festival_id = $1)), \
              ('payments are undecided', (select count(*) from payments where festival_id = $1 and status in ('created', 'submitted', 'unknown'))), \
-             ('refunds are on their way', (select count(*) from refunds where festival_id = $1 and status in ('requested', 'submitted'))), \
+             ('refunds are on their way', (select count(*) from refunds where festival_id = $1 and status not in ('done', 'withdrawn'))), \
              ('emails wait to be sent', (select count(*) from emails where festival_id = $1 and status = 'queued')), \
              ('events wait to be told', (select count(*) from webhook_events where festival_id = $1 and status = 'queued')) \
          ) as left_over (what, n) where n > 0",

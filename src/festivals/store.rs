@@ -328,6 +328,14 @@ pub async fn positions(conn: &mut PgConnection, festival: FestivalId) -> Result<
     .await
 }
 
+/// When the first day of a festival opens; joins a transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn first_opening(conn: &mut PgConnection, festival: FestivalId) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar("select min(opens_at) from days where festival_id = $1").bind(festival).fetch_one(conn).await
+}
+
 /// When the last day of a festival ends; joins a transaction.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub use claim::{ClaimError, Claimant, claim, recall};
-pub use store::{Album, albums, of_line};
+pub use store::{Album, albums, of_ticket};
 
 /// How long the address of a file is good.
 pub const LINK: TimeDelta = TimeDelta::minutes(10);

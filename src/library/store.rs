@@ -67,8 +67,7 @@ pub(super) async fn give_back(
              where e.festival_id = $1 and e.order_id = $2 \
          ), ranked as ( \
              select c.entitlement_id, c.ticket_id, c.ticket_id = any($6) as is_own, r.units, r.free, \
-                    row_number() over (partition by c.entitlement_id order by c.ticket_id = any($6) desc, c.claimed_at desc, c.ticket_id) as no, \
-                    count(*) filter (where c.ticket_id = any($6)) over (partition by c.entitlement_id) as own \
+                    row_number() over (partition by c.entitlement_id order by c.ticket_id = any($6) desc, c.claimed_at desc, c.ticket_id) as no \
              from returned r join claims c on c.festival_id = $1 and c.entitlement_id = r.entitlement_id and c.ended_at is null \
          ), ended as ( \
              update claims c set ended_at = $7 from ranked r where c.festival_id = $1 and c.entitlement_id = r.entitlement_id and c.ticket_id = r.ticket_id \
@@ -147,20 +146,25 @@ pub(super) async fn take(pool: &PgPool, entitlement: EntitlementId, now: DateTim
     Ok(found.map(|(release, _)| release))
 }
 
-/// The albums that came with a line of an order that is paid.
+/// The albums that came with the line of a ticket, while its order is paid: what was returned with it is heard no more, what its holder took stays theirs
+/// when the ticket is void.
 ///
 /// # Errors
 /// What the database said.
-pub async fn of_line(pool: &PgPool, order: OrderId, line_no: i16) -> Result<Vec<Album>, sqlx::Error> {
+pub async fn of_ticket(pool: &PgPool, ticket: &Ticket) -> Result<Vec<Album>, sqlx::Error> {
     sqlx::query_as(
         "select e.entitlement_id, e.release_id, 1 as copies, r.title, r.artist, r.catalog_number, r.cover_hash \
          from entitlements e join releases r on r.release_id = e.release_id \
          join orders o on o.festival_id = e.festival_id and o.order_id = e.order_id \
-         where e.festival_id = $1 and e.order_id = $2 and e.line_no = $3 and e.copies > 0 and o.status in ('paid', 'partly_refunded')",
+         where e.festival_id = $1 and e.order_id = $2 and e.line_no = $3 and e.copies > 0 and o.status in ('paid', 'partly_refunded') \
+           and exists (select from tickets t where t.festival_id = $1 and t.ticket_id = $4 and (t.status <> 'void' \
+                       or exists (select from claims c where c.festival_id = $1 and c.entitlement_id = e.entitlement_id and c.ticket_id = $4))) \
+           and not exists (select from claims c where c.festival_id = $1 and c.entitlement_id = e.entitlement_id and c.ticket_id = $4 and c.ended_at is not null)",
     )
-    .bind(order.festival())
-    .bind(order)
-    .bind(line_no)
+    .bind(ticket.ticket_id.festival())
+    .bind(ticket.order_id)
+    .bind(ticket.line_no)
+    .bind(ticket.ticket_id)
     .fetch_all(pool)
     .await
 }

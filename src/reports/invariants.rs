@@ -78,14 +78,16 @@ pub static INVARIANTS: &[Invariant] = &[
                      + (select count(*) from returned x left join (lines l cross join lateral jsonb_array_elements(l.shares) s) \
                             on l.festival_id = x.festival_id and l.order_id = x.order_id and l.line_no = x.line_no and (s ->> 'component_no')::smallint = x.component_no \
                         where l.line_no is null or x.units > l.quantity or x.minor > (s ->> 'minor')::bigint * l.quantity or x.tax > (s ->> 'tax_minor')::bigint * l.quantity) \
-                     + (select count(*) from orders o where o.status in ('paid', 'partly_refunded', 'refunded') and o.status <> ( \
-                            select case when count(*) filter (where r.returned_at is not null) = 0 then 'paid' \
-                                        when exists (select from lines l cross join lateral jsonb_array_elements(l.shares) s \
-                                                     left join returned x on x.festival_id = l.festival_id and x.order_id = l.order_id and x.line_no = l.line_no \
-                                                                         and x.component_no = (s ->> 'component_no')::smallint \
-                                                     where l.festival_id = o.festival_id and l.order_id = o.order_id and coalesce(x.back, 0) < l.quantity) then 'partly_refunded' \
-                                        else 'refunded' end \
-                            from refunds r where r.festival_id = o.festival_id and r.order_id = o.order_id)) \
+                     + (select count(*) from orders o left join ( \
+                            select l.festival_id, l.order_id, bool_and(coalesce(x.back, 0) = l.quantity) as whole from ( \
+                                select distinct festival_id, order_id from refunds where returned_at is not null) r \
+                            join lines l on l.festival_id = r.festival_id and l.order_id = r.order_id cross join lateral jsonb_array_elements(l.shares) s \
+                            left join returned x on x.festival_id = l.festival_id and x.order_id = l.order_id and x.line_no = l.line_no \
+                                                and x.component_no = (s ->> 'component_no')::smallint \
+                            group by 1, 2) w on w.festival_id = o.festival_id and w.order_id = o.order_id \
+                        where o.status in ('paid', 'partly_refunded', 'refunded') \
+                          and o.status <> case when w.whole is null then 'paid' when w.whole then 'refunded' else 'partly_refunded' end) \
+                     + (select count(*) from refunds where status = 'done' and returned_at is null and reason <> 'late_money') \
                      + (select count(*) from (select l.returned, coalesce(min(coalesce(x.back, 0)) filter (where not s ? 'release_id'), min(coalesce(x.back, 0))) as back \
                             from lines l cross join lateral jsonb_array_elements(l.shares) s \
                             left join returned x on x.festival_id = l.festival_id and x.order_id = l.order_id and x.line_no = l.line_no and x.component_no = (s ->> 'component_no')::smallint \
@@ -119,7 +121,7 @@ pub static INVARIANTS: &[Invariant] = &[
         name: "refunds-within-payment",
         claim: "the refunds of a payment never exceed it",
         query: "select count(*) from payments p where $1::timestamptz is not null and p.amount_minor < ( \
-                    select coalesce(sum(r.amount_minor), 0) from refunds r where r.festival_id = p.festival_id and r.payment_id = p.payment_id and r.status <> 'withdrawn')",
+                    select coalesce(sum(r.amount_minor), 0) from refunds r where r.festival_id = p.festival_id and r.order_id = p.order_id and r.payment_id = p.payment_id and r.status <> 'withdrawn')",
     },
     Invariant {
         name: "shares-add-up",

@@ -298,13 +298,13 @@ pub(super) async fn reader_of(conn: &mut PgConnection, id: TicketId) -> Result<(
     .await
 }
 
-/// The ticket that an email tells of, and whether it goes to a holder who took it.
+/// The ticket that an email tells of, whether it goes to a holder who took it, and why it was written.
 ///
 /// # Errors
 /// What the database said.
-pub async fn of_letter(pool: &PgPool, festival: FestivalId, letter: Uuid) -> Result<Option<(Ticket, bool)>, sqlx::Error> {
-    let id: Option<(TicketId, bool)> = sqlx::query_as(
-        "select t.ticket_id, t.holder_email is not null from ticket_changes c join tickets t on t.festival_id = c.festival_id and t.ticket_id = c.ticket_id \
+pub async fn of_letter(pool: &PgPool, festival: FestivalId, letter: Uuid) -> Result<Option<(Ticket, bool, String)>, sqlx::Error> {
+    let id: Option<(TicketId, bool, String)> = sqlx::query_as(
+        "select t.ticket_id, t.holder_email is not null, c.why from ticket_changes c join tickets t on t.festival_id = c.festival_id and t.ticket_id = c.ticket_id \
          where c.festival_id = $1 and c.letter_id = $2",
     )
     .bind(festival)
@@ -312,7 +312,7 @@ pub async fn of_letter(pool: &PgPool, festival: FestivalId, letter: Uuid) -> Res
     .fetch_optional(pool)
     .await?;
     match id {
-        Some((id, is_holder)) => Ok(ticket(pool, id).await?.map(|ticket| (ticket, is_holder))),
+        Some((id, is_holder, why)) => Ok(ticket(pool, id).await?.map(|ticket| (ticket, is_holder, why))),
         None => Ok(None),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     app::App,
     entry::binding::binding,
     festivals::{self, Festival},
-    id::{OrderId, PaymentId, RefundId},
+    id::{OrderId, PaymentId},
     library,
     mail::{Email, Letter, RenderError},
     offers::{self, AddOn, Pass},
@@ -97,7 +97,11 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let festival = festivals::one(pool, id.festival()).await?.ok_or(RenderError::Moot)?;
         let f = &festival.terms;
         let w = email.language;
-        let issued = tickets::of_order(pool, id).await?;
+        let mut issued = tickets::of_order(pool, id).await?;
+        let count = issued.len();
+        // What was returned before the email left opens no gate.
+        issued.retain(|ticket| !matches!(ticket.status, TicketStatus::Suspended | TicketStatus::Void));
+        let is_less = issued.len() < count;
         let albums = library::albums(pool, id).await?;
         let offers = offers::offers(pool, id.festival()).await?;
         let passes = offers::passes(pool, id.festival()).await?;
@@ -110,7 +114,11 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let url = order_url(app, id, order.link_generation);
         let subject = w.f("mail-confirmation-subject", [("festival", f.name.read(w).to_owned())]).into_owned();
         let hello = if order.buyer_name.is_empty() { w.t("mail-hello-nobody") } else { w.f("mail-hello", [("name", order.buyer_name.clone())]) };
-        let lead = w.f("mail-confirmation-lead", [("count", issued.len().to_string())]);
+        let lead = match (is_less, issued.is_empty()) {
+            (true, true) => w.t("mail-all-returned").into_owned(),
+            (true, false) => format!("{}{}{}", w.f("mail-confirmation-lead", [("count", issued.len().to_string())]), w.t("gap"), w.t("mail-some-returned")),
+            (false, _) => w.f("mail-confirmation-lead", [("count", issued.len().to_string())]).into_owned(),
+        };
         let moment = order.paid_at.map(|at| w.at(at, &f.time_zone).long()).unwrap_or_default();
         let taxes: Vec<String> = breakdown(&order.lines, order.total)
             .taxes
@@ -256,45 +264,54 @@ pub fn money_back<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
 pub fn refund<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
     Box::pin(async move {
         let pool = &app.pools.work;
-        let refund = refunds::refund(pool, RefundId(email.thing_id)).await?.ok_or(RenderError::Moot)?;
-        // What is true when it leaves: a refund that failed may have gone since.
+        // A later letter says what is true since.
+        let refund = refunds::of_letter(pool, email.festival_id, email.thing_id).await?.ok_or(RenderError::Moot)?;
         let key = match refund.status {
+            RefundStatus::Requested | RefundStatus::Submitted | RefundStatus::WaitingForFunds => "refund-requested",
+            RefundStatus::Done if refund.amount.minor == 0 => "refund-free",
             RefundStatus::Done if refund.by_hand => "refund-by-hand",
             RefundStatus::Done => "refund-done",
             RefundStatus::Failed => "refund-failed",
             RefundStatus::Withdrawn => "refund-withdrawn",
-            RefundStatus::Requested | RefundStatus::Submitted | RefundStatus::WaitingForFunds => return Err(RenderError::Moot),
         };
         let festival = festivals::one(pool, email.festival_id).await?.ok_or(RenderError::Moot)?;
         let order = orders::order(pool, refund.order_id).await?.ok_or(RenderError::Moot)?;
         let w = email.language;
         let subject = w.f(&format!("mail-{key}-subject"), [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
-        let lead = w.f(&format!("mail-{key}-lead"), [("amount", refund.amount.print()), ("tickets", refund.ticket_ids.len().to_string())]).into_owned();
+        let mut lead = w.f(&format!("mail-{key}-lead"), [("amount", refund.amount.print()), ("tickets", refund.ticket_ids.len().to_string())]).into_owned();
+        if refund.kept.minor > 0 && refund.status != RefundStatus::Withdrawn {
+            lead = format!("{lead}{}{}", w.t("gap"), w.f("mail-kept-of-it", [("amount", refund.kept.print())]));
+        }
         let way = Some((order_url(app, refund.order_id, order.link_generation), w.t("mail-open-order").into_owned()));
         Ok(Note { subject, name: order.buyer_name, lead, order: refund.order_id, way }.letter(w, &festival))
     })
 }
 
 /// A ticket whose change an email tells of, with its festival and order, and whether the email goes to a holder who took it.
-async fn changed(app: &App, email: &Email) -> Result<(Ticket, Festival, Order, bool), RenderError> {
+async fn changed(app: &App, email: &Email) -> Result<(Ticket, Festival, Order, bool, String), RenderError> {
     let pool = &app.pools.work;
-    let (ticket, is_holder) = tickets::of_letter(pool, email.festival_id, email.thing_id).await?.ok_or(RenderError::Moot)?;
+    let (ticket, is_holder, why) = tickets::of_letter(pool, email.festival_id, email.thing_id).await?.ok_or(RenderError::Moot)?;
     let festival = festivals::one(pool, email.festival_id).await?.ok_or(RenderError::Moot)?;
     let order = orders::order(pool, ticket.order_id).await?.ok_or(RenderError::Moot)?;
-    Ok((ticket, festival, order, is_holder))
+    Ok((ticket, festival, order, is_holder, why))
 }
 
 /// The email that says that a ticket has another code, or opens nothing any more: what is true when it leaves.
 #[must_use]
 pub fn ticket_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
     Box::pin(async move {
-        let (ticket, festival, order, is_holder) = changed(app, email).await?;
+        let (ticket, festival, order, is_holder, why) = changed(app, email).await?;
         let w = email.language;
-        let key = match ticket.status {
-            TicketStatus::Valid => "reissued",
-            TicketStatus::Void | TicketStatus::Suspended => "voided",
-            // It was exchanged since, with its new code.
-            TicketStatus::Exchanged => return Err(RenderError::Moot),
+        let key = match (ticket.status, why.as_str()) {
+            // Its money goes back or went back; or it does not, and all is as before.
+            (TicketStatus::Suspended | TicketStatus::Void, "suspended") => "returned",
+            (TicketStatus::Valid, "reinstated") => "reinstated",
+            // It was exchanged since, with its new code; or what became of it is told by a letter of its own.
+            (TicketStatus::Exchanged, _) | (TicketStatus::Valid, "suspended") | (TicketStatus::Suspended | TicketStatus::Void, "reinstated") => {
+                return Err(RenderError::Moot);
+            }
+            (TicketStatus::Valid, _) => "reissued",
+            (TicketStatus::Void | TicketStatus::Suspended, _) => "voided",
         };
         // Whoever took a ticket has its link; what they did not leave an address for the order's reader finds on the page of the order.
         let url = if is_holder || ticket.claimed_at.is_none() { ticket.url(app) } else { order_url(app, ticket.order_id, order.link_generation) };
@@ -312,7 +329,7 @@ pub fn ticket_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
 #[must_use]
 pub fn codes_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
     Box::pin(async move {
-        let (ticket, festival, order, _) = changed(app, email).await?;
+        let (ticket, festival, order, ..) = changed(app, email).await?;
         if tickets::of_order(&app.pools.work, ticket.order_id).await?.iter().all(|ticket| ticket.status != TicketStatus::Valid) {
             return Err(RenderError::Moot);
         }

@@ -41,6 +41,7 @@ pub fn routes() -> Route {
         .at("/o/:order/:secret/payments", post(order::pay))
         .at("/o/:order/:secret/cancellations", post(order::cancel))
         .at("/o/:order/:secret/twin-returns", post(order::return_twin))
+        .at("/o/:order/:secret/returns", post(order::give_back))
         .at("/o/:order/:secret/holders", post(order::holders))
         .at("/o/:order/:secret/recalls", post(order::recall))
         .at("/t/offline.js", get(assets::ticket_worker))

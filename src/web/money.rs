@@ -208,7 +208,7 @@ fn sheet_page(reader: &Reader, sheet: &Sheet, typed: &[(String, String)], hurt: 
                         } }
                     }
                 }
-                div class="panel" { @if sheet.may_refund() { (refund_form(reader, sheet, typed, hurt)) } @else if order.paid_at.is_some() && !sheet.has_left() { p class="faded" { (reader.t("nothing-left")) } } }
+                @if sheet.may_refund() || order.paid_at.is_some() { div class="panel" { @if sheet.may_refund() { (refund_form(reader, sheet, typed, hurt)) } @else if order.paid_at.is_some() && !sheet.has_left() { p class="faded" { (reader.t("nothing-left")) } } } }
             }
         }
     })
@@ -218,19 +218,22 @@ fn refund_entry(reader: &Reader, sheet: &Sheet, refund: &Refund) -> Markup {
     let base = format!("/desk/{}/refunds/{}", sheet.festival.terms.slug, refund.refund_id);
     let may = sheet.who.staff.may(Scope::MoneyWrite).is_ok();
     let note = format!("note-{}", refund.refund_id);
+    let at = |at| reader.language.at(at, &sheet.festival.terms.time_zone).long();
     html! {
-        p { b { (refund.amount.print()) } " · " (reader.t(&format!("why-{}", refund.reason.name()))) br; (refund_state(reader, &sheet.festival, refund)) @if refund.kept.minor > 0 { br; (reader.f("kept-of-it", [("amount", refund.kept.print())])) } @if !refund.note.is_empty() { br; span class="faded" { (refund.note) } } @if let Some(error) = &refund.last_error { br; span class="hurt" { (error) } } }
+        p { b { (refund.amount.print()) } " · " @if let Some(why) = refund.reason { (reader.t(&format!("why-{}", why.name()))) } br; (reader.t(&format!("desk-refund-{}", refund.status.name()))) @if let Some(at_last) = refund.ended_at { " · " (at(at_last)) } @if refund.by_hand { " · " (reader.t("by-hand")) } @if refund.kept.minor > 0 && refund.status != RefundStatus::Withdrawn { br; (reader.f("kept-of-it", [("amount", refund.kept.print())])) } @if !sheet.who.staff.masked && !refund.note.is_empty() { br; span class="faded" { (refund.note) } } @if let Some(error) = refund.last_error.as_ref().filter(|_| !sheet.who.staff.masked) { br; span class="hurt" { (error) } } }
         (sheet.items(reader, &refund.items))
         @if may && matches!(refund.status, RefundStatus::Failed | RefundStatus::WaitingForFunds) {
-            form class="stack" method="post" action=(format!("{base}/decisions")) {
-                p { (reader.t("refund-decide-lead")) }
-                @if refund.status == RefundStatus::Failed { div class="field" { label for=(note) { (reader.t("note")) } input id=(note) name="note" maxlength="500" autocomplete="off"; } }
-                div class="actions" { @for decision in Decision::ALL {
-                    @if decision == Decision::Again || (refund.status == RefundStatus::Failed && (decision == Decision::ByHand || (refund.returned_at.is_none() && refund.reason != RefundReason::LateMoney))) {
-                        button class="button plain" name="decision" value=(decision.name()) { (reader.t(&format!("refund-decision-{}", decision.name()))) }
-                    }
-                } }
-            }
+            p { (reader.t("refund-decide-lead")) }
+            @let form = |decision: Decision, more: Markup| html! {
+                form class="stack" method="post" action=(format!("{base}/decisions")) data-once="" {
+                    input type="hidden" name="decision" value=(decision.name());
+                    (more)
+                    div { button class="button plain" { (reader.t(&format!("refund-decision-{}", decision.name()))) } }
+                }
+            };
+            (form(Decision::Again, html! {}))
+            @if refund.returned_at.is_none() && refund.reason != Some(RefundReason::LateMoney) { (form(Decision::Withdrawn, html! {})) }
+            (form(Decision::ByHand, html! { div class="field" { label for=(note) { (reader.t("paid-how")) } input id=(note) name="note" maxlength="500" autocomplete="off" required; } }))
         }
     }
 }
@@ -239,12 +242,14 @@ fn refund_entry(reader: &Reader, sheet: &Sheet, refund: &Refund) -> Markup {
 fn refund_form(reader: &Reader, sheet: &Sheet, typed: &[(String, String)], hurt: Option<&str>) -> Markup {
     let reason = field(typed, "reason");
     html! {
-        form class="stack" method="post" action=(format!("{}/refunds", sheet.url())) id="give-back" {
+        form class="stack" method="post" action=(format!("{}/refunds#give-back", sheet.url())) id="give-back" {
             header class="head" { h2 { (reader.t("give-back")) } p { (reader.t("give-back-lead")) } }
             @if let Some(hurt) = hurt { p class="notice bad" id="give-back-hurt" role="alert" tabindex="-1" { (hurt) } }
             @if !sheet.has_left() { p class="faded" { (reader.t("nothing-left")) } } @else {
+                fieldset { legend class="unseen" { (reader.t("give-back-what")) }
                 label class="choice" { input type="radio" name="what" value="all" checked[field(typed, "what") != "parts"]; span { b { (reader.t("give-back-all")) } } small class="faded" { (sheet.money(sheet.left.iter().map(|l| l.minor).sum()).print()) } }
                 label class="choice" { input type="radio" name="what" value="parts" checked[field(typed, "what") == "parts"]; span { b { (reader.t("give-back-parts")) } } }
+                }
                 fieldset class="stack" {
                     legend class="unseen" { (reader.t("give-back-parts")) }
                     @for line in &sheet.order.lines {
@@ -254,11 +259,11 @@ fn refund_form(reader: &Reader, sheet: &Sheet, typed: &[(String, String)], hurt:
                         @if !left.is_empty() {
                             div class="field" { label for=(whole) { (sheet.line(reader, line.line_no)) " " span class="faded" { (reader.f("at-most-n", [("n", most.to_string())])) } } input id=(whole) name=(whole) type="number" inputmode="numeric" min="0" max=(most) value=(field(typed, &whole)); }
                             details open[left.iter().any(|l| !field(typed, &format!("units-{}-{}", l.line_no, l.component_no)).is_empty() || !field(typed, &format!("amount-{}-{}", l.line_no, l.component_no)).is_empty())] {
-                                summary { (reader.t("give-back-components")) }
+                                summary { (reader.t("give-back-components")) span class="unseen" { " " (sheet.line(reader, line.line_no)) } }
                                 @for l in &left {
                                     @let (units, amount) = (format!("units-{}-{}", l.line_no, l.component_no), format!("amount-{}-{}", l.line_no, l.component_no));
                                     div class="field" { label for=(units) { (sheet.component(reader, l.line_no, l.component_no)) " " span class="faded" { (reader.f("at-most-n", [("n", l.units.to_string())])) } } input id=(units) name=(units) type="number" inputmode="numeric" min="0" max=(l.units) value=(field(typed, &units)); }
-                                    div class="field" { label for=(amount) { (reader.t("money-alone")) " " span class="faded" { (reader.f("at-most-n", [("n", sheet.money(l.minor).print())])) } } input id=(amount) name=(amount) inputmode="decimal" maxlength="20" autocomplete="off" value=(field(typed, &amount)); }
+                                    div class="field" { label for=(amount) { (sheet.component(reader, l.line_no, l.component_no)) ": " (reader.t("money-alone")) " " span class="faded" { (reader.f("at-most-n", [("n", sheet.money(l.minor).print())])) } } input id=(amount) name=(amount) inputmode="decimal" maxlength="20" autocomplete="off" value=(field(typed, &amount)); }
                                 }
                             }
                         }
@@ -277,6 +282,8 @@ fn refund_form(reader: &Reader, sheet: &Sheet, typed: &[(String, String)], hurt:
 
 /// Why a form asks for nothing that can be done.
 enum NoForm {
+    /// Everything is chosen, and parts of it.
+    Both,
     Units,
     Amount(String),
 }
@@ -290,6 +297,10 @@ fn asked<'a>(sheet: &Sheet, typed: &'a [(String, String)]) -> Result<Asked<'a>, 
         text => text.parse::<i32>().ok().filter(|n| *n >= 0).ok_or(NoForm::Units),
     };
     let mut parts = Vec::new();
+    let named = typed.iter().any(|(name, value)| (name.starts_with("units-") || name.starts_with("amount-")) && !value.trim().is_empty());
+    if field(typed, "what") != "parts" && named {
+        return Err(NoForm::Both);
+    }
     if field(typed, "what") == "parts" {
         for line in &sheet.order.lines {
             let whole = units(&format!("units-{}", line.line_no))?;
@@ -313,7 +324,14 @@ fn asked<'a>(sheet: &Sheet, typed: &'a [(String, String)]) -> Result<Asked<'a>, 
         }
     }
     let reason = RefundReason::GIVEN.into_iter().find(|one| one.name() == field(typed, "reason")).unwrap_or(RefundReason::Asked);
-    Ok(Asked { order_id: sheet.order.order_id, parts, kept_minor: money(field(typed, "kept").trim())?, reason, note: field(typed, "note").trim() })
+    Ok(Asked {
+        order_id: sheet.order.order_id,
+        parts,
+        kept_minor: money(field(typed, "kept").trim())?,
+        currency: Some(currency),
+        reason,
+        note: field(typed, "note").trim(),
+    })
 }
 
 /// Gives money back in two steps: what it would be, then that it is meant.
@@ -328,6 +346,7 @@ pub async fn give_back(request: &Request, body: poem::Body, reader: Reader, app:
     let again = |hurt: &str| Ok(sheet_page(&reader, &sheet, &typed, Some(hurt)));
     let asked = match asked(&sheet, &typed) {
         Ok(asked) => asked,
+        Err(NoForm::Both) => return again(&reader.t("give-back-both")),
         Err(NoForm::Units) => return again(&reader.t("give-back-none")),
         Err(NoForm::Amount(text)) => return again(&reader.f("not-an-amount", [("text", text)])),
     };
@@ -341,7 +360,7 @@ pub async fn give_back(request: &Request, body: poem::Body, reader: Reader, app:
         Ok(Some(quote)) if quote.used > 0 && staff.may(Scope::MoneyWrite).is_err() => again(&reader.t("give-back-used-finance")),
         Ok(Some(quote)) if quote.used > 0 && asked.note.is_empty() => again(&reader.t("give-back-used-note")),
         Ok(Some(quote)) => Ok(sure_page(&reader, &app, &sheet, &typed, &quote)),
-        Err(RefundError::Wrong(_, why)) => again(&why),
+        Err(RefundError::Wrong(..)) => again(&reader.t("give-back-too-much")),
         Err(RefundError::Amount(_)) => again(&reader.t("give-back-changed")),
         Err(RefundError::Nothing) => again(&reader.t("nothing-left")),
         Err(RefundError::OnAWrist(_)) => again(&reader.t("give-back-on-a-wrist")),
@@ -380,8 +399,14 @@ pub async fn decide(request: &Request, body: poem::Body, app: Data<&App>, Path((
     if id.festival() != festival.festival_id {
         return Err(NOT_FOUND.problem().into());
     }
-    let refund = refunds::decide(&app, &who.staff, id, decision, field(&fields, "note").trim()).await.map_err(Problem::from)?;
-    Ok(see_other(&format!("/desk/{slug}/orders/{}#refunds", refund.order_id)))
+    let order_id = refunds::refund(&app.pools.web, id).await.map_err(Problem::from)?.ok_or_else(|| NOT_FOUND.problem())?.order_id;
+    match refunds::decide(&app, &who.staff, id, decision, field(&fields, "note").trim()).await {
+        // Whatever became of it meanwhile, the order says it. A browser asks for the note itself.
+        Ok(_) | Err(RefundError::State(_) | RefundError::Returned | RefundError::Wrong(..)) => {
+            Ok(see_other(&format!("/desk/{slug}/orders/{order_id}#refunds")))
+        }
+        Err(error) => Err(Problem::from(error).into()),
+    }
 }
 
 /// The money of a festival that needs somebody.
@@ -389,7 +414,7 @@ pub async fn decide(request: &Request, body: poem::Body, app: Data<&App>, Path((
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
     let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
     let mut tx = app.for_promoter(who.staff.promoter).await.map_err(Problem::from)?;
-    let cases: Vec<Listed> = refunds::attention(&mut tx, festival.festival_id).await.map_err(Problem::from)?;
+    let cases: Vec<Listed> = refunds::attention(&mut tx, festival.festival_id, app.clock.now()).await.map_err(Problem::from)?;
     let open = payments::open(&mut tx, festival.festival_id).await.map_err(Problem::from)?;
     drop(tx);
     let at = |at| reader.language.at(at, &festival.terms.time_zone).long();
@@ -402,7 +427,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                     header class="head" { h2 id="cases" { (reader.t("refund-cases")) } p { (reader.t("refund-cases-lead")) } }
                     @if cases.is_empty() { p class="faded" { (reader.t("refund-cases-none")) } }
                     ul class="ledger" { @for case in &cases {
-                        li { p { b { (case.amount.print()) } " · " (reader.t("order")) " " (order(case.order_id)) br; (reader.t(&format!("refund-{}", case.status.name()))) @if let Some(error) = &case.last_error { br; span class="hurt" { (error) } } br; span class="faded" { (at(case.requested_at)) } } }
+                        li { p { b { (case.amount.print()) } " · " (reader.t("order")) " " (order(case.order_id)) br; (reader.t(&format!("desk-refund-{}", case.status.name()))) @if let Some(error) = case.last_error.as_ref().filter(|_| !who.staff.masked) { br; span class="hurt" { (error) } } br; span class="faded" { (at(case.requested_at)) } } }
                     } }
                 }
                 section class="panel" aria-labelledby="open" {

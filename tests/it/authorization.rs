@@ -55,6 +55,11 @@ const TABLE: &[(&str, May)] = &[
     ("quote_refund", Of(RefundsWrite)),
     ("refund_order", Of(RefundsWrite)),
     ("return_twin", May::Fan),
+    ("return_tickets", May::Fan),
+    ("show_return_terms", May::Fan),
+    ("show_refund_rule", Public),
+    ("set_refund_rule", Of(OffersWrite)),
+    ("end_refund_rule", Of(OffersWrite)),
     ("bind_ticket", May::Fan),
     ("end_band", May::Supervisor),
     ("exchange_ticket", May::Supervisor),
@@ -484,6 +489,7 @@ impl World {
             "open_waiting_room" => Some(json!({ "gathers_at": self.house.app.clock.now() })),
             "cancel_order"
             | "return_twin"
+            | "end_refund_rule"
             | "recall_ticket"
             | "publish_festival"
             | "revoke_device"
@@ -506,6 +512,8 @@ impl World {
             | "unbind_ticket" => None,
             "exchange_ticket" => Some(json!({ "exchange_id": uuid::Uuid::now_v7(), "ticket_code": self.code })),
             "refund_order" | "quote_refund" => Some(a_cent()),
+            "set_refund_rule" => Some(json!({ "hours_before": 24, "kept_ppm": 100_000 })),
+            "return_tickets" => Some(json!({ "ticket_ids": [self.ticket] })),
             "decide_refund" => Some(json!({ "decision": "again" })),
             "decide_help_desk_case" => Some(json!({ "outcome": "solved" })),
             "set_ticket_note" => Some(json!({ "note": "wheelchair" })),

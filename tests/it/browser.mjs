@@ -567,7 +567,7 @@ const scenes = {
     seen.cases = await page.locator("section[aria-labelledby=cases] .ledger > li").count();
     await look(page, "refund-money-360");
     await page.click(`section[aria-labelledby=cases] a[href$="${input.order}"]`);
-    await page.click("[name=decision][value=withdrawn]");
+    await page.click("form:has([name=decision][value=withdrawn]) button");
     await page.waitForURL(/#refunds$/);
     seen.valid = await page.locator("section[aria-labelledby=tickets] li", { hasText: "valid" }).count();
     await page.setViewportSize({ width: 1440, height: 900 });

@@ -201,6 +201,9 @@ fn every_word_that_is_said_is_in_the_catalog_and_every_word_of_the_catalog_is_sa
         "mail-reissued-",
         "mail-voided-",
         "mail-refund-",
+        "mail-returned-",
+        "mail-reinstated-",
+        "desk-refund-",
         "refund-",
         "payment-",
         "why-",
@@ -215,6 +218,14 @@ fn every_word_that_is_said_is_in_the_catalog_and_every_word_of_the_catalog_is_sa
     }
     for reason in gatefold::entry::Reason::ALL {
         assert!(keys.contains(&format!("reason-{}", reason.name()).as_str()), "{reason:?}");
+    }
+    for status in gatefold::payments::refunds::RefundStatus::ALL.map(gatefold::payments::refunds::RefundStatus::name) {
+        for said in ["refund", "desk-refund"] {
+            assert!(keys.contains(&format!("{said}-{status}").as_str()), "{said}-{status}");
+        }
+    }
+    for about in ["requested", "done", "by-hand", "failed", "withdrawn", "free"] {
+        assert!(["subject", "lead"].iter().all(|part| keys.contains(&format!("mail-refund-{about}-{part}").as_str())), "mail-refund-{about}");
     }
     for instruction in &gatefold::offers::Instruction::ALL {
         // No pass asks for a note to be read.

@@ -313,7 +313,7 @@ async fn a_server_that_stands_still_with_locks_in_its_hand_loses_them_to_the_oth
     let mut conn = PgConnection::connect_with(&database).await.unwrap();
     let holds = "select count(*) from pg_stat_activity h where datname = current_database() and state = 'idle in transaction' and backend_xid is not null \
                  and state_change < clock_timestamp() - interval '300 milliseconds' \
-                 and exists (select from pg_stat_activity w where w.wait_event_type = 'Lock' and h.pid = any(pg_blocking_pids(w.pid)))";
+                 and exists (select from pg_stat_activity w where w.application_name = 'gatefold place' and w.wait_event_type = 'Lock' and h.pid = any(pg_blocking_pids(w.pid)))";
     // Both servers are amid their batches, one with the stock row and one before it: whichever the stopped one is, it soon has the row and says nothing more.
     let amid = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'gatefold place' and wait_event_type = 'Lock'";
     let begin = Instant::now();

@@ -10,6 +10,7 @@
 
 pub mod api;
 mod plan;
+pub mod rule;
 mod settle;
 mod store;
 pub mod twins;
@@ -28,13 +29,14 @@ use crate::{
     id::{OrderId, PaymentId, RefundId, TicketId},
     money::{Currency, Money},
     orders::{self, Held, OrderStatus},
+    postgres,
     tickets::{self, TicketStatus},
 };
 use plan::{NoPlan, Plan};
 
 pub use plan::Left;
 pub use settle::{Decision, RefundOutcome, decide, refund_due, told};
-pub use store::{Listed, attention, by_order, left, refund};
+pub use store::{Listed, attention, by_order, left, of_letter, refund};
 
 /// The state of a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, sqlx::Type)]
@@ -56,6 +58,9 @@ pub enum RefundStatus {
 }
 
 impl RefundStatus {
+    /// Every state.
+    pub const ALL: [Self; 6] = [Self::Requested, Self::Submitted, Self::WaitingForFunds, Self::Done, Self::Failed, Self::Withdrawn];
+
     /// Its name in JSON, rows and the catalog of words.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -129,8 +134,8 @@ pub struct Refund {
     pub amount: Money,
     /// How much of what was returned the promoter keeps.
     pub kept: Money,
-    /// Why.
-    pub reason: RefundReason,
+    /// Why; its fan does not see it.
+    pub reason: Option<RefundReason>,
     /// When it was asked for.
     pub requested_at: DateTime<Utc>,
     /// When the money went, or it was withdrawn.
@@ -167,10 +172,14 @@ pub struct Refund {
     /// The sentence of whoever asked for it or decided.
     #[oai(skip)]
     pub note: String,
+    /// The email that tells of it last.
+    #[oai(skip)]
+    pub letter_id: Option<uuid::Uuid>,
 }
 
 /// What is returned of a component of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Object, FromRow)]
+#[oai(rename = "RefundItem")]
 pub struct Item {
     /// The line.
     pub line_no: i16,
@@ -208,6 +217,8 @@ pub struct Asked<'a> {
     pub parts: Vec<Part>,
     /// What the promoter keeps, in the smallest unit.
     pub kept_minor: i64,
+    /// The currency of the amounts that are named; it has to be that of the order.
+    pub currency: Option<Currency>,
     /// Why.
     pub reason: RefundReason,
     /// A sentence for whoever asks later.
@@ -216,6 +227,7 @@ pub struct Asked<'a> {
 
 /// What a refund would be.
 #[derive(Clone, Debug, Object)]
+#[oai(rename = "RefundQuote")]
 pub struct Quote {
     /// How much would go back.
     pub amount: Money,
@@ -223,7 +235,7 @@ pub struct Quote {
     pub items: Vec<Item>,
     /// The tickets that would be returned.
     pub ticket_ids: Vec<TicketId>,
-    /// How many of them somebody came in on.
+    /// How many of them somebody came in on, and how many albums of it somebody heard.
     pub used: u64,
 }
 
@@ -254,6 +266,9 @@ pub enum RefundError {
     /// It is no order that was bought twice, or not one that can be handed back any more.
     #[error("it is not the second of two orders alike, or something of it was used, or a day is over")]
     NoTwin,
+    /// The rule that the order was placed under does not allow it, or not any more.
+    #[error("the refund rule of this order does not allow it, or not any more")]
+    NotByRule,
     /// The refund is in another state.
     #[error("the refund is {}", .0.name())]
     State(RefundStatus),
@@ -295,6 +310,7 @@ pub async fn quote(app: &App, staff: &Staff, asked: &Asked<'_>) -> Result<Quote,
 /// # Errors
 /// [`RefundError`].
 pub async fn request(app: &App, staff: &Staff, asked: &Asked<'_>, key: &str, expected: Option<Money>) -> Result<Refund, RefundError> {
+    staff.may(Scope::RefundsWrite)?;
     let key_hash = orders::short_hash(&[b"refund", asked.order_id.0.as_bytes(), key.as_bytes()]);
     let fingerprint = orders::short_hash(&[format!("{:?}", (&asked.parts, asked.kept_minor, asked.reason, asked.note)).as_bytes()]);
     let mut tx = app.pools.web.begin().await?;
@@ -308,14 +324,19 @@ pub async fn request(app: &App, staff: &Staff, asked: &Asked<'_>, key: &str, exp
         if expected.is_some_and(|expected| expected != amount) {
             return Err(RefundError::Amount(amount));
         }
-        if plan.used == 0 {
+        // Money alone leaves the ticket as it is, used or not.
+        if plan.used == 0 && asked.parts.iter().all(|part| part.amount_minor.is_none()) {
             return Ok(());
         }
         staff.may(Scope::MoneyWrite)?;
-        if asked.note.is_empty() { Err(RefundError::Wrong("/note".to_owned(), "somebody came in on a ticket of it: say why".to_owned())) } else { Ok(()) }
+        if asked.note.is_empty() {
+            Err(RefundError::Wrong("/note".to_owned(), "somebody came in on a ticket of it or heard its album, or money alone goes back: say why".to_owned()))
+        } else {
+            Ok(())
+        }
     })
     .await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     Ok(refund)
 }
 
@@ -349,13 +370,19 @@ async fn ask(
     }
     let returned = tickets::lock_all(conn, festival, &plan.tickets).await?;
     store::insert_tickets(conn, refund_id, &returned).await?;
-    let said = serde_json::json!({ "amount": amount, "reason": asked.reason.name(), "note": asked.note, "tickets": plan.tickets, "used": plan.used });
+    let said = serde_json::json!({ "amount": amount, "reason": asked.reason.name(), "tickets": plan.tickets, "used": plan.used });
     let act =
         Act { festival, actor: *actor, action: "refund.requested", object_kind: "refund", object_id: refund_id.to_string(), before: None, after: Some(said) };
     audit::record(conn, act, now).await?;
+    let letters = settle::tell_holders(conn, festival, &plan.tickets, now).await?;
     let becomes: Vec<(&tickets::Ticket, TicketStatus)> = returned.iter().map(|ticket| (ticket, TicketStatus::Suspended)).collect();
-    tickets::alter_all(conn, festival, &becomes, "suspended", &[], now).await?;
-    store::locked(conn, refund_id).await?.ok_or(RefundError::NotFound)
+    tickets::alter_all(conn, festival, &becomes, "suspended", &letters, now).await?;
+    let refund = store::locked(conn, refund_id).await?.ok_or(RefundError::NotFound)?;
+    // A fan who asked for it knows.
+    if *actor != Actor::Fan {
+        settle::letter(conn, order, &refund, "refund_requested", now).await?;
+    }
+    Ok(refund)
 }
 
 /// Locks the order of a promoter.
@@ -373,9 +400,14 @@ async fn planned(conn: &mut PgConnection, order: &Held, asked: &Asked<'_>) -> Re
         OrderStatus::Refunded => return Err(RefundError::Nothing),
         other => return Err(RefundError::NotPaid(other)),
     }
+    if asked.currency.is_some_and(|currency| currency != order.currency) {
+        return Err(RefundError::Wrong("/parts".to_owned(), format!("the currency of the order is {}", order.currency)));
+    }
     let left = store::left(&mut *conn, order.order_id).await?;
-    let tickets = store::returnable(conn, order.order_id).await?;
-    let plan = plan::plan(&left, &tickets, &asked.parts)?;
+    let tickets = store::returnable(&mut *conn, order.order_id).await?;
+    let mut plan = plan::plan(&left, &tickets, &asked.parts)?;
+    let heard = store::heard(conn, order.order_id).await?;
+    plan.used += plan.items.iter().filter(|item| item.units > 0 && heard.contains(&(item.line_no, item.component_no))).count();
     let minor = plan.minor();
     if asked.kept_minor < 0 || asked.kept_minor > minor {
         return Err(RefundError::Wrong("/kept/minor".to_owned(), format!("at most the {minor} that would go back")));

@@ -79,7 +79,7 @@ pub struct Plan {
     pub items: Vec<Item>,
     /// The tickets that are returned.
     pub tickets: Vec<TicketId>,
-    /// How many of them somebody came in on.
+    /// How many of them somebody came in on, or heard.
     pub used: usize,
 }
 
@@ -206,11 +206,13 @@ impl Desk {
         let is_of = |ticket: &&Returnable| of.iter().any(|i| self.left[*i].line_no == ticket.line_no && self.left[*i].component_no == ticket.component_no);
         let here: Vec<&Returnable> = self.tickets.iter().filter(is_of).collect();
         let units: Vec<i32> = if part.ticket_ids.is_empty() {
-            let mut units: BTreeMap<i32, bool> = BTreeMap::new();
+            let mut units: BTreeMap<i32, (bool, bool)> = BTreeMap::new();
             for ticket in &here {
-                *units.entry(ticket.unit_no).or_default() |= ticket.is_used;
+                let (on_a_wrist, used) = units.entry(ticket.unit_no).or_default();
+                *on_a_wrist |= ticket.status == TicketStatus::Exchanged;
+                *used |= ticket.is_used;
             }
-            let mut units: Vec<(bool, i32)> = units.into_iter().map(|(no, used)| (used, -no)).collect();
+            let mut units: Vec<((bool, bool), i32)> = units.into_iter().map(|(no, last)| (last, -no)).collect();
             units.sort_unstable();
             let wanted = part.units.map_or(units.len(), |units| usize::try_from(units).unwrap_or(0));
             if wanted > units.len() {

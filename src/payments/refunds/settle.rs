@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::Enum;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use super::{Refund, RefundError, RefundReason, RefundStatus, given_up, store};
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
     orders::{self, Held},
     payments::{PATIENCE, Providers},
     postgres, sabotage,
-    tickets::{self, Ticket, TicketStatus},
+    tickets::{self, Becomes, Cause, GENERATIONS, Ticket, TicketStatus},
     webhooks,
 };
 
@@ -62,6 +63,12 @@ fn rest(attempts: i16) -> TimeDelta {
 pub async fn refund_due(app: &App) -> Result<usize, sqlx::Error> {
     let now = app.clock.now();
     let mut asked = 0;
+    // A server of the version before closes refunds without giving back what they return: that is done here.
+    for id in store::unreturned(&app.pools.work, BATCH).await? {
+        if let Err(trouble) = catch_up(app, id).await {
+            tracing::warn!(error = %trouble, refund = %id, "what a refund returns could not come back; the next round tries again");
+        }
+    }
     for id in store::due(&app.pools.work, now, BATCH).await? {
         if !store::claim(&app.pools.work, id, now, now + CLAIM).await? {
             continue;
@@ -71,11 +78,24 @@ pub async fn refund_due(app: &App) -> Result<usize, sqlx::Error> {
         let Some(refund) = store::refund(&app.pools.work, id).await? else { continue };
         let outcome = ask(app, &refund).await;
         sabotage::die_at("refund-asked");
-        if let Err(trouble) = told(app, id, outcome).await {
+        if let Err(trouble) = told(app, id, refund.round, outcome).await {
             tracing::warn!(error = %trouble, refund = %id, "what a provider said of a refund could not be noted; it is asked again");
         }
     }
     Ok(asked)
+}
+
+/// Gives back what a refund returns that is done.
+async fn catch_up(app: &App, id: RefundId) -> Result<(), Trouble> {
+    let mut tx = app.pools.work.begin().await?;
+    let Some((order, refund)) = locked(&mut tx, id).await? else { return Ok(()) };
+    if refund.status == RefundStatus::Done && refund.returned_at.is_none() {
+        let now = app.clock.now();
+        letter(&mut tx, &order, &refund, "refund_done", now).await?;
+        give_back(&mut tx, &order, &refund, now).await?;
+    }
+    postgres::commit(tx).await?;
+    Ok(())
 }
 
 /// Asks the provider of a refund; `Err` is what kept it from answering.
@@ -96,10 +116,14 @@ async fn ask(app: &App, refund: &Refund) -> Result<RefundOutcome, String> {
 ///
 /// # Errors
 /// [`Trouble`].
-pub async fn told(app: &App, refund_id: RefundId, outcome: Result<RefundOutcome, String>) -> Result<(), Trouble> {
+pub async fn told(app: &App, refund_id: RefundId, round: i16, outcome: Result<RefundOutcome, String>) -> Result<(), Trouble> {
     let (festival, now) = (refund_id.festival(), app.clock.now());
     let mut tx = app.pools.work.begin().await?;
     let Some((order, refund)) = locked(&mut tx, refund_id).await? else { return Ok(()) };
+    if refund.round != round {
+        tracing::warn!(refund = %refund_id, round, ?outcome, "a provider answered about a try that was given up");
+        return Ok(());
+    }
     match outcome {
         Err(error) if refund.status.is_open() => {
             tracing::warn!(%error, refund = %refund_id, "a provider did not answer about a refund; it is asked again");
@@ -114,7 +138,7 @@ pub async fn told(app: &App, refund_id: RefundId, outcome: Result<RefundOutcome,
         }
         Ok(RefundOutcome::Done { provider_ref }) if refund.status.is_open() || refund.status == RefundStatus::Failed => {
             let ending = store::Ending { provider_ref: provider_ref.as_deref(), ..store::Ending::default() };
-            done(app, &mut tx, &order, &refund, ending, now).await?;
+            done(&mut tx, &order, &refund, ending, now).await?;
         }
         Ok(RefundOutcome::Done { .. }) if refund.status == RefundStatus::Withdrawn => {
             tracing::error!(refund = %refund_id, "a provider gave money back for a refund that was withdrawn");
@@ -138,6 +162,8 @@ pub async fn told(app: &App, refund_id: RefundId, outcome: Result<RefundOutcome,
         _ => return Ok(()),
     }
     postgres::commit(tx).await?;
+    // Whoever waits for what came back sees it at once.
+    app.the::<offers::api::Shelves>().forget();
     Ok(())
 }
 
@@ -148,18 +174,17 @@ async fn locked(conn: &mut PgConnection, id: RefundId) -> Result<Option<(Held, R
     Ok(store::locked(conn, id).await?.map(|refund| (order, refund)))
 }
 
-async fn letter(conn: &mut PgConnection, order: &Held, refund: &Refund, kind: &'static str, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    // Whose money came too late was told so when it came.
-    if refund.reason == RefundReason::LateMoney && kind == "refund_done" {
-        return Ok(());
-    }
-    let due_at = festivals::mail_due(&mut *conn, order.order_id.festival(), now).await?;
-    let draft = Draft { thing: refund.refund_id.0, kind, lane: Lane::Change, language: order.language, recipient: order.email.clone() };
-    mail::queue(conn, order.order_id.festival(), &[draft], now, due_at).await
+pub(super) async fn letter(conn: &mut PgConnection, order: &Held, refund: &Refund, kind: &'static str, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let festival = order.order_id.festival();
+    let due_at = festivals::mail_due(&mut *conn, festival, now).await?;
+    let letter = id::fresh(festival, now);
+    store::set_letter(&mut *conn, refund.refund_id, letter).await?;
+    let draft = Draft { thing: letter, kind, lane: Lane::Change, language: order.language, recipient: order.email.clone() };
+    mail::queue(conn, festival, &[draft], now, due_at).await
 }
 
 /// The money of a locked refund went back: its books are closed, and what it returns comes back.
-async fn done(app: &App, conn: &mut PgConnection, order: &Held, refund: &Refund, ending: store::Ending<'_>, now: DateTime<Utc>) -> Result<(), Trouble> {
+async fn done(conn: &mut PgConnection, order: &Held, refund: &Refund, ending: store::Ending<'_>, now: DateTime<Utc>) -> Result<(), Trouble> {
     let (festival, id) = (refund.refund_id.festival(), refund.refund_id);
     let journal_id = if refund.amount.minor == 0 { None } else { Some(books::fresh(festival, now)) };
     let by_hand = ending.by_hand;
@@ -170,16 +195,19 @@ async fn done(app: &App, conn: &mut PgConnection, order: &Held, refund: &Refund,
         journal.credit(if by_hand { Account::Hand } else { Account::Clearing(refund.provider.clone()) }, refund.amount);
         books::record(conn, festival, journal_id, JournalKind::Refund, &journal, now).await?;
     }
-    letter(conn, order, refund, "refund_done", now).await?;
+    // Whose money came too late was told so when it came; it is news again where somebody had to help.
+    if refund.reason != Some(RefundReason::LateMoney) || by_hand || refund.letter_id.is_some() {
+        letter(conn, order, refund, "refund_done", now).await?;
+    }
     webhooks::record(conn, festival, "refund.done", &[id.0], now).await?;
-    if refund.returned_at.is_none() && refund.reason != RefundReason::LateMoney {
-        give_back(app, conn, order, refund, now).await?;
+    if refund.returned_at.is_none() && refund.reason != Some(RefundReason::LateMoney) {
+        give_back(conn, order, refund, now).await?;
     }
     Ok(())
 }
 
 /// What a refund returns comes back, once: albums, the use of a voucher, stock, tickets, in the one order of locks.
-async fn give_back(app: &App, conn: &mut PgConnection, order: &Held, refund: &Refund, now: DateTime<Utc>) -> Result<(), Trouble> {
+async fn give_back(conn: &mut PgConnection, order: &Held, refund: &Refund, now: DateTime<Utc>) -> Result<(), Trouble> {
     let (festival, order_id) = (refund.refund_id.festival(), order.order_id);
     let returned = tickets::lock_all(conn, festival, &refund.ticket_ids).await?;
     store::mark_returned(conn, refund.refund_id, now).await?;
@@ -200,17 +228,20 @@ async fn give_back(app: &App, conn: &mut PgConnection, order: &Held, refund: &Re
     orders::refunded(conn, order_id, is_whole, &units, now).await?;
     sabotage::die_at("refund-half-written");
     offers::release_sold(conn, festival, &units).await?;
-    void(conn, festival, &returned, now).await?;
-    // Whoever waits for what came back sees it at once.
-    app.the::<offers::api::Shelves>().forget();
+    let becomes: Vec<(&Ticket, TicketStatus)> = returned.iter().map(|ticket| (ticket, TicketStatus::Void)).collect();
+    tickets::alter_all(conn, festival, &becomes, "refunded", &[], now).await?;
     Ok(())
 }
 
-/// Voids what was returned and tells the holders who left an address of their own.
-async fn void(conn: &mut PgConnection, festival: FestivalId, returned: &[Ticket], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    let ids: Vec<TicketId> = returned.iter().map(|ticket| ticket.ticket_id).collect();
-    let holders = tickets::holders(conn, festival, &ids).await?;
-    let letters: Vec<(TicketId, uuid::Uuid)> = holders.iter().map(|(ticket, ..)| (*ticket, id::fresh(festival, now))).collect();
+/// Tells the holders of tickets who left an address of their own that something changes; the letters, by ticket.
+pub(super) async fn tell_holders(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    ids: &[TicketId],
+    now: DateTime<Utc>,
+) -> Result<Vec<(TicketId, Uuid)>, sqlx::Error> {
+    let holders = tickets::holders(&mut *conn, festival, ids).await?;
+    let letters: Vec<(TicketId, Uuid)> = holders.iter().map(|(ticket, ..)| (*ticket, id::fresh(festival, now))).collect();
     let due_at = festivals::mail_due(&mut *conn, festival, now).await?;
     let drafts: Vec<Draft> = holders
         .into_iter()
@@ -218,13 +249,12 @@ async fn void(conn: &mut PgConnection, festival: FestivalId, returned: &[Ticket]
         .map(|((_, recipient, language), (_, thing))| Draft { thing: *thing, kind: "ticket_changed", lane: Lane::Change, language, recipient })
         .collect();
     mail::queue(conn, festival, &drafts, now, due_at).await?;
-    let becomes: Vec<(&Ticket, TicketStatus)> = returned.iter().map(|ticket| (ticket, TicketStatus::Void)).collect();
-    tickets::alter_all(conn, festival, &becomes, "refunded", &letters, now).await
+    Ok(letters)
 }
 
 /// What a member decides about a refund that its provider refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-#[oai(rename_all = "snake_case")]
+#[oai(rename = "RefundFate", rename_all = "snake_case")]
 pub enum Decision {
     /// The provider is asked once more, as for a new one.
     Again,
@@ -261,29 +291,37 @@ pub async fn decide(app: &App, staff: &Staff, refund_id: RefundId, decision: Dec
         return Err(RefundError::NotFound);
     }
     let (order, refund) = locked(&mut tx, refund_id).await?.ok_or(RefundError::NotFound)?;
+    let is_decided = match decision {
+        Decision::Again => refund.round > 0 && matches!(refund.status, RefundStatus::Requested | RefundStatus::Submitted),
+        Decision::ByHand => refund.by_hand && refund.status == RefundStatus::Done,
+        Decision::Withdrawn => refund.status == RefundStatus::Withdrawn,
+    };
+    if is_decided {
+        return Ok(refund);
+    }
     let may = match decision {
-        // While the provider may still pay it, nobody else does.
-        Decision::ByHand | Decision::Withdrawn => refund.status == RefundStatus::Failed,
-        Decision::Again => matches!(refund.status, RefundStatus::Failed | RefundStatus::WaitingForFunds),
+        // While the provider may still pay it (it is submitted while it is asked), nobody else does.
+        Decision::ByHand | Decision::Withdrawn | Decision::Again => matches!(refund.status, RefundStatus::Failed | RefundStatus::WaitingForFunds),
     };
     if !may {
         return Err(RefundError::State(refund.status));
     }
     match decision {
-        Decision::Again => store::again(&mut tx, refund_id, now).await?,
+        Decision::Again => store::again(&mut tx, refund_id, refund.status == RefundStatus::Failed, now).await?,
         Decision::ByHand if note.trim().is_empty() => return Err(RefundError::Wrong("/note".to_owned(), "say how it was paid".to_owned())),
         Decision::ByHand => {
             let ending = store::Ending { by_hand: true, note: Some(note), ..store::Ending::default() };
-            done(app, &mut tx, &order, &refund, ending, now).await.map_err(database)?;
+            done(&mut tx, &order, &refund, ending, now).await.map_err(database)?;
         }
-        Decision::Withdrawn if refund.returned_at.is_some() || refund.reason == RefundReason::LateMoney => return Err(RefundError::Returned),
+        Decision::Withdrawn if refund.returned_at.is_some() || refund.reason == Some(RefundReason::LateMoney) => return Err(RefundError::Returned),
         Decision::Withdrawn => withdraw(&mut tx, &order, &refund, note, now).await?,
     }
-    let said = serde_json::json!({ "decision": decision.name(), "note": note });
+    let said = serde_json::json!({ "decision": decision.name() });
     let (actor, object_id) = (staff.actor, refund_id.to_string());
     audit::record(&mut tx, Act { festival, actor, action: "refund.decided", object_kind: "refund", object_id, before: None, after: Some(said) }, now).await?;
     let refund = store::locked(&mut tx, refund_id).await?.ok_or(RefundError::NotFound)?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
+    app.the::<offers::api::Shelves>().forget();
     Ok(refund)
 }
 
@@ -304,13 +342,25 @@ async fn withdraw(conn: &mut PgConnection, order: &Held, refund: &Refund, note: 
     if !journal.is_empty() {
         books::record(conn, festival, books::fresh(festival, now), JournalKind::Withdrawn, &journal, now).await?;
     }
-    let ending = store::Ending { error: refund.last_error.as_deref(), note: Some(note).filter(|note| !note.trim().is_empty()), ..store::Ending::default() };
+    let ending = store::Ending { note: Some(note).filter(|note| !note.trim().is_empty()), ..store::Ending::default() };
     store::end(conn, refund.refund_id, RefundStatus::Withdrawn, &ending, Some(now)).await?;
     letter(conn, order, refund, "refund_withdrawn", now).await?;
     let befores = store::befores(conn, refund.refund_id).await?;
     let returned = tickets::lock_all(conn, festival, &refund.ticket_ids).await?;
-    let becomes: Vec<(&Ticket, TicketStatus)> =
-        returned.iter().map(|ticket| (ticket, befores.get(&ticket.ticket_id).copied().unwrap_or(TicketStatus::Valid))).collect();
-    tickets::alter_all(conn, festival, &becomes, "reinstated", &[], now).await?;
+    let letters = tell_holders(conn, festival, &refund.ticket_ids, now).await?;
+    let was = |ticket: &Ticket| befores.get(&ticket.ticket_id).copied().unwrap_or(TicketStatus::Valid);
+    // What its promoter had voided is void for that reason again, and can be re-issued as before.
+    for (status, why) in [(TicketStatus::Void, "voided"), (TicketStatus::Valid, "reinstated")] {
+        let becomes: Vec<(&Ticket, TicketStatus)> = returned.iter().filter(|ticket| was(ticket) == status).map(|ticket| (ticket, status)).collect();
+        tickets::alter_all(conn, festival, &becomes, why, &letters, now).await?;
+    }
+    // What a leaked key signed was re-issued meanwhile, but not what was being returned.
+    for ticket in tickets::lock_all(conn, festival, &refund.ticket_ids).await? {
+        if ticket.generation < GENERATIONS && tickets::is_suspect(conn, festival, ticket.key_id).await? {
+            let becomes = Becomes { generation: ticket.generation + 1, live_key: None, ..Becomes::of(&ticket) };
+            let status = ticket.status;
+            tickets::alter(conn, &ticket, &Becomes { status, ..becomes }, Cause::of("reissued"), now).await?;
+        }
+    }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use poem_openapi::Object;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -98,7 +99,8 @@ pub async fn left(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Left>, 
     .await
 }
 
-/// Locks the tickets of an order and tells which of them can be returned: those that no refund has.
+/// Locks the tickets of an order and tells which of them can be returned: those that no refund has. Who came in is not known any more of a festival that was
+/// archived: its tickets are taken for used.
 pub(super) async fn returnable(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Returnable>, sqlx::Error> {
     sqlx::query("select ticket_id from tickets where festival_id = $1 and order_id = $2 order by ticket_id for no key update")
         .bind(order.festival())
@@ -108,6 +110,7 @@ pub(super) async fn returnable(conn: &mut PgConnection, order: OrderId) -> Resul
     let rows: Vec<(TicketId, i16, i16, i32, TicketStatus, bool)> = sqlx::query_as(
         "select t.ticket_id, t.line_no, t.component_no, t.unit_no, t.status, \
                 exists (select from admissions a where a.festival_id = t.festival_id and a.ticket_id = t.ticket_id and a.undone_at is null) \
+                or exists (select from festivals f where f.festival_id = t.festival_id and f.archived_at is not null) \
          from tickets t where t.festival_id = $1 and t.order_id = $2 \
            and not exists (select from refund_tickets x join refunds r on r.festival_id = x.festival_id and r.refund_id = x.refund_id and r.status <> 'withdrawn' \
                            where x.festival_id = t.festival_id and x.ticket_id = t.ticket_id) \
@@ -119,6 +122,15 @@ pub(super) async fn returnable(conn: &mut PgConnection, order: OrderId) -> Resul
     .await?;
     let one = |(ticket_id, line_no, component_no, unit_no, status, is_used)| Returnable { ticket_id, line_no, component_no, unit_no, status, is_used };
     Ok(rows.into_iter().map(one).collect())
+}
+
+/// The albums of an order that somebody heard or took home, by line and component.
+pub(super) async fn heard(conn: &mut PgConnection, order: OrderId) -> Result<Vec<(i16, i16)>, sqlx::Error> {
+    sqlx::query_as("select line_no, component_no from entitlements where festival_id = $1 and order_id = $2 and first_taken_at is not null")
+        .bind(order.festival())
+        .bind(order)
+        .fetch_all(conn)
+        .await
 }
 
 /// How much of the payments of an order goes back already.
@@ -155,7 +167,7 @@ pub(super) async fn order_of(conn: &mut PgConnection, id: RefundId) -> Result<Op
 pub(super) async fn locked(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund>, sqlx::Error> {
     let found: Option<Refund> = sqlx::query_as(
         "select r.refund_id, r.order_id, r.payment_id, r.status, row(r.amount_minor, r.currency)::amount as amount, row(r.kept_minor, r.currency)::amount as kept, \
-                r.reason, r.requested_at, r.ended_at, r.by_hand, r.fingerprint, r.provider_ref, r.round, r.attempts, r.returned_at, r.last_error, r.note, p.provider \
+                r.reason, r.requested_at, r.ended_at, r.by_hand, r.fingerprint, r.provider_ref, r.round, r.attempts, r.returned_at, r.last_error, r.note, r.letter_id, p.provider \
          from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id \
          where r.festival_id = $1 and r.refund_id = $2 for no key update of r",
     )
@@ -177,7 +189,7 @@ pub async fn refund(pool: &PgPool, id: RefundId) -> Result<Option<Refund>, sqlx:
     let mut conn = pool.acquire().await?;
     let found: Option<Refund> = sqlx::query_as(
         "select r.refund_id, r.order_id, r.payment_id, r.status, row(r.amount_minor, r.currency)::amount as amount, row(r.kept_minor, r.currency)::amount as kept, \
-                r.reason, r.requested_at, r.ended_at, r.by_hand, r.fingerprint, r.provider_ref, r.round, r.attempts, r.returned_at, r.last_error, r.note, p.provider \
+                r.reason, r.requested_at, r.ended_at, r.by_hand, r.fingerprint, r.provider_ref, r.round, r.attempts, r.returned_at, r.last_error, r.note, r.letter_id, p.provider \
          from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id where r.festival_id = $1 and r.refund_id = $2",
     )
     .bind(id.festival())
@@ -197,9 +209,9 @@ pub async fn refund(pool: &PgPool, id: RefundId) -> Result<Option<Refund>, sqlx:
 pub async fn by_order(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Refund>, sqlx::Error> {
     let found: Vec<Refund> = sqlx::query_as(
         "select r.refund_id, r.order_id, r.payment_id, r.status, row(r.amount_minor, r.currency)::amount as amount, row(r.kept_minor, r.currency)::amount as kept, \
-                r.reason, r.requested_at, r.ended_at, r.by_hand, r.fingerprint, r.provider_ref, r.round, r.attempts, r.returned_at, r.last_error, r.note, p.provider \
+                r.reason, r.requested_at, r.ended_at, r.by_hand, r.fingerprint, r.provider_ref, r.round, r.attempts, r.returned_at, r.last_error, r.note, r.letter_id, p.provider \
          from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id \
-         where r.festival_id = $1 and r.order_id = $2 order by r.refund_id",
+         where r.festival_id = $1 and r.order_id = $2 order by r.refund_id limit 200",
     )
     .bind(order.festival())
     .bind(order)
@@ -245,8 +257,9 @@ async fn with_parts(conn: &mut PgConnection, festival: FestivalId, mut refunds: 
     Ok(refunds)
 }
 
-/// A refund as the desk lists it.
-#[derive(Clone, Debug, FromRow)]
+/// A refund that somebody has to look at.
+#[derive(Clone, Debug, Object, FromRow)]
+#[oai(rename = "RefundCase", skip_serializing_if_is_none)]
 pub struct Listed {
     /// The refund.
     pub refund_id: RefundId,
@@ -262,16 +275,19 @@ pub struct Listed {
     pub last_error: Option<String>,
 }
 
-/// The refunds of a festival that somebody has to look at: refused by the provider, or without funds. Oldest first, at most two hundred.
+/// The refunds of a festival that somebody has to look at: refused by the provider, without funds, undecided for a day, or
+/// withdrawn and paid all the same. Oldest first, at most two hundred.
 ///
 /// # Errors
 /// What the database said.
-pub async fn attention(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<Listed>, sqlx::Error> {
+pub async fn attention(conn: &mut PgConnection, festival: FestivalId, now: DateTime<Utc>) -> Result<Vec<Listed>, sqlx::Error> {
     sqlx::query_as(
         "select refund_id, order_id, status, row(amount_minor, currency)::amount as amount, requested_at, last_error from refunds \
-         where status in ('failed', 'waiting_for_funds') and festival_id = $1 order by requested_at limit 200",
+         where status in ('failed', 'waiting_for_funds', 'withdrawn', 'submitted') and (status <> 'withdrawn' or last_error is not null) \
+           and (status <> 'submitted' or requested_at < $2) and festival_id = $1 order by requested_at limit 200",
     )
     .bind(festival)
+    .bind(now - chrono::TimeDelta::days(1))
     .fetch_all(conn)
     .await
 }
@@ -287,6 +303,14 @@ pub(super) async fn due(pool: &PgPool, now: DateTime<Utc>, most: i64) -> Result<
     .bind(most)
     .fetch_all(pool)
     .await
+}
+
+/// Refunds that are done and did not give back what they return.
+pub(super) async fn unreturned(pool: &PgPool, most: i64) -> Result<Vec<RefundId>, sqlx::Error> {
+    sqlx::query_scalar("select refund_id from refunds where status = 'done' and returned_at is null and reason <> 'late_money' limit $1")
+        .bind(most)
+        .fetch_all(pool)
+        .await
 }
 
 /// Claims a refund for a call of its provider: it is submitted before it is called. Whether it was due still.
@@ -363,15 +387,35 @@ pub(super) async fn end(
     Ok(())
 }
 
-/// Lets a locked refund be tried anew: the provider takes it for another one.
-pub(super) async fn again(conn: &mut PgConnection, id: RefundId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+/// Notes which email tells of a locked refund last.
+pub(super) async fn set_letter(conn: &mut PgConnection, id: RefundId, letter: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("update refunds set letter_id = $3 where festival_id = $1 and refund_id = $2").bind(id.festival()).bind(id).bind(letter).execute(conn).await?;
+    Ok(())
+}
+
+/// The refund that an email tells of; none where a later one does.
+///
+/// # Errors
+/// What the database said.
+pub async fn of_letter(pool: &PgPool, festival: FestivalId, letter: Uuid) -> Result<Option<Refund>, sqlx::Error> {
+    let id: Option<RefundId> =
+        sqlx::query_scalar("select refund_id from refunds where letter_id = $1 and festival_id = $2").bind(letter).bind(festival).fetch_optional(pool).await?;
+    match id {
+        Some(id) => refund(pool, id).await,
+        None => Ok(None),
+    }
+}
+
+/// Lets a locked refund be tried again; anew, the provider takes it for another one.
+pub(super) async fn again(conn: &mut PgConnection, id: RefundId, anew: bool, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update refunds set status = 'requested', round = round + 1, attempts = 0, provider_ref = null, journal_id = null, ended_at = null, due_at = $3 \
+        "update refunds set status = 'requested', round = round + $4::integer::smallint, attempts = 0, provider_ref = null, journal_id = null, ended_at = null, due_at = $3 \
          where festival_id = $1 and refund_id = $2",
     )
     .bind(id.festival())
     .bind(id)
     .bind(now)
+    .bind(i32::from(anew))
     .execute(conn)
     .await?;
     Ok(())

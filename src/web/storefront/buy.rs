@@ -34,7 +34,7 @@ use crate::{
 pub async fn fields(body: poem::Body) -> Result<Vec<(String, String)>, Problem> {
     let bytes = body.into_bytes().await.map_err(|_| MALFORMED.problem())?;
     // NUL is no character that a person types, and none that Postgres keeps.
-    Ok(url::form_urlencoded::parse(&bytes).map(|(name, value)| (name.into_owned(), value.replace('\0', ""))).take(200).collect())
+    Ok(url::form_urlencoded::parse(&bytes).map(|(name, value)| (name.into_owned(), value.replace('\0', ""))).take(1_000).collect())
 }
 
 /// A field of a form.

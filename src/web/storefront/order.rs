@@ -21,11 +21,16 @@ use crate::{
     },
     id::{OrderId, TicketId},
     library::{self, Take, file_link},
+    money::Money,
     offers::{self, Offer},
     orders::{self, Order, OrderStatus, api::breakdown, api::order_url},
     payments::{
         self, PayError, Payment, Way,
-        refunds::{self, RefundError, RefundStatus, twins},
+        refunds::{
+            self, RefundError, RefundStatus,
+            rule::{self, ReturnTerms},
+            twins,
+        },
     },
     releases,
     secrets::Purpose,
@@ -36,6 +41,9 @@ use crate::{
         money::refund_state,
     },
 };
+
+/// A ticket with its place in the order.
+type Numbered<'a> = (usize, &'a tickets::Ticket);
 
 /// An order with what its page needs.
 struct Opened {
@@ -214,7 +222,7 @@ async fn money_back(reader: &Reader, app: &App, opened: &Opened) -> Result<Marku
         @if !shown.is_empty() {
             section aria-labelledby="money-back" {
                 header class="head" { h2 id="money-back" { (reader.t("money-back")) } }
-                ul class="ledger" { @for refund in shown { li { p { b { (refund.amount.print()) } br; (refund_state(reader, &opened.festival, refund)) } } } }
+                ul class="ledger" { @for refund in shown { li { p { b { (refund.amount.print()) } br; (refund_state(reader, &opened.festival, refund)) @if refund.kept.minor > 0 { br; (reader.f("kept-of-it", [("amount", refund.kept.print())])) } } } } }
             }
         }
     })
@@ -238,13 +246,15 @@ async fn returned(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
 async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let order = &opened.order;
     let back = money_back(reader, app, opened).await?;
-    let twin = if order.status == OrderStatus::Paid { twins::twin_of(&app.pools.web, order.order_id, app.clock.now()).await.map_err(Problem::from)? } else { None };
+    let terms = return_terms(app, order.order_id).await?;
+    let twin =
+        if order.status == OrderStatus::Paid { twins::twin_of(&app.pools.web, order.order_id, app.clock.now()).await.map_err(Problem::from)? } else { None };
     let issued = tickets::of_order(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
     let ticket::Stubs { markup: stubs, is_live } = ticket::stubs(reader, app, &opened.festival, &issued, ticket::On::Order).await?;
     let albums = library::albums(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
     let music = albums_of(reader, app, &albums).await?;
-    // What was returned is shown and can do nothing more.
-    let live: Vec<&tickets::Ticket> = issued.iter().filter(|t| t.status != TicketStatus::Void).collect();
+    // What was or is being returned is shown and can do nothing more; the others keep their numbers.
+    let live: Vec<Numbered> = issued.iter().enumerate().filter(|(_, t)| matches!(t.status, TicketStatus::Valid | TicketStatus::Exchanged)).collect();
     let paid_at = order.paid_at.map(|at| reader.language.at(at, &opened.festival.terms.time_zone).long()).unwrap_or_default();
     let url = order_url(app, order.order_id, order.link_generation);
     Ok(shell(reader, opened, &reader.t("your-tickets"), None).page(&html! {
@@ -257,22 +267,23 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
             div class="panel" {
                 section class="stack" {
                     p class="faded" { (reader.f("order-paid", [("number", order.number()), ("moment", paid_at)])) }
-                    h2 { (reader.f("you-are-in", [("count", live.len().to_string())])) }
-                    p { (reader.t(if is_live { "live-lead" } else { "you-are-in-lead" })) }
+                    h2 { @if live.is_empty() && !issued.is_empty() { (reader.t("all-returned")) } @else { (reader.f("you-are-in", [("count", live.len().to_string())])) } }
+                    @if !live.is_empty() || issued.is_empty() { p { (reader.t(if is_live { "live-lead" } else { "you-are-in-lead" })) } }
                     @if live.len() > 1 { p { (reader.t("own-links")) } (links(reader, app, opened, &live)) }
                 }
-                @if let Some(first) = twin {
+                @if twin.is_some() {
                     form class="stack" method="post" action=(format!("{url}/twin-returns")) {
-                        header class="head" { h2 { (reader.t("bought-twice")) } p { (reader.f("bought-twice-lead", [("number", orders::number(first)), ("amount", order.total.print())])) } }
+                        header class="head" { h2 { (reader.t("bought-twice")) } p { (reader.f("bought-twice-lead", [("amount", order.total.print())])) } }
                         div { button class="button plain" { (reader.t("bought-twice-back")) } }
                     }
                 }
+                @if let Some(terms) = &terms { (returning(reader, opened, &url, &live, terms)) }
                 (back)
                 (music)
                 @if !live.is_empty() {
                     form class="stack" method="post" action=(format!("{url}/holders")) {
                         header class="head" { h2 { (reader.t("who-comes")) } p { (reader.t("who-comes-lead")) } }
-                        @for (i, t) in live.iter().enumerate() {
+                        @for (i, t) in &live {
                             div class="field" {
                                 label for=(format!("holder-{i}")) { (reader.f("ticket-n", [("n", (i + 1).to_string())])) }
                                 input id=(format!("holder-{i}")) name=(format!("holder-{}", t.ticket_id)) value=(t.holder_name) maxlength="120" autocomplete="off" disabled[t.claimed_at.is_some()];
@@ -288,11 +299,11 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
 }
 
 /// The links of the tickets: who took theirs, and the others to be sent or taken back.
-fn links(reader: &Reader, app: &App, opened: &Opened, issued: &[&tickets::Ticket]) -> Markup {
+fn links(reader: &Reader, app: &App, opened: &Opened, issued: &[Numbered]) -> Markup {
     let url = order_url(app, opened.order.order_id, opened.order.link_generation);
     html! {
         ol class="tracks" {
-            @for (i, t) in issued.iter().enumerate() {
+            @for (i, t) in issued {
                 li {
                     span class="no" { (i + 1) }
                     a href=(t.url(app)) { (reader.f("link-of", [("name", if t.holder_name.is_empty() { t.number[12..].to_uppercase() } else { t.holder_name.clone() })])) span class="unseen" { (reader.t("clause")) (reader.f("ticket-n", [("n", (i + 1).to_string())])) } }
@@ -419,6 +430,9 @@ pub async fn return_twin(request: &Request, body: poem::Body, reader: Reader, ap
     let opened = open(&app, OrderId(id), &secret).await?;
     let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
     if field(&fields(body).await?, "sure") != "yes" {
+        if twins::twin_of(&app.pools.web, OrderId(id), app.clock.now()).await.map_err(Problem::from)?.is_none() {
+            return Ok(see_other(&url));
+        }
         return Ok(shell(&reader, &opened, &reader.t("bought-twice"), None).page(&html! {
             main class="panel problem" id="content" {
                 h1 { (reader.f("give-back-sure", [("amount", opened.order.total.print())])) }
@@ -433,6 +447,70 @@ pub async fn return_twin(request: &Request, body: poem::Body, reader: Reader, ap
     match twins::give_back(&app, OrderId(id), &secret).await {
         // Whatever it is, the page of the order says it.
         Ok(_) | Err(RefundError::NoTwin | RefundError::Nothing) => Ok(see_other(&url)),
+        Err(error) => Err(Problem::from(error).into()),
+    }
+}
+
+async fn return_terms(app: &App, order: OrderId) -> Result<Option<ReturnTerms>, Problem> {
+    let mut conn = app.pools.web.acquire().await?;
+    Ok(rule::terms(&mut conn, order, app.clock.now()).await?)
+}
+
+/// The form by which a fan gives tickets back.
+fn returning(reader: &Reader, opened: &Opened, url: &str, live: &[Numbered], terms: &ReturnTerms) -> Markup {
+    let until = reader.language.at(terms.until, &opened.festival.terms.time_zone).long();
+    let lead = if terms.kept_ppm == 0 {
+        reader.f("return-lead-whole", [("moment", until)])
+    } else {
+        reader.f("return-lead", [("moment", until), ("kept", rate(terms.kept_ppm))])
+    };
+    html! {
+        details { summary { h2 { (reader.t("return-tickets")) } }
+            form class="stack" method="post" action=(format!("{url}/returns")) {
+                p { (lead) }
+                fieldset class="stack" {
+                    legend class="unseen" { (reader.t("return-which")) }
+                    @for (i, t) in live.iter().filter(|(_, t)| terms.ticket_ids.contains(&t.ticket_id)) {
+                        label class="tick" { input type="checkbox" name="ticket" value=(t.ticket_id); span { (reader.f("ticket-n", [("n", (i + 1).to_string())])) @if !t.holder_name.is_empty() { " · " (t.holder_name) } } }
+                    }
+                }
+                div { button class="button plain" { (reader.t("give-back-look")) } }
+            }
+        }
+    }
+}
+
+/// Gives tickets back by the rule of the order: what it brings is shown before it is done.
+#[handler]
+pub async fn give_back(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
+    let fields = fields(body).await?;
+    let chosen: Vec<TicketId> = fields.iter().filter(|(name, _)| name == "ticket").filter_map(|(_, id)| id.parse().ok()).collect();
+    let sure = field(&fields, "sure").parse().ok().map(|minor| Money::new(minor, opened.order.total.currency));
+    let outcome = match sure {
+        None => rule::quote(&app, OrderId(id), &secret, &chosen).await.map(Some),
+        Some(seen) => rule::give_back(&app, OrderId(id), &secret, &chosen, field(&fields, "key"), Some(seen)).await.map(|_| None),
+    };
+    match outcome {
+        Ok(None) => Ok(see_other(&format!("{url}#money-back"))),
+        Ok(Some(quote)) => {
+            let key = crate::id::fresh(OrderId(id).festival(), app.clock.now());
+            Ok(shell(&reader, &opened, &reader.t("return-tickets"), None).page(&html! {
+                main class="panel problem" id="content" {
+                    h1 { (reader.f("give-back-sure", [("amount", quote.amount.print())])) }
+                    p class="lead" { (reader.f("give-back-tickets", [("count", quote.ticket_ids.len().to_string())])) }
+                    form class="stack" method="post" action=(format!("{url}/returns")) data-once="" {
+                        @for ticket in &chosen { input type="hidden" name="ticket" value=(ticket); }
+                        input type="hidden" name="key" value=(key);
+                        div class="actions" { button class="button" name="sure" value=(quote.amount.minor) { (reader.t("return-do")) } a class="button plain" href=(url) { (reader.t("back")) } }
+                    }
+                }
+            }))
+        }
+        // Nothing was chosen, or it is over meanwhile: the page of the order says what can be given back now.
+        Err(RefundError::Wrong(..) | RefundError::NotByRule | RefundError::Nothing | RefundError::NotPaid(_) | RefundError::Amount(_)) => Ok(see_other(&url)),
         Err(error) => Err(Problem::from(error).into()),
     }
 }

@@ -222,7 +222,7 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
     let Stubs { markup: stub, is_live } = stubs(&reader, &app, &festival, std::slice::from_ref(&ticket), On::Own).await?;
     // What the page says of the ticket: a page that was kept is made anew where that changed (`ticket.js`).
     let version = format!("{:?} {} {is_live} {}", ticket.status, ticket.generation, ticket.claimed_at.is_some());
-    let albums = library::of_line(&app.pools.web, ticket.order_id, ticket.line_no).await.map_err(Problem::from)?;
+    let albums = library::of_ticket(&app.pools.web, &ticket).await.map_err(Problem::from)?;
     let music = albums_of(&reader, &app, &albums).await?;
     let shell = Shell {
         reader: &reader,

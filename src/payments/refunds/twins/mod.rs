@@ -5,12 +5,13 @@ mod store;
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{FromRow, PgPool};
 
-use super::{Asked, Refund, RefundError, RefundReason};
+use super::{Asked, Refund, RefundError, RefundReason, RefundStatus};
 use crate::{
     app::App,
     audit::Actor,
     id::{OfferId, OrderId},
     orders::{self, OrderStatus},
+    postgres,
 };
 
 /// How far apart two orders of one address are taken for one that was bought twice.
@@ -63,20 +64,25 @@ pub async fn twin_of(pool: &PgPool, order: OrderId, now: DateTime<Utc>) -> Resul
 /// [`RefundError`]; [`RefundError::NoTwin`] when it is none, or not any more.
 pub async fn give_back(app: &App, id: OrderId, secret: &str) -> Result<Refund, RefundError> {
     let held = orders::held(&app.pools.web, id).await?.filter(|order| order.is_link(app, secret)).ok_or(RefundError::NotFound)?;
-    let key_hash = orders::short_hash(&[b"twin", id.0.as_bytes()]);
+    // The other one is locked, too: nobody gives it back meanwhile.
+    let other = twin_of(&app.pools.work, id, app.clock.now()).await?;
     let mut tx = app.pools.web.begin().await?;
-    let order = orders::lock(&mut tx, id.festival(), &[held.order_id]).await?.pop().ok_or(RefundError::NotFound)?;
+    let both: Vec<OrderId> = other.into_iter().chain([held.order_id]).collect();
+    let order = orders::lock(&mut tx, id.festival(), &both).await?.into_iter().find(|order| order.order_id == id).ok_or(RefundError::NotFound)?;
+    // One that was withdrawn can be asked for anew.
+    let withdrawn = super::by_order(&mut tx, id).await?.iter().filter(|refund| refund.status == RefundStatus::Withdrawn).count();
+    let key_hash = orders::short_hash(&[b"twin", id.0.as_bytes(), withdrawn.to_string().as_bytes()]);
     if let Some(same) = super::store::by_key(&mut tx, id, &key_hash).await? {
         return Ok(same);
     }
-    // Both may be handed back at once: the one that was paid first stays, whatever the other does meanwhile.
+    // Both may be handed back at once: the one that was paid first stays.
     if order.status != OrderStatus::Paid || twin_of(&app.pools.work, id, app.clock.now()).await?.is_none() {
         return Err(RefundError::NoTwin);
     }
-    let asked = Asked { order_id: id, parts: Vec::new(), kept_minor: 0, reason: RefundReason::Mistake, note: "" };
+    let asked = Asked { order_id: id, parts: Vec::new(), kept_minor: 0, currency: None, reason: RefundReason::Mistake, note: "" };
     let asking = super::Asking { asked: &asked, actor: Actor::Fan, key_hash, fingerprint: key_hash };
     let refund = super::ask(app, &mut tx, &order, &asking, |plan| if plan.used > 0 { Err(RefundError::NoTwin) } else { Ok(()) }).await?;
-    tx.commit().await?;
+    postgres::commit(tx).await?;
     Ok(refund)
 }
 

@@ -23,7 +23,6 @@ mod journeys;
 mod lineup;
 mod live;
 mod look;
-mod machine;
 mod mail;
 mod merge;
 mod outages;

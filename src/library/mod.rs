@@ -12,13 +12,13 @@ use sqlx::PgConnection;
 
 use crate::{
     app::App,
-    id::{EntitlementId, FestivalId, OrderId, ReleaseId, TicketId},
+    id::{EntitlementId, FestivalId, OrderId, ReleaseId},
     releases::{self, Playable},
     secrets::{Purpose, same},
 };
 
 pub use claim::{ClaimError, Claimant, claim, recall};
-pub use store::{Album, albums, of_ticket};
+pub use store::{Album, albums, give_back, of_ticket};
 
 /// How long the address of a file is good.
 pub const LINK: TimeDelta = TimeDelta::minutes(10);
@@ -47,20 +47,6 @@ pub async fn entitle(conn: &mut PgConnection, festival: FestivalId, grants: &[En
         return Ok(());
     }
     store::insert(conn, festival, grants, now).await
-}
-
-/// Takes copies of albums back that an order returns: by line, component and units, with the tickets that are returned; joins that transaction.
-///
-/// # Errors
-/// What the database said.
-pub async fn give_back(
-    conn: &mut PgConnection,
-    order: OrderId,
-    copies: &[(i16, i16, i32)],
-    tickets: &[TicketId],
-    now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
-    if copies.is_empty() { Ok(()) } else { store::give_back(conn, order, copies, tickets, now).await }
 }
 
 /// What a file is asked for.

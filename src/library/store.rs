@@ -52,8 +52,12 @@ pub(super) async fn claim(conn: &mut PgConnection, ticket: &Ticket, now: DateTim
     Ok(())
 }
 
-/// Takes copies of albums back: those of the returned tickets first, then such that nobody claimed, then those that were claimed last.
-pub(super) async fn give_back(
+/// Takes copies of albums back that an order returns, by line, component and units: those of the returned tickets first, then such that nobody claimed, then
+/// those that were claimed last. Joins the transaction of the refund.
+///
+/// # Errors
+/// What the database said.
+pub async fn give_back(
     conn: &mut PgConnection,
     order: OrderId,
     copies: &[(i16, i16, i32)],

@@ -11,7 +11,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::store;
+use super::{end, store};
 use crate::{
     app::App,
     festivals,
@@ -47,7 +47,7 @@ async fn step(app: &App, festival: FestivalId, now: DateTime<Utc>) -> Result<boo
     // No hold and no open payment lasts two hours: what was placed before has ended, unless it is paid.
     let before = OrderId(id::first_at(now - REMEMBERED - TimeDelta::hours(2)));
     let pool = &app.pools.work;
-    let step = store::walk(pool, festival, after, before, STEP).await?;
+    let step = end::store::walk(pool, festival, after, before, STEP).await?;
     let Some(upto) = step.last.filter(|last| *last > after) else { return Ok(false) };
     let forgotten = store::forget_carts(pool, festival, after, upto).await?;
     metrics::counter!("gatefold_carts_forgotten_total").increment(forgotten.unsigned_abs());

@@ -32,10 +32,10 @@ use crate::{
 use code::TicketCode;
 
 pub use notes::{name_holders, set_note, tell_gates};
-pub use reissue::{Becomes, Cause, GENERATIONS, ReissueError, alter, alter_all, reissue, void};
+pub use reissue::{Becomes, Cause, GENERATIONS, ReissueError, alter, alter_all, of_letter, reissue, void};
 pub use store::{
     Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, has_entered, holders, is_there, lock, lock_all, lock_numbered, lock_one,
-    mark_claimed, named, named_of, of_festival, of_letter, of_order, renew_link, telling, ticket,
+    mark_claimed, named, named_of, of_festival, of_order, renew_link, telling, ticket,
 };
 pub use walk::{KeyReissue, is_suspect, progress, reissue_all, walk};
 

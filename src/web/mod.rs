@@ -23,7 +23,7 @@ pub mod storefront;
 
 use poem::{Route, get, post};
 
-use storefront::{bank, buy, festival, lineup, order, ticket, waiting};
+use storefront::{bank, buy, festival, lineup, order, returns, ticket, waiting};
 
 /// Every page and file of the web.
 #[must_use]
@@ -40,8 +40,8 @@ pub fn routes() -> Route {
         .at("/o/:order/:secret", get(order::page))
         .at("/o/:order/:secret/payments", post(order::pay))
         .at("/o/:order/:secret/cancellations", post(order::cancel))
-        .at("/o/:order/:secret/twin-returns", post(order::return_twin))
-        .at("/o/:order/:secret/returns", post(order::give_back))
+        .at("/o/:order/:secret/twin-returns", post(returns::return_twin))
+        .at("/o/:order/:secret/returns", post(returns::give_back))
         .at("/o/:order/:secret/holders", post(order::holders))
         .at("/o/:order/:secret/recalls", post(order::recall))
         .at("/t/offline.js", get(assets::ticket_worker))

@@ -231,9 +231,11 @@ fn refund_entry(reader: &Reader, sheet: &Sheet, refund: &Refund) -> Markup {
                     div { button class="button plain" { (reader.t(&format!("refund-decision-{}", decision.name()))) } }
                 }
             };
-            (form(Decision::Again, html! {}))
-            @if refund.returned_at.is_none() && refund.reason != Some(RefundReason::LateMoney) { (form(Decision::Withdrawn, html! {})) }
-            (form(Decision::ByHand, html! { div class="field" { label for=(note) { (reader.t("paid-how")) } input id=(note) name="note" maxlength="500" autocomplete="off" required; } }))
+            div class="stack" {
+                (form(Decision::Again, html! {}))
+                @if refund.returned_at.is_none() && refund.reason != Some(RefundReason::LateMoney) { (form(Decision::Withdrawn, html! {})) }
+                (form(Decision::ByHand, html! { div class="field" { label for=(note) { (reader.t("paid-how")) } input id=(note) name="note" maxlength="500" autocomplete="off" required; } }))
+            }
         }
     }
 }

@@ -776,6 +776,8 @@ return-tickets = Can't come?
 return-lead = Until { $moment } you can give tickets back that nobody took. { $kept } % of the price is kept, the rest goes back the way it came.
 return-lead-whole = Until { $moment } you can give tickets back that nobody took. Their price goes back the way it came.
 return-which = Which tickets
+return-none = Nothing was given back
+return-none-lead = Choose at least one ticket. What can be given back now, and what of it goes back, is on the page of the order.
 return-do = Give them back
 
 # Money at the desk

@@ -761,6 +761,8 @@ return-tickets = 来不了？
 return-lead = 在 { $moment } 之前，你可以退回无人认领的票。扣留票价的 { $kept }%，其余原路退回。
 return-lead-whole = 在 { $moment } 之前，你可以退回无人认领的票，票款原路退回。
 return-which = 退哪些票
+return-none = 没有退票
+return-none-lead = 请至少选择一张票。当前可退的票和退款金额见订单页面。
 return-do = 确认退票
 
 # Money at the desk

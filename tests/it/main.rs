@@ -23,6 +23,7 @@ mod journeys;
 mod lineup;
 mod live;
 mod look;
+mod machine;
 mod mail;
 mod merge;
 mod outages;

@@ -8,7 +8,7 @@ use gatefold::{
     payments::{
         RefundOutcome,
         refunds::told,
-        simulated::{Mood, Refunding},
+        simulated::{Mood, Refunding, sign},
     },
 };
 use serde_json::{Value, json};
@@ -233,6 +233,12 @@ async fn a_refund_that_the_bank_refuses_ends_with_money_or_with_a_ticket() {
     assert_eq!((fans[2].status().await, statuses(&fans[2]).await), ("paid".to_owned(), vec!["valid".to_owned()]));
     assert_eq!((at_the_bank(&house).await, account(&house, "by_hand").await, festival.stock(&offer).await), (13_900, -13_900, (0, 1)));
     assert_eq!(decide(&festival, &asked[2], "again", "").await.status, 409, "what is decided stays");
+    let letters = subjects(&house);
+    let written = |words: &str| letters.iter().filter(|subject| subject.contains(words)).count();
+    assert_eq!((written("your order is as it was"), written("your money was paid"), written("your money is on its way")), (1, 1, 1), "{letters:?}");
+    let mut conn = house.database().await;
+    let acts: i64 = sqlx::query_scalar("select count(*) from audit where action = 'refund.decided'").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(acts, 3);
     // What was withdrawn can be asked for again.
     refund(&festival.promoter, &fans[2].order, &key(), &json!({ "reason": "asked" })).await.expect(201);
     house.run_workers().await;
@@ -654,6 +660,126 @@ async fn a_fan_gives_tickets_back_by_the_rule_of_their_order_and_by_no_other() {
     house.advance("2026-06-17T12:00:01Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
     assert_eq!(late.get("/return-terms").await.expect(200), json!({}));
     assert_eq!(back(&late, &crate::actors::key(), &[&late.tickets().await[0]["ticket_id"]]).await.problem(), "conflict");
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn money_alone_and_a_heard_album_need_finance_and_amounts_the_currency_of_the_order() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let offer = bundle(&festival, &pass, 10).await;
+    let fan = bought(&house, &offer, 1).await;
+    let mut conn = house.database().await;
+    let owner: PromoterId = sqlx::query_scalar("select promoter_id from festivals where slug = 'night-ferry'").fetch_one(&mut conn).await.unwrap();
+    let token = accounts::new_token(&mut conn, owner, None::<FestivalId>, "support", &[Scope::RefundsWrite], house.app.clock.now()).await.unwrap();
+    let support = Promoter { http: house.anybody(), token };
+    let track = fan.get("/albums").await.expect(200)["items"][0]["tracks"][0]["stream_url"].as_str().unwrap().to_owned();
+    house.anybody().request("GET", &track).send().await.unwrap();
+    let part = |part: Value| json!({ "reason": "goodwill", "note": "a courtesy", "parts": [part] });
+    let money = part(json!({ "line_no": 1, "amount": { "minor": 100, "currency": "EUR" } }));
+    let album = part(json!({ "line_no": 1, "component_no": 2 }));
+    for body in [&money, &album] {
+        assert_eq!(refund(&support, &fan.order, &key(), body).await.status, 403, "{body}");
+        let mut silent = body.clone();
+        silent["note"] = json!(" ");
+        let refused = refund(&festival.promoter, &fan.order, &key(), &silent).await;
+        assert_eq!((refused.status, refused.body["errors"][0]["pointer"].as_str()), (422, Some("/note")), "{body}");
+    }
+    // The pass alone, that nobody used, needs neither.
+    let pass = part(json!({ "line_no": 1, "component_no": 1 }));
+    let quote = support.send("POST", &format!("/v1/orders/{}/refund-quotes", fan.order), &pass).await.expect(200);
+    assert_eq!((&quote["used"], &quote["amount"]["minor"]), (&json!(0), &json!(13_300)));
+    // Fifty euros are not fifty yen, whether an amount was seen or not.
+    for body in [
+        part(json!({ "line_no": 1, "amount": { "minor": 5_000, "currency": "JPY" } })),
+        json!({ "reason": "asked", "kept": { "minor": 500, "currency": "CNY" } }),
+        json!({ "reason": "asked", "expected": { "minor": 14_900, "currency": "CNY" } }),
+    ] {
+        assert_eq!(refund(&festival.promoter, &fan.order, &key(), &body).await.status, 422, "{body}");
+    }
+    assert!(states(&fan).await.is_empty());
+    refund(&festival.promoter, &fan.order, &key(), &money).await.expect(201);
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_of_before_closed_without_giving_it_back_comes_back() {
+    let house = House::open().await;
+    let (festival, offer) = on_sale(&house, 10).await;
+    let fan = bought(&house, &offer, 2).await;
+    let asked = refund(&festival.promoter, &fan.order, &key(), &json!({ "reason": "asked" })).await.expect(201);
+    // It asks its provider, closes the refund with a journal, and knows nothing of tickets.
+    let mut conn = house.database().await;
+    for statement in [
+        "insert into journals (festival_id, journal_id, kind, at) select festival_id, gen_random_uuid(), 'refund', requested_at from refunds",
+        "insert into journal_entries select r.festival_id, j.journal_id, e.account, r.currency, e.sign * r.amount_minor from refunds r \
+         join journals j on j.kind = 'refund' cross join (values ('owed', 1), ('clearing:simulated', -1)) as e (account, sign)",
+        "update refunds set status = 'done', ended_at = requested_at, journal_id = (select journal_id from journals where kind = 'refund')",
+    ] {
+        sqlx::query(statement).execute(&mut conn).await.unwrap();
+    }
+    assert_eq!((statuses(&fan).await, fan.status().await.as_str()), (vec!["suspended".to_owned(); 2], "paid"));
+    for _ in 0..2 {
+        house.run_workers().await;
+    }
+    assert_eq!((statuses(&fan).await, fan.status().await.as_str(), festival.stock(&offer).await), (vec!["void".to_owned(); 2], "refunded", (0, 0)));
+    assert_eq!(subjects(&house).iter().filter(|s| s.contains("your money is on its way")).count(), 1, "{asked}");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_amount_than_was_asked_for_is_never_paid_and_goes_back_whole() {
+    let house = House::open().await;
+    let (festival, offer) = on_sale(&house, 10).await;
+    for (minor, currency) in [(13_901, "EUR"), (1, "EUR"), (13_900, "USD")] {
+        let fan = house.anybody().order("mara@lindqvist.example", &[(&offer, 1)]).await;
+        let payment = fan.pay(&key(), "simulated").await.expect(201);
+        let told = json!({ "event_id": format!("evt_{minor}_{currency}"), "payment_id": payment["payment_id"], "status": "succeeded", "amount": { "minor": minor, "currency": currency } });
+        for _ in 0..2 {
+            let body = told.to_string();
+            let signature = sign(&house.app, body.as_bytes());
+            let notified = house.anybody().request("POST", "/v1/payment-notifications/simulated").header("content-type", "application/octet-stream");
+            answer(notified.header("gatefold-signature", signature).body(body)).await.expect(200);
+        }
+        assert_eq!((fan.status().await.as_str(), fan.tickets().await.len()), ("held", 0), "{minor} {currency}");
+        let refunds = fan.get("/refunds").await.expect(200);
+        assert_eq!((refunds["items"].as_array().unwrap().len(), &refunds["items"][0]["amount"]), (1, &json!({ "minor": minor, "currency": currency })));
+        // The right amount is still taken, once.
+        fan.pay(&key(), "simulated_instant").await.expect(201);
+        assert_eq!((fan.status().await.as_str(), fan.tickets().await.len()), ("paid", 1));
+        house.run_workers().await;
+        assert_eq!(states(&fan).await, [("done".to_owned(), minor)]);
+    }
+    assert_eq!((festival.stock(&offer).await, at_the_bank(&house).await), ((0, 3), 13_901 + 1 + 13_900));
+    let letters = house.emails().into_iter().filter(|email| email.text.contains("that is not its price")).count();
+    assert_eq!(letters, 3);
+    let mut conn = house.database().await;
+    let events: i64 = sqlx::query_scalar("select count(*) from provider_events").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(events, 3, "told twice is written down once");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_of_a_leaked_key_gets_another_code_when_its_refund_is_withdrawn() {
+    let house = House::open().await;
+    let (festival, offer) = on_sale(&house, 10).await;
+    let fan = bought(&house, &offer, 1).await;
+    let before = fan.tickets().await[0].clone();
+    house.app.the::<Mood>().refund(Refunding::NoFunds);
+    let asked = refund(&festival.promoter, &fan.order, &key(), &json!({ "reason": "asked" })).await.expect(201);
+    house.run_workers().await;
+    // The key leaks while the ticket is suspended: the walk passes it by.
+    festival.promoter.send("POST", &festival.path("/signing-keys"), &json!({})).await.expect(201);
+    festival.promoter.send("POST", &festival.path("/signing-keys/1/reissues"), &json!({})).await.expect(200);
+    house.advance(TimeDelta::seconds(11));
+    house.run_workers().await;
+    decide(&festival, &asked, "withdrawn", "").await.expect(200);
+    let after = fan.tickets().await[0].clone();
+    assert_eq!((&after["status"], after["generation"].as_i64()), (&json!("valid"), before["generation"].as_i64().map(|generation| generation + 1)));
+    assert_ne!(after["ticket_code"], before["ticket_code"]);
     house.run_workers().await;
     house.close().await;
 }

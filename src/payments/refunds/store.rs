@@ -163,22 +163,14 @@ pub(super) async fn order_of(conn: &mut PgConnection, id: RefundId) -> Result<Op
     sqlx::query_scalar("select order_id from refunds where festival_id = $1 and refund_id = $2").bind(id.festival()).bind(id).fetch_optional(conn).await
 }
 
-/// Locks a refund, with what it returns. Its order is locked.
+/// Locks a refund and reads it. Its order is locked.
 pub(super) async fn locked(conn: &mut PgConnection, id: RefundId) -> Result<Option<Refund>, sqlx::Error> {
-    let found: Option<Refund> = sqlx::query_as(
-        "select r.refund_id, r.order_id, r.payment_id, r.status, row(r.amount_minor, r.currency)::amount as amount, row(r.kept_minor, r.currency)::amount as kept, \
-                r.reason, r.requested_at, r.ended_at, r.by_hand, r.fingerprint, r.provider_ref, r.round, r.attempts, r.returned_at, r.last_error, r.note, r.letter_id, p.provider \
-         from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id \
-         where r.festival_id = $1 and r.refund_id = $2 for no key update of r",
-    )
-    .bind(id.festival())
-    .bind(id)
-    .fetch_optional(&mut *conn)
-    .await?;
-    match found {
-        Some(refund) => Ok(with_parts(conn, id.festival(), vec![refund]).await?.pop()),
-        None => Ok(None),
-    }
+    sqlx::query("select refund_id from refunds where festival_id = $1 and refund_id = $2 for no key update")
+        .bind(id.festival())
+        .bind(id)
+        .execute(&mut *conn)
+        .await?;
+    Ok(of(conn, id.festival(), &[id]).await?.pop())
 }
 
 /// A refund.
@@ -187,45 +179,44 @@ pub(super) async fn locked(conn: &mut PgConnection, id: RefundId) -> Result<Opti
 /// What the database said.
 pub async fn refund(pool: &PgPool, id: RefundId) -> Result<Option<Refund>, sqlx::Error> {
     let mut conn = pool.acquire().await?;
-    let found: Option<Refund> = sqlx::query_as(
-        "select r.refund_id, r.order_id, r.payment_id, r.status, row(r.amount_minor, r.currency)::amount as amount, row(r.kept_minor, r.currency)::amount as kept, \
-                r.reason, r.requested_at, r.ended_at, r.by_hand, r.fingerprint, r.provider_ref, r.round, r.attempts, r.returned_at, r.last_error, r.note, r.letter_id, p.provider \
-         from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id where r.festival_id = $1 and r.refund_id = $2",
-    )
-    .bind(id.festival())
-    .bind(id)
-    .fetch_optional(&mut *conn)
-    .await?;
-    match found {
-        Some(refund) => Ok(with_parts(&mut conn, id.festival(), vec![refund]).await?.pop()),
-        None => Ok(None),
-    }
+    Ok(of(&mut conn, id.festival(), &[id]).await?.pop())
 }
 
-/// The refunds of an order, oldest first.
+/// The refunds of an order, oldest first, at most two hundred.
 ///
 /// # Errors
 /// What the database said.
 pub async fn by_order(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Refund>, sqlx::Error> {
-    let found: Vec<Refund> = sqlx::query_as(
+    let ids: Vec<RefundId> = sqlx::query_scalar("select refund_id from refunds where festival_id = $1 and order_id = $2 order by refund_id limit 200")
+        .bind(order.festival())
+        .bind(order)
+        .fetch_all(&mut *conn)
+        .await?;
+    of(conn, order.festival(), &ids).await
+}
+
+/// Refunds of a festival with what they return, oldest first.
+async fn of(conn: &mut PgConnection, festival: FestivalId, ids: &[RefundId]) -> Result<Vec<Refund>, sqlx::Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut found: Vec<Refund> = sqlx::query_as(
         "select r.refund_id, r.order_id, r.payment_id, r.status, row(r.amount_minor, r.currency)::amount as amount, row(r.kept_minor, r.currency)::amount as kept, \
                 r.reason, r.requested_at, r.ended_at, r.by_hand, r.fingerprint, r.provider_ref, r.round, r.attempts, r.returned_at, r.last_error, r.note, r.letter_id, p.provider \
-         from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id \
-         where r.festival_id = $1 and r.order_id = $2 order by r.refund_id limit 200",
+         from refunds r join payments p on p.festival_id = r.festival_id and p.payment_id = r.payment_id where r.festival_id = $1 and r.refund_id = any($2)",
     )
-    .bind(order.festival())
-    .bind(order)
+    .bind(festival)
+    .bind(ids)
     .fetch_all(&mut *conn)
     .await?;
-    with_parts(conn, order.festival(), found).await
+    // Sorted here: sorted by the database, it reads all of the festival in that order.
+    found.sort_unstable_by_key(|refund| refund.refund_id);
+    with_parts(conn, festival, found).await
 }
 
 /// Adds to refunds of a festival what they return.
 async fn with_parts(conn: &mut PgConnection, festival: FestivalId, mut refunds: Vec<Refund>) -> Result<Vec<Refund>, sqlx::Error> {
     let ids: Vec<RefundId> = refunds.iter().map(|r| r.refund_id).collect();
-    if ids.is_empty() {
-        return Ok(refunds);
-    }
     let mut items: Vec<(RefundId, i16, i16, i32, i64, i64)> =
         sqlx::query_as("select refund_id, line_no, component_no, units, minor, tax_minor from refund_items where festival_id = $1 and refund_id = any($2)")
             .bind(festival)
@@ -238,7 +229,6 @@ async fn with_parts(conn: &mut PgConnection, festival: FestivalId, mut refunds: 
             .bind(&ids)
             .fetch_all(conn)
             .await?;
-    // Sorted here: sorted by the database, it reads all of the festival in that order.
     items.sort_unstable_by_key(|(_, line_no, component_no, ..)| (*line_no, *component_no));
     tickets.sort_unstable();
     for refund in &mut refunds {

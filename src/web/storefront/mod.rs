@@ -5,5 +5,6 @@ pub mod buy;
 pub mod festival;
 pub mod lineup;
 pub mod order;
+pub mod returns;
 pub mod ticket;
 pub mod waiting;

@@ -9,7 +9,7 @@ use poem::{
 use super::{
     buy::{field, fields},
     festival::duration,
-    ticket,
+    returns, ticket,
 };
 use crate::{
     app::App,
@@ -21,16 +21,11 @@ use crate::{
     },
     id::{OrderId, TicketId},
     library::{self, Take, file_link},
-    money::Money,
     offers::{self, Offer},
     orders::{self, Order, OrderStatus, api::breakdown, api::order_url},
     payments::{
         self, PayError, Payment, Way,
-        refunds::{
-            self, RefundError, RefundStatus,
-            rule::{self, ReturnTerms},
-            twins,
-        },
+        refunds::{self, RefundStatus, twins},
     },
     releases,
     secrets::Purpose,
@@ -43,17 +38,17 @@ use crate::{
 };
 
 /// A ticket with its place in the order.
-type Numbered<'a> = (usize, &'a tickets::Ticket);
+pub(super) type Numbered<'a> = (usize, &'a tickets::Ticket);
 
 /// An order with what its page needs.
-struct Opened {
-    order: Order,
-    festival: Festival,
+pub(super) struct Opened {
+    pub(super) order: Order,
+    pub(super) festival: Festival,
     offers: Vec<Offer>,
 }
 
 /// Opens an order by its secret; a wrong one and a missing one are the same.
-async fn open(app: &App, id: OrderId, secret: &str) -> Result<Opened, Problem> {
+pub(super) async fn open(app: &App, id: OrderId, secret: &str) -> Result<Opened, Problem> {
     let order = orders::order(&app.pools.web, id)
         .await?
         .filter(|o| app.secrets.is_link(Purpose::OrderLink, id.0, o.link_generation, secret))
@@ -81,7 +76,7 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
     }
 }
 
-fn shell<'a>(reader: &'a Reader, opened: &'a Opened, title: &str, refresh: Option<u32>) -> Shell<'a> {
+pub(super) fn shell<'a>(reader: &'a Reader, opened: &'a Opened, title: &str, refresh: Option<u32>) -> Shell<'a> {
     Shell {
         script_refreshes: false,
         reader,
@@ -121,7 +116,7 @@ fn basket(reader: &Reader, opened: &Opened) -> Markup {
 }
 
 /// `9`, `8.875`: a rate in per cent.
-fn rate(ppm: u32) -> String {
+pub(super) fn rate(ppm: u32) -> String {
     let text = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -246,9 +241,7 @@ async fn returned(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
 async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let order = &opened.order;
     let back = money_back(reader, app, opened).await?;
-    let terms = return_terms(app, order.order_id).await?;
-    let twin =
-        if order.status == OrderStatus::Paid { twins::twin_of(&app.pools.web, order.order_id, app.clock.now()).await.map_err(Problem::from)? } else { None };
+    let offered = returns::offered(app, order).await?;
     let issued = tickets::of_order(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
     let ticket::Stubs { markup: stubs, is_live } = ticket::stubs(reader, app, &opened.festival, &issued, ticket::On::Order).await?;
     let albums = library::albums(&app.pools.web, order.order_id).await.map_err(Problem::from)?;
@@ -271,13 +264,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
                     @if !live.is_empty() || issued.is_empty() { p { (reader.t(if is_live { "live-lead" } else { "you-are-in-lead" })) } }
                     @if live.len() > 1 { p { (reader.t("own-links")) } (links(reader, app, opened, &live)) }
                 }
-                @if twin.is_some() {
-                    form class="stack" method="post" action=(format!("{url}/twin-returns")) {
-                        header class="head" { h2 { (reader.t("bought-twice")) } p { (reader.f("bought-twice-lead", [("amount", order.total.print())])) } }
-                        div { button class="button plain" { (reader.t("bought-twice-back")) } }
-                    }
-                }
-                @if let Some(terms) = &terms { (returning(reader, opened, &url, &live, terms)) }
+                (returns::forms(reader, opened, &url, &live, &offered))
                 (back)
                 (music)
                 @if !live.is_empty() {
@@ -421,96 +408,4 @@ pub async fn holders(request: &Request, body: poem::Body, app: Data<&App>, Path(
         .collect();
     tickets::name_holders(&app, opened.order.order_id, &names).await.map_err(Problem::from)?;
     Ok(see_other(&order_url(&app, opened.order.order_id, opened.order.link_generation)))
-}
-
-/// Hands back an order that was bought twice: asked once more before it is done.
-#[handler]
-pub async fn return_twin(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
-    same_origin(request)?;
-    let opened = open(&app, OrderId(id), &secret).await?;
-    let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
-    if field(&fields(body).await?, "sure") != "yes" {
-        if twins::twin_of(&app.pools.web, OrderId(id), app.clock.now()).await.map_err(Problem::from)?.is_none() {
-            return Ok(see_other(&url));
-        }
-        return Ok(shell(&reader, &opened, &reader.t("bought-twice"), None).page(&html! {
-            main class="panel problem" id="content" {
-                h1 { (reader.f("give-back-sure", [("amount", opened.order.total.print())])) }
-                p class="lead" { (reader.t("bought-twice-sure")) }
-                form class="actions" method="post" action=(format!("{url}/twin-returns")) data-once="" {
-                    button class="button" name="sure" value="yes" { (reader.t("bought-twice-back")) }
-                    a class="button plain" href=(url) { (reader.t("back")) }
-                }
-            }
-        }));
-    }
-    match twins::give_back(&app, OrderId(id), &secret).await {
-        // Whatever it is, the page of the order says it.
-        Ok(_) | Err(RefundError::NoTwin | RefundError::Nothing) => Ok(see_other(&url)),
-        Err(error) => Err(Problem::from(error).into()),
-    }
-}
-
-async fn return_terms(app: &App, order: OrderId) -> Result<Option<ReturnTerms>, Problem> {
-    let mut conn = app.pools.web.acquire().await?;
-    Ok(rule::terms(&mut conn, order, app.clock.now()).await?)
-}
-
-/// The form by which a fan gives tickets back.
-fn returning(reader: &Reader, opened: &Opened, url: &str, live: &[Numbered], terms: &ReturnTerms) -> Markup {
-    let until = reader.language.at(terms.until, &opened.festival.terms.time_zone).long();
-    let lead = if terms.kept_ppm == 0 {
-        reader.f("return-lead-whole", [("moment", until)])
-    } else {
-        reader.f("return-lead", [("moment", until), ("kept", rate(terms.kept_ppm))])
-    };
-    html! {
-        details { summary { h2 { (reader.t("return-tickets")) } }
-            form class="stack" method="post" action=(format!("{url}/returns")) {
-                p { (lead) }
-                fieldset class="stack" {
-                    legend class="unseen" { (reader.t("return-which")) }
-                    @for (i, t) in live.iter().filter(|(_, t)| terms.ticket_ids.contains(&t.ticket_id)) {
-                        label class="tick" { input type="checkbox" name="ticket" value=(t.ticket_id); span { (reader.f("ticket-n", [("n", (i + 1).to_string())])) @if !t.holder_name.is_empty() { " · " (t.holder_name) } } }
-                    }
-                }
-                div { button class="button plain" { (reader.t("give-back-look")) } }
-            }
-        }
-    }
-}
-
-/// Gives tickets back by the rule of the order: what it brings is shown before it is done.
-#[handler]
-pub async fn give_back(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
-    same_origin(request)?;
-    let opened = open(&app, OrderId(id), &secret).await?;
-    let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
-    let fields = fields(body).await?;
-    let chosen: Vec<TicketId> = fields.iter().filter(|(name, _)| name == "ticket").filter_map(|(_, id)| id.parse().ok()).collect();
-    let sure = field(&fields, "sure").parse().ok().map(|minor| Money::new(minor, opened.order.total.currency));
-    let outcome = match sure {
-        None => rule::quote(&app, OrderId(id), &secret, &chosen).await.map(Some),
-        Some(seen) => rule::give_back(&app, OrderId(id), &secret, &chosen, field(&fields, "key"), Some(seen)).await.map(|_| None),
-    };
-    match outcome {
-        Ok(None) => Ok(see_other(&format!("{url}#money-back"))),
-        Ok(Some(quote)) => {
-            let key = crate::id::fresh(OrderId(id).festival(), app.clock.now());
-            Ok(shell(&reader, &opened, &reader.t("return-tickets"), None).page(&html! {
-                main class="panel problem" id="content" {
-                    h1 { (reader.f("give-back-sure", [("amount", quote.amount.print())])) }
-                    p class="lead" { (reader.f("give-back-tickets", [("count", quote.ticket_ids.len().to_string())])) }
-                    form class="stack" method="post" action=(format!("{url}/returns")) data-once="" {
-                        @for ticket in &chosen { input type="hidden" name="ticket" value=(ticket); }
-                        input type="hidden" name="key" value=(key);
-                        div class="actions" { button class="button" name="sure" value=(quote.amount.minor) { (reader.t("return-do")) } a class="button plain" href=(url) { (reader.t("back")) } }
-                    }
-                }
-            }))
-        }
-        // Nothing was chosen, or it is over meanwhile: the page of the order says what can be given back now.
-        Err(RefundError::Wrong(..) | RefundError::NotByRule | RefundError::Nothing | RefundError::NotPaid(_) | RefundError::Amount(_)) => Ok(see_other(&url)),
-        Err(error) => Err(Problem::from(error).into()),
-    }
 }

@@ -1,11 +1,13 @@
 //! A ticket changes after it was issued: its promoter re-issues or voids it, its holder binds it to a phone, it becomes a wristband. Its code of before is
 //! dead from that moment: gates hear of it by the feed, and what a gate without network let in by it afterwards is in the ledger of discrepancies.
 
+mod store;
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Ticket, TicketStatus, store};
+use super::{Ticket, TicketStatus, store as tickets};
 use crate::{
     accounts::Staff,
     app::App,
@@ -15,6 +17,7 @@ use crate::{
     keys,
     mail::{self, Draft, Lane},
 };
+pub use store::of_letter;
 
 /// What a ticket becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +150,7 @@ async fn change(
     if !staff.reaches(festival) || festivals::owned(&mut tx, staff.promoter, festival).await?.is_none() {
         return Err(ReissueError::NotFound);
     }
-    let ticket = store::lock_one(&mut tx, ticket_id).await?.ok_or(ReissueError::NotFound)?;
+    let ticket = tickets::lock_one(&mut tx, ticket_id).await?.ok_or(ReissueError::NotFound)?;
     let voided = store::last_change(&mut tx, ticket_id).await?.is_some_and(|why| why == "voided");
     let (status, generation) = decide(&ticket, voided).ok_or(ReissueError::Ended(ticket.status))?;
     if (status, generation) == (ticket.status, ticket.generation) {

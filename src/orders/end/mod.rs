@@ -1,5 +1,7 @@
 //! The two commands that give units back: cancel and expire.
 
+pub(super) mod store;
+
 use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
@@ -9,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{HOLD, OpenHolds, OrderStatus, store};
+use super::{HOLD, OpenHolds, OrderStatus, store as orders};
 use crate::{
     app::App,
     batcher::{Busy, Kind, Trouble, patiently},
@@ -66,7 +68,7 @@ impl Kind for Cancelling {
         let mut ids = batch.to_vec();
         ids.sort_unstable();
         ids.dedup();
-        let found: HashMap<OrderId, OrderStatus> = store::lock(conn, festival, &ids).await?.into_iter().map(|o| (o.order_id, o.status)).collect();
+        let found: HashMap<OrderId, OrderStatus> = orders::lock(conn, festival, &ids).await?.into_iter().map(|o| (o.order_id, o.status)).collect();
         let held: Vec<OrderId> = ids.into_iter().filter(|id| found.get(id) == Some(&OrderStatus::Held)).collect();
         let paying = if held.is_empty() { Vec::new() } else { store::with_open_payment(conn, festival, &held).await? };
         let given_up: Vec<OrderId> = held.into_iter().filter(|id| !paying.contains(id)).collect();
@@ -88,9 +90,9 @@ async fn give_back(conn: &mut PgConnection, festival: FestivalId, orders: &[Orde
     if ended != orders.len() as u64 {
         return Err(Trouble::Again);
     }
-    let uses = store::voucher_uses(conn, festival, orders).await?;
+    let uses = orders::voucher_uses(conn, festival, orders).await?;
     offers::return_uses(conn, festival, &uses).await?;
-    let units = store::allocations(conn, festival, orders).await?;
+    let units = orders::allocations(conn, festival, orders).await?;
     offers::release_held(conn, festival, &units.into_iter().map(|(_, taken)| taken).collect::<Vec<_>>()).await
 }
 

@@ -1,0 +1,146 @@
+//! What a fan gives back of an order from its page: one that was bought twice, or tickets by the rule of their order. Each asks once more before it is done.
+
+use maud::{Markup, html};
+use poem::{
+    Request, handler,
+    web::{Data, Path},
+};
+
+use super::{
+    buy::{field, fields},
+    order::{Numbered, Opened, open, rate, shell},
+};
+use crate::{
+    app::App,
+    http::{cookies::same_origin, problem::Problem},
+    id::{OrderId, TicketId},
+    money::Money,
+    orders::{Order, OrderStatus, api::order_url},
+    payments::refunds::{
+        RefundError,
+        rule::{self, ReturnTerms},
+        twins,
+    },
+    web::layout::{Notice, PageResult, Reader, notice, see_other},
+};
+
+/// Hands back an order that was bought twice: asked once more before it is done.
+#[handler]
+pub async fn return_twin(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
+    if field(&fields(body).await?, "sure") != "yes" {
+        if twins::twin_of(&app.pools.web, OrderId(id), app.clock.now()).await.map_err(Problem::from)?.is_none() {
+            return Ok(see_other(&url));
+        }
+        return Ok(shell(&reader, &opened, &reader.t("bought-twice"), None).page(&html! {
+            main class="panel problem" id="content" {
+                h1 { (reader.f("give-back-sure", [("amount", opened.order.total.print())])) }
+                p class="lead" { (reader.t("bought-twice-sure")) }
+                form class="actions" method="post" action=(format!("{url}/twin-returns")) data-once="" {
+                    button class="button" name="sure" value="yes" { (reader.t("bought-twice-back")) }
+                    a class="button plain" href=(url) { (reader.t("back")) }
+                }
+            }
+        }));
+    }
+    match twins::give_back(&app, OrderId(id), &secret).await {
+        // Whatever it is, the page of the order says it.
+        Ok(_) | Err(RefundError::NoTwin | RefundError::Nothing) => Ok(see_other(&url)),
+        Err(error) => Err(Problem::from(error).into()),
+    }
+}
+
+/// What a fan may give back of an order now, and how.
+pub(super) struct Offered {
+    is_twin: bool,
+    terms: Option<ReturnTerms>,
+}
+
+/// Reads what a fan may give back of an order now.
+pub(super) async fn offered(app: &App, order: &Order) -> Result<Offered, Problem> {
+    let now = app.clock.now();
+    let is_twin = order.status == OrderStatus::Paid && twins::twin_of(&app.pools.web, order.order_id, now).await?.is_some();
+    let mut conn = app.pools.web.acquire().await?;
+    Ok(Offered { is_twin, terms: rule::terms(&mut conn, order.order_id, now).await? })
+}
+
+/// The forms by which a fan gives an order that was bought twice back, or tickets by the rule of their order.
+pub(super) fn forms(reader: &Reader, opened: &Opened, url: &str, live: &[Numbered], offered: &Offered) -> Markup {
+    html! {
+        @if offered.is_twin {
+            form class="stack" method="post" action=(format!("{url}/twin-returns")) {
+                header class="head" { h2 { (reader.t("bought-twice")) } p { (reader.f("bought-twice-lead", [("amount", opened.order.total.print())])) } }
+                div { button class="button plain" { (reader.t("bought-twice-back")) } }
+            }
+        }
+        @if let Some(terms) = &offered.terms { (returning(reader, opened, url, live, terms)) }
+    }
+}
+
+/// The form by which a fan gives tickets back.
+fn returning(reader: &Reader, opened: &Opened, url: &str, live: &[Numbered], terms: &ReturnTerms) -> Markup {
+    let until = reader.language.at(terms.until, &opened.festival.terms.time_zone).long();
+    let lead = if terms.kept_ppm == 0 {
+        reader.f("return-lead-whole", [("moment", until)])
+    } else {
+        reader.f("return-lead", [("moment", until), ("kept", rate(terms.kept_ppm))])
+    };
+    html! {
+        details { summary { h2 { (reader.t("return-tickets")) } }
+            form class="stack" method="post" action=(format!("{url}/returns")) {
+                p { (lead) }
+                fieldset class="stack" {
+                    legend class="unseen" { (reader.t("return-which")) }
+                    @for (i, t) in live.iter().filter(|(_, t)| terms.ticket_ids.contains(&t.ticket_id)) {
+                        label class="tick" { input type="checkbox" name="ticket" value=(t.ticket_id); span { (reader.f("ticket-n", [("n", (i + 1).to_string())])) @if !t.holder_name.is_empty() { " · " (t.holder_name) } } }
+                    }
+                }
+                div { button class="button plain" { (reader.t("give-back-look")) } }
+            }
+        }
+    }
+}
+
+/// Gives tickets back by the rule of the order: what it brings is shown before it is done.
+#[handler]
+pub async fn give_back(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
+    let fields = fields(body).await?;
+    let chosen: Vec<TicketId> = fields.iter().filter(|(name, _)| name == "ticket").filter_map(|(_, id)| id.parse().ok()).collect();
+    let sure = field(&fields, "sure").parse().ok().map(|minor| Money::new(minor, opened.order.total.currency));
+    let outcome = match sure {
+        None => rule::quote(&app, OrderId(id), &secret, &chosen).await.map(Some),
+        Some(seen) => rule::give_back(&app, OrderId(id), &secret, &chosen, field(&fields, "key"), Some(seen)).await.map(|_| None),
+    };
+    match outcome {
+        Ok(None) => Ok(see_other(&format!("{url}#money-back"))),
+        Ok(Some(quote)) => {
+            let key = crate::id::fresh(OrderId(id).festival(), app.clock.now());
+            Ok(shell(&reader, &opened, &reader.t("return-tickets"), None).page(&html! {
+                main class="panel problem" id="content" {
+                    h1 { (reader.f("give-back-sure", [("amount", quote.amount.print())])) }
+                    p class="lead" { (reader.f("give-back-tickets", [("count", quote.ticket_ids.len().to_string())])) }
+                    form class="stack" method="post" action=(format!("{url}/returns")) data-once="" {
+                        @for ticket in &chosen { input type="hidden" name="ticket" value=(ticket); }
+                        input type="hidden" name="key" value=(key);
+                        div class="actions" { button class="button" name="sure" value=(quote.amount.minor) { (reader.t("return-do")) } a class="button plain" href=(url) { (reader.t("back")) } }
+                    }
+                }
+            }))
+        }
+        Err(RefundError::Wrong(..) | RefundError::NotByRule | RefundError::Nothing | RefundError::NotPaid(_) | RefundError::Amount(_)) => {
+            let words = Notice {
+                title: reader.t("return-none").into_owned(),
+                lead: reader.t("return-none-lead").into_owned(),
+                ways: vec![(url, reader.t("back").into_owned())],
+                ..Notice::default()
+            };
+            Ok(notice(&shell(&reader, &opened, &reader.t("return-tickets"), None), &words))
+        }
+        Err(error) => Err(Problem::from(error).into()),
+    }
+}

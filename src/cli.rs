@@ -252,6 +252,7 @@ impl House {
             mail_from: "Gatefold <tickets@localhost>".to_owned(),
             files: place.folder().join("files"),
             simulated_payments: false,
+            stripe_url: "https://api.stripe.com".to_owned(),
             demo: false,
             trusted_proxies: Vec::new(),
         };
@@ -287,6 +288,7 @@ async fn serve_house(place: &Place, serve: &Serve, demo: bool) -> anyhow::Result
         mail_from: serve.mail_from.clone(),
         files: place.folder().join("files"),
         simulated_payments: serve.simulated_payments || demo,
+        stripe_url: config::stripe_url(serve)?,
         demo,
         trusted_proxies: serve.trusted_proxies.clone(),
     };

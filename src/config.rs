@@ -42,6 +42,9 @@ pub struct Serve {
     /// Offer the simulated bank beside real payment providers. For rehearsals: it takes no money.
     #[arg(long, env = "GATEFOLD_SIMULATED_PAYMENTS")]
     pub simulated_payments: bool,
+    /// Where Stripe's API answers. Only a rehearsal against a stand-in needs another address.
+    #[arg(long, env = "GATEFOLD_STRIPE_URL", default_value = "https://api.stripe.com", value_name = "URL")]
+    pub stripe_url: Url,
     /// Addresses of proxies whose X-Forwarded-For counts.
     #[arg(long, env = "GATEFOLD_TRUSTED_PROXIES", value_delimiter = ',', value_name = "IP,..")]
     pub trusted_proxies: Vec<std::net::IpAddr>,
@@ -61,6 +64,8 @@ pub struct Settings {
     pub files: PathBuf,
     /// Whether the simulated bank is offered.
     pub simulated_payments: bool,
+    /// Where Stripe's API answers.
+    pub stripe_url: String,
     /// Whether the mailbox page and the sign-in hints of the demo are shown.
     pub demo: bool,
     /// Proxies whose X-Forwarded-For counts.
@@ -115,14 +120,8 @@ pub fn is_root() -> bool {
 pub fn public_url(serve: &Serve, bound: SocketAddr, demo: bool) -> anyhow::Result<String> {
     match &serve.public_url {
         Some(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => {
-            let loopback = match url.host() {
-                Some(url::Host::Ipv4(a)) => a.is_loopback(),
-                Some(url::Host::Ipv6(a)) => a.is_loopback(),
-                Some(url::Host::Domain(d)) => d == "localhost",
-                None => false,
-            };
             anyhow::ensure!(
-                url.scheme() == "https" || loopback,
+                url.scheme() == "https" || is_loopback(url),
                 "--public-url {url} is plain http to another machine; fans need https (only loopback is served without)"
             );
             Ok(url.as_str().trim_end_matches('/').to_owned())
@@ -130,6 +129,25 @@ pub fn public_url(serve: &Serve, bound: SocketAddr, demo: bool) -> anyhow::Resul
         Some(url) => anyhow::bail!("--public-url {url} is not an address like https://tickets.example"),
         None if demo => Ok(format!("http://{bound}")),
         None => anyhow::bail!("--public-url is missing: the address that fans see, like https://tickets.example"),
+    }
+}
+
+/// The address of Stripe: keys of promoters go there, so it is https or this machine.
+///
+/// # Errors
+/// A sentence for the operator.
+pub fn stripe_url(serve: &Serve) -> anyhow::Result<String> {
+    let url = &serve.stripe_url;
+    anyhow::ensure!(url.scheme() == "https" || is_loopback(url), "--stripe-url {url} is plain http to another machine; keys need https");
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(a)) => a.is_loopback(),
+        Some(url::Host::Ipv6(a)) => a.is_loopback(),
+        Some(url::Host::Domain(d)) => d == "localhost",
+        None => false,
     }
 }
 

@@ -54,6 +54,14 @@ pub fn first_at(moment: DateTime<Utc>) -> Uuid {
     Uuid::from_bytes(bytes)
 }
 
+/// When an id was made, to the millisecond.
+#[must_use]
+pub fn made_at(id: Uuid) -> DateTime<Utc> {
+    let mut millis = [0_u8; 8];
+    millis[2..].copy_from_slice(&id.as_bytes()[..6]);
+    DateTime::from_timestamp_millis(i64::from_be_bytes(millis)).unwrap_or_default()
+}
+
 /// Reads the festival out of an id.
 #[must_use]
 pub fn festival_of(id: Uuid) -> FestivalId {
@@ -100,6 +108,8 @@ macro_rules! ids {
 ids! {
     /// An organization that runs festivals.
     PromoterId;
+    /// An account of a promoter at a payment provider.
+    PaymentAccountId;
     /// A person of a promoter.
     MemberId;
     /// An API token of a promoter.

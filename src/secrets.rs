@@ -63,9 +63,11 @@ pub enum Purpose {
     Band,
     /// The password of a database role.
     DatabaseRole,
+    /// Where a payment provider sends the buyer back to.
+    PaymentReturn,
 }
 
-const PURPOSES: [(Purpose, &str); 17] = [
+const PURPOSES: [(Purpose, &str); 18] = [
     (Purpose::OrderLink, "order-link"),
     (Purpose::HolderLink, "holder-link"),
     (Purpose::SignInLink, "sign-in-link"),
@@ -83,6 +85,7 @@ const PURPOSES: [(Purpose, &str); 17] = [
     (Purpose::OrderGroup, "order-group"),
     (Purpose::Band, "band"),
     (Purpose::DatabaseRole, "database-role"),
+    (Purpose::PaymentReturn, "payment-return"),
 ];
 
 /// The keys of the house. Never printed, never in the database.

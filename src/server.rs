@@ -26,6 +26,7 @@ use crate::{
     payments::{
         self, Providers,
         simulated::{self, SimulatedBank},
+        stripe::Stripe,
     },
     reports, scanner,
     secrets::Secrets,
@@ -35,9 +36,10 @@ use crate::{
 /// Puts a house together with everything that the rooms bring along.
 ///
 /// # Errors
-/// When the folder of the files cannot be made.
+/// When the folder of the files cannot be made or TLS cannot be set up.
 pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, settings: Settings) -> anyhow::Result<App> {
     let files = Files::open(&settings.files).with_context(|| format!("the folder {}", settings.files.display()))?;
+    let stripe = Stripe::new(&settings.stripe_url)?;
     let registry = Registry::default()
         .with(files)
         .with(scanner::Found::default())
@@ -70,7 +72,9 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with_lanes::<payments::Completing>()
         .with_lanes::<entry::Scanning>()
         .with_lanes::<entry::merge::Merging>()
-        .with(Providers::default().with("simulated", SimulatedBank))
+        .with(payments::accounts::Connected::default())
+        .with(stripe.clone())
+        .with(Providers::default().with("simulated", SimulatedBank).with("stripe", stripe))
         .with(
             Renderers::default()
                 .with("confirmation", web::letters::confirmation)

@@ -57,11 +57,13 @@ pub enum Scope {
     RefundsWrite,
     /// Move money otherwise: refunds of used tickets, by hand, taken back.
     MoneyWrite,
+    /// Say where the money goes: accounts at payment providers.
+    AccountsWrite,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::CatalogRead,
         Self::FestivalsWrite,
         Self::LineupWrite,
@@ -73,6 +75,7 @@ impl Scope {
         Self::TicketsWrite,
         Self::RefundsWrite,
         Self::MoneyWrite,
+        Self::AccountsWrite,
     ];
 
     /// The name that a token carries.
@@ -90,6 +93,7 @@ impl Scope {
             Self::TicketsWrite => "tickets:write",
             Self::RefundsWrite => "refunds:write",
             Self::MoneyWrite => "money:write",
+            Self::AccountsWrite => "accounts:write",
         }
     }
 }

@@ -50,6 +50,7 @@ pub(super) async fn sell(world: &World, count: u32, round: u32) -> anyhow::Resul
                     secret: world.app.secrets.link(Purpose::OrderLink, order.order_id.0, 0),
                     key_hash: *order.order_id.0.as_bytes(),
                     way: Way::SimulatedInstant,
+                    account_id: None,
                     arrived_at: now,
                 }));
             }

@@ -50,6 +50,7 @@ impl World {
             mail_from: "Gatefold <tickets@localhost>".to_owned(),
             files: folder.join("files"),
             simulated_payments: true,
+            stripe_url: "http://127.0.0.1:9".to_owned(),
             demo: false,
             trusted_proxies: Vec::new(),
         };

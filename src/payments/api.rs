@@ -18,7 +18,7 @@ use crate::{
         },
         tags::Chapter,
     },
-    id::OrderId,
+    id::{OrderId, PaymentAccountId},
     orders::api::{of_fan, request_key},
     page::Page,
     refusals,
@@ -123,7 +123,26 @@ impl PaymentsApi {
         signature: Header<Option<String>>,
         body: Binary<Vec<u8>>,
     ) -> Result<Json<Taken>, Or<Notifying>> {
-        notified(&app, &provider, signature.as_deref(), &body).await?;
+        notified(&app, &provider, None, signature.as_deref(), &body).await?;
+        Ok(Json(Taken { taken: true }))
+    }
+
+    /// Take in a notification for a payment account
+    ///
+    /// Signed by the provider with a secret of the account. Telling again has no further effect, and what is not about a payment of this account is passed
+    /// by; anything but 200 means: tell again.
+    #[oai(path = "/payment-notifications/:provider/:account_id", method = "post", operation_id = "notify_payment_account", tag = "Chapter::Payments")]
+    async fn notify_payment_account(
+        &self,
+        app: Data<&App>,
+        provider: Path<String>,
+        account_id: Path<PaymentAccountId>,
+        /// As Stripe makes it: `t=<unix seconds>,v1=<hex HMAC-SHA256>` over seconds, a dot and the body.
+        #[oai(name = "Stripe-Signature")]
+        signature: Header<Option<String>>,
+        body: Binary<Vec<u8>>,
+    ) -> Result<Json<Taken>, Or<Notifying>> {
+        notified(&app, &provider, Some(*account_id), signature.as_deref(), &body).await?;
         Ok(Json(Taken { taken: true }))
     }
 }

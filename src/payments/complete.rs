@@ -161,7 +161,13 @@ impl Desk {
                 order.status = OrderStatus::Paid;
                 self.paid.push(order.order_id);
             }
-            (Outcome::Failed(_), status) if !status.is_open() => return Ok(payment.clone()),
+            // What was given up may still turn out to have failed; what failed stays so.
+            (Outcome::Failed(_), PaymentStatus::Failed) => return Ok(payment.clone()),
+            (Outcome::GivenUp, status) if !status.is_open() => return Ok(payment.clone()),
+            (Outcome::GivenUp, _) => {
+                payment.status = PaymentStatus::Cancelled;
+                payment.reason = Some("the provider did not say in time".to_owned());
+            }
             (Outcome::Failed(why), _) => {
                 payment.status = PaymentStatus::Failed;
                 payment.reason = Some(why.clone());

@@ -9,6 +9,7 @@
 //! **Invariant:** no network call while a transaction is open. `created` is committed before a provider is called; what a
 //! provider says has one effect, however often it is said.
 
+pub mod accounts;
 pub mod api;
 mod complete;
 pub mod provider;
@@ -16,6 +17,7 @@ mod reconcile;
 pub mod refunds;
 pub mod simulated;
 mod store;
+pub mod stripe;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::{Enum, Object};
@@ -27,7 +29,7 @@ use crate::{
     batcher::{Busy, patiently},
     breaker::Breaker,
     festivals,
-    id::{OrderId, PaymentId},
+    id::{FestivalId, OrderId, PaymentAccountId, PaymentId},
     money::Money,
     orders::{self, Held, OpenHolds},
     sabotage,
@@ -35,8 +37,9 @@ use crate::{
 };
 
 pub use complete::{Completing, Settle};
+use provider::{News, ProviderError};
 pub use provider::{Outcome, Provider, Providers};
-pub use reconcile::{ask_undecided, close_due};
+pub use reconcile::{ask_now, ask_undecided, close_due, give_up};
 pub use refunds::{Refund, RefundOutcome, refund_due};
 pub use store::{Intent, by_order, open, payment};
 
@@ -112,6 +115,12 @@ pub struct Payment {
     pub decide_by: DateTime<Utc>,
     /// When it was decided.
     pub ended_at: Option<DateTime<Utc>>,
+    /// What the provider knows it by.
+    #[oai(skip)]
+    pub provider_ref: Option<String>,
+    /// The account that takes the money.
+    #[oai(skip)]
+    pub account_id: Option<PaymentAccountId>,
     /// The key of its request.
     #[oai(skip)]
     pub key_hash: Vec<u8>,
@@ -125,8 +134,26 @@ pub enum Way {
     SimulatedInstant,
     /// The simulated bank has a page where the buyer decides.
     Simulated,
+    /// The page of Stripe, where the buyer picks a card, a wallet, Alipay, WeChat Pay or what else the promoter takes.
+    Stripe,
     /// Nothing is owed: a total of zero.
     Free,
+}
+
+impl Way {
+    /// Who takes the money.
+    fn provider(self) -> &'static str {
+        match self {
+            Self::SimulatedInstant | Self::Simulated => "simulated",
+            Self::Stripe => "stripe",
+            Self::Free => "free",
+        }
+    }
+
+    /// Whether a provider is asked; what is not is captured at once.
+    fn asks(self) -> bool {
+        matches!(self, Self::Simulated | Self::Stripe)
+    }
 }
 
 /// Why an order was not paid.
@@ -174,6 +201,8 @@ pub struct Attempt {
     pub key_hash: [u8; 16],
     /// How the buyer pays.
     pub way: Way,
+    /// The account that takes the money.
+    pub account_id: Option<PaymentAccountId>,
     /// When it arrived at the door.
     pub arrived_at: DateTime<Utc>,
 }
@@ -184,14 +213,16 @@ impl Attempt {
         Payment {
             payment_id: self.payment_id,
             order_id: self.order_id,
-            provider: if self.way == Way::Free { "free" } else { "simulated" }.to_owned(),
-            status: if self.way == Way::Simulated { PaymentStatus::Created } else { PaymentStatus::Captured },
+            provider: self.way.provider().to_owned(),
+            status: if self.way.asks() { PaymentStatus::Created } else { PaymentStatus::Captured },
             amount: Money::new(order.total_minor, order.currency),
             redirect_url: None,
             reason: None,
             created_at: self.arrived_at,
             decide_by: (self.arrived_at + DECIDE).min(order.placed_at + CEILING),
-            ended_at: (self.way != Way::Simulated).then_some(self.arrived_at),
+            ended_at: (!self.way.asks()).then_some(self.arrived_at),
+            provider_ref: None,
+            account_id: self.account_id,
             key_hash: self.key_hash.to_vec(),
         }
     }
@@ -205,11 +236,9 @@ pub async fn pay(app: &App, order_id: OrderId, secret: &str, key: &str, way: Way
     let festival = order_id.festival();
     let key_hash = orders::short_hash(&[b"payment", order_id.0.as_bytes(), format!("{way:?}").as_bytes(), key.as_bytes()]);
     let payment_id = PaymentId::fresh(festival, arrived_at);
-    let attempt = Attempt { payment_id, order_id, secret: secret.to_owned(), key_hash, way, arrived_at };
     let payment = patiently(async {
-        if way != Way::Free && !app.settings.simulated_payments && !festivals::facts(app, festival).await.map_err(|_| Busy::jittered())?.rehearsal {
-            return Err(PayError::NotOffered);
-        }
+        let account_id = account_for(app, festival, way).await?;
+        let attempt = Attempt { payment_id, order_id, secret: secret.to_owned(), key_hash, way, account_id, arrived_at };
         // Most links were never revoked, so in the rush nothing is read before the batch. A made-up order opens no lane.
         if !app.secrets.is_link(Purpose::OrderLink, order_id.0, 0, secret) {
             let held = Box::pin(orders::held(&app.pools.web, order_id)).await.map_err(|_| Busy::jittered())?.ok_or(PayError::NotFound)?;
@@ -226,6 +255,39 @@ pub async fn pay(app: &App, order_id: OrderId, secret: &str, key: &str, way: Way
     if matches!(payment.status, PaymentStatus::Created | PaymentStatus::Unknown) { Box::pin(submit(app, payment)).await } else { Ok(payment) }
 }
 
+/// The ways to pay an order of a festival, the best first.
+///
+/// # Errors
+/// What the database said.
+pub async fn ways(app: &App, festival: FestivalId, total_minor: i64) -> Result<Vec<Way>, sqlx::Error> {
+    if total_minor == 0 {
+        return Ok(vec![Way::Free]);
+    }
+    let mut ways = Vec::new();
+    if accounts::of_festival(app, festival).await?.is_some() {
+        ways.push(Way::Stripe);
+    }
+    if app.settings.simulated_payments || festivals::facts(app, festival).await?.rehearsal {
+        ways.extend([Way::Simulated, Way::SimulatedInstant]);
+    }
+    Ok(ways)
+}
+
+/// The account that a way to pay goes to; none for ways without accounts.
+async fn account_for(app: &App, festival: FestivalId, way: Way) -> Result<Option<PaymentAccountId>, PayError> {
+    match way {
+        Way::Free => Ok(None),
+        Way::SimulatedInstant | Way::Simulated => {
+            let plays = app.settings.simulated_payments || festivals::facts(app, festival).await.map_err(|_| Busy::jittered())?.rehearsal;
+            if plays { Ok(None) } else { Err(PayError::NotOffered) }
+        }
+        Way::Stripe => {
+            let found = accounts::of_festival(app, festival).await.map_err(|_| Busy::jittered())?;
+            found.map(|account| Some(account.account_id)).ok_or(PayError::NotOffered)
+        }
+    }
+}
+
 /// How long a buyer waits for a provider before the payment is unknown.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(8);
 
@@ -234,22 +296,30 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(8);
 async fn submit(app: &App, payment: Payment) -> Result<Payment, PayError> {
     let provider = app.the::<Providers>().find(&payment.provider).ok_or(PayError::NotOffered)?;
     let started = tokio::time::timeout(PATIENCE, provider.start(app, &payment)).await;
-    let started = started.unwrap_or_else(|_| Err(provider::ProviderError(format!("no answer within {} seconds", PATIENCE.as_secs()))));
+    let started = started.unwrap_or_else(|_| Err(ProviderError::Silent(format!("no answer within {} seconds", PATIENCE.as_secs()))));
     sabotage::die_at("provider-called");
-    app.the::<Breaker>().note(started.is_ok(), app.clock.now());
-    let (status, redirect_url) = match started {
-        Ok(url) => (PaymentStatus::Submitted, Some(url)),
-        Err(error) => {
+    // A provider that refuses one payment works.
+    app.the::<Breaker>().note(!matches!(started, Err(ProviderError::Silent(_))), app.clock.now());
+    let (status, started) = match started {
+        Ok(started) => (PaymentStatus::Submitted, Some(started)),
+        Err(ProviderError::Refused(error)) => {
+            tracing::error!(%error, payment = %payment.payment_id, "a provider refused to begin a payment");
+            decided(app, payment.payment_id, Outcome::Failed(error), None).await?;
+            (PaymentStatus::Failed, None)
+        }
+        Err(ProviderError::Silent(error)) => {
             tracing::warn!(%error, payment = %payment.payment_id, "a provider did not answer; the payment is unknown");
             (PaymentStatus::Unknown, None)
         }
     };
-    store::submitted(&app.pools.web, &payment, status, redirect_url.as_deref()).await.map_err(|error| {
-        tracing::warn!(%error, payment = %payment.payment_id, "what the provider said could not be noted; it will be asked");
-        PayError::Busy(Busy::jittered())
-    })?;
+    if status != PaymentStatus::Failed {
+        store::submitted(&app.pools.web, &payment, status, started.as_ref()).await.map_err(|error| {
+            tracing::warn!(%error, payment = %payment.payment_id, "what the provider said could not be noted; it will be asked");
+            PayError::Busy(Busy::jittered())
+        })?;
+    }
     let found = store::payment(&app.pools.web, payment.payment_id).await.ok().flatten();
-    Ok(found.unwrap_or(Payment { status, redirect_url, ..payment }))
+    Ok(found.unwrap_or(Payment { status, redirect_url: started.map(|started| started.url), ..payment }))
 }
 
 /// Why a notification was not taken in.
@@ -276,13 +346,27 @@ pub enum NotifyError {
 ///
 /// # Errors
 /// [`NotifyError`].
-pub async fn notified(app: &App, provider: &str, signature: Option<&str>, body: &[u8]) -> Result<(), NotifyError> {
+pub async fn notified(app: &App, provider: &str, account: Option<PaymentAccountId>, signature: Option<&str>, body: &[u8]) -> Result<(), NotifyError> {
     let found = app.the::<Providers>().find(provider).ok_or(NotifyError::NoProvider)?;
-    let told = found.verify(app, signature, body)?;
+    let told = found.verify(app, account, signature, body).await?;
     sabotage::die_at("notification-heard");
-    decided(app, told.payment_id, told.outcome, Some(Heard { provider: provider.to_owned(), event_ref: told.event_ref })).await?;
+    let heard = Heard { provider: provider.to_owned(), event_ref: told.event_ref };
+    match told.news {
+        News::Payment(id, outcome) if took(app, provider, account, id).await? => decided(app, id, outcome, Some(heard)).await?,
+        News::Refund(id, round) => refunds::heard(app, provider, account, id, round, &heard).await?,
+        News::Payment(..) | News::Nothing => {}
+    }
     sabotage::die_at("notification-applied");
     Ok(())
+}
+
+/// Whether an account took a payment: nobody else's word counts. Where a provider has no accounts its own does.
+async fn took(app: &App, provider: &str, account: Option<PaymentAccountId>, payment: PaymentId) -> Result<bool, sqlx::Error> {
+    if account.is_none() {
+        return Ok(true);
+    }
+    let payment = store::payment(&app.pools.web, payment).await?;
+    Ok(payment.is_some_and(|payment| payment.provider == provider && payment.account_id == account))
 }
 
 /// A notification that was heard: it is written down in the transaction that acts on it.

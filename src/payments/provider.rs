@@ -3,7 +3,11 @@
 use std::{collections::HashMap, future::Future, pin::Pin};
 
 use super::{NotifyError, Payment, Refund, RefundOutcome};
-use crate::{app::App, id::PaymentId, money::Money};
+use crate::{
+    app::App,
+    id::{PaymentAccountId, PaymentId, RefundId},
+    money::Money,
+};
 
 /// What a provider says about a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub enum Outcome {
     Captured(Option<Money>),
     /// It did not come about, and why.
     Failed(String),
+    /// Nobody says, and our patience is over: its order is let go. Providers never say so.
+    GivenUp,
 }
 
 /// A notification that was verified.
@@ -21,37 +27,63 @@ pub enum Outcome {
 pub struct Told {
     /// The provider's id of the event: the same one again is the same event.
     pub event_ref: String,
-    /// The payment.
-    pub payment_id: PaymentId,
     /// What it says.
-    pub outcome: Outcome,
+    pub news: News,
 }
 
-/// A provider did not answer or not in words that we know.
+/// What a notification says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// What became of a payment.
+    Payment(PaymentId, Outcome),
+    /// Something became of a round of a refund: it is asked what, because these messages overtake each other.
+    Refund(RefundId, i16),
+    /// Nothing that is ours to know.
+    Nothing,
+}
+
+/// A payment that its provider knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// Where the buyer pays.
+    pub url: String,
+    /// What the provider knows it by, where that is not our id.
+    pub provider_ref: Option<String>,
+}
+
+/// Why a provider said nothing of use.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ProviderError(pub String);
+pub enum ProviderError {
+    /// It did not answer, or not in words that we know: it may have happened.
+    #[error("{0}")]
+    Silent(String),
+    /// It refused: it did not happen.
+    #[error("{0}")]
+    Refused(String),
+}
 
 /// An answer that is waited for.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
+/// A notification that is being verified.
+pub type Verified<'a> = Pin<Box<dyn Future<Output = Result<Told, NotifyError>> + Send + 'a>>;
 
 /// Who takes money for us. Every call carries the id of our payment, so that a repeated call has one effect.
 pub trait Provider: Send + Sync {
     /// Tells of a payment; answers where the buyer pays.
-    fn start<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, String>;
+    fn start<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, Started>;
     /// Asks what became of a payment.
-    fn ask<'a>(&'a self, app: &'a App, payment: PaymentId) -> Answer<'a, Outcome>;
+    fn ask<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, Outcome>;
     /// Gives a payment up; answers what became of it, because it may be too late.
-    fn cancel<'a>(&'a self, app: &'a App, payment: PaymentId) -> Answer<'a, Outcome>;
+    fn cancel<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, Outcome>;
     /// Gives money back. The provider knows the refund by its id and round.
     fn refund<'a>(&'a self, app: &'a App, refund: &'a Refund) -> Answer<'a, RefundOutcome>;
     /// Asks what became of a refund that was taken.
     fn ask_refund<'a>(&'a self, app: &'a App, refund: &'a Refund) -> Answer<'a, RefundOutcome>;
-    /// Verifies a notification.
+    /// Verifies a notification, told at the door of an account where the provider has accounts.
     ///
     /// # Errors
     /// [`NotifyError`].
-    fn verify(&self, app: &App, signature: Option<&str>, body: &[u8]) -> Result<Told, NotifyError>;
+    fn verify<'a>(&'a self, app: &'a App, account: Option<PaymentAccountId>, signature: Option<&'a str>, body: &'a [u8]) -> Verified<'a>;
 }
 
 /// The providers by name; `server.rs` registers them.

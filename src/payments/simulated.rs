@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     NotifyError, Payment, Refund, RefundOutcome,
-    provider::{Answer, Outcome, Provider, ProviderError, Told},
+    provider::{Answer, News, Outcome, Provider, ProviderError, Started, Told, Verified},
     store,
 };
 use crate::{
     app::App,
-    id::PaymentId,
+    id::{PaymentAccountId, PaymentId},
     money::Money,
     secrets::{Purpose, same},
 };
@@ -63,7 +63,7 @@ impl Mood {
     fn look(app: &App) -> Result<Refunding, ProviderError> {
         let mood = app.the::<Self>();
         if mood.fails.load(Ordering::Relaxed) {
-            return Err(ProviderError("the bank does not answer".to_owned()));
+            return Err(ProviderError::Silent("the bank does not answer".to_owned()));
         }
         Ok(*mood.refunds.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -97,7 +97,7 @@ pub enum Decision {
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 fn failed(error: sqlx::Error) -> ProviderError {
-    ProviderError(error.to_string())
+    ProviderError::Silent(error.to_string())
 }
 
 fn outcome(status: &str, amount: Option<Money>) -> Outcome {
@@ -121,26 +121,26 @@ async fn simulated_refund(app: &App, refund: &Refund, provider_ref: String) -> R
 }
 
 impl Provider for SimulatedBank {
-    fn start<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, String> {
+    fn start<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, Started> {
         Box::pin(async move {
             Mood::look(app)?;
             store::insert_intent(&app.pools.web, payment).await.map_err(failed)?;
-            Ok(format!("{}/simulated-bank/{}", app.settings.public_url, payment.payment_id))
+            Ok(Started { url: format!("{}/simulated-bank/{}", app.settings.public_url, payment.payment_id), provider_ref: None })
         })
     }
 
-    fn ask<'a>(&'a self, app: &'a App, payment: PaymentId) -> Answer<'a, Outcome> {
+    fn ask<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, Outcome> {
         Box::pin(async move {
             Mood::look(app)?;
-            let intent = store::intent(&app.pools.work, payment).await.map_err(failed)?;
+            let intent = store::intent(&app.pools.work, payment.payment_id).await.map_err(failed)?;
             // A payment that never reached the bank did not come about.
             Ok(intent.map_or(Outcome::Failed("unknown to the bank".to_owned()), |intent| outcome(&intent.status, Some(intent.amount))))
         })
     }
 
-    fn cancel<'a>(&'a self, app: &'a App, payment: PaymentId) -> Answer<'a, Outcome> {
+    fn cancel<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, Outcome> {
         Box::pin(async move {
-            store::decide_intent(&app.pools.work, payment, "cancelled").await.map_err(failed)?;
+            store::decide_intent(&app.pools.work, payment.payment_id, "cancelled").await.map_err(failed)?;
             self.ask(app, payment).await
         })
     }
@@ -173,19 +173,23 @@ impl Provider for SimulatedBank {
         })
     }
 
-    fn verify(&self, app: &App, signature: Option<&str>, body: &[u8]) -> Result<Told, NotifyError> {
-        let (at, mac) = signature.and_then(|s| s.split_once('.')).ok_or(NotifyError::BadSignature)?;
-        let sent: i64 = at.parse().map_err(|_| NotifyError::BadSignature)?;
-        let right = app.secrets.mac(Purpose::SimulatedBank, &[at.as_bytes(), b".", body]);
-        if !same(HEXLOWER.encode(&right).as_bytes(), mac.as_bytes()) || (app.clock.now().timestamp() - sent).abs() > FRESH.num_seconds() {
-            return Err(NotifyError::BadSignature);
-        }
-        let told: Notification = serde_json::from_slice(body).map_err(|_| NotifyError::Malformed)?;
-        if told.event_id.is_empty() || told.event_id.len() > 100 {
-            return Err(NotifyError::Malformed);
-        }
-        Ok(Told { event_ref: told.event_id, payment_id: told.payment_id, outcome: outcome(&told.status, told.amount) })
+    fn verify<'a>(&'a self, app: &'a App, _account: Option<PaymentAccountId>, signature: Option<&'a str>, body: &'a [u8]) -> Verified<'a> {
+        Box::pin(async move { verify(app, signature, body) })
     }
+}
+
+fn verify(app: &App, signature: Option<&str>, body: &[u8]) -> Result<Told, NotifyError> {
+    let (at, mac) = signature.and_then(|s| s.split_once('.')).ok_or(NotifyError::BadSignature)?;
+    let sent: i64 = at.parse().map_err(|_| NotifyError::BadSignature)?;
+    let right = app.secrets.mac(Purpose::SimulatedBank, &[at.as_bytes(), b".", body]);
+    if !same(HEXLOWER.encode(&right).as_bytes(), mac.as_bytes()) || (app.clock.now().timestamp() - sent).abs() > FRESH.num_seconds() {
+        return Err(NotifyError::BadSignature);
+    }
+    let told: Notification = serde_json::from_slice(body).map_err(|_| NotifyError::Malformed)?;
+    if told.event_id.is_empty() || told.event_id.len() > 100 {
+        return Err(NotifyError::Malformed);
+    }
+    Ok(Told { event_ref: told.event_id, news: News::Payment(told.payment_id, outcome(&told.status, told.amount)) })
 }
 
 /// Signs a notification as the bank does: `<unix seconds>.<hex HMAC-SHA256 of "seconds.body">`.
@@ -210,7 +214,7 @@ pub async fn decide(app: &App, payment: PaymentId, decision: Decision) -> Result
     let told = Notification { event_id: format!("evt_{payment}"), payment_id: payment, status: intent.status, amount: Some(intent.amount) };
     let body = serde_json::to_vec(&told).map_err(|_| NotifyError::Malformed)?;
     let signature = sign(app, &body);
-    super::notified(app, "simulated", Some(&signature), &body).await
+    super::notified(app, "simulated", None, Some(&signature), &body).await
 }
 
 /// A payment in the books of the bank.

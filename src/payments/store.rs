@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Heard, Outcome, Payment, PaymentStatus, Refund};
+use super::{Heard, Outcome, Payment, PaymentStatus, Refund, provider::Started};
 use crate::{
     id::{FestivalId, OrderId, PaymentId, RefundId},
     money::Money,
@@ -22,7 +22,7 @@ pub(super) async fn orders_of(conn: &mut PgConnection, festival: FestivalId, pay
 
 pub(super) async fn of_orders(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<HashMap<OrderId, Vec<Payment>>, sqlx::Error> {
     let rows: Vec<Payment> = sqlx::query_as(
-        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, key_hash \
+        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, provider_ref, account_id, key_hash \
          from payments where festival_id = $1 and order_id = any($2) order by payment_id",
     )
     .bind(festival)
@@ -42,9 +42,9 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, paymen
         return Ok(());
     }
     sqlx::query(
-        "insert into payments (festival_id, payment_id, order_id, provider, status, currency, amount_minor, key_hash, created_at, decide_by, ended_at, journal_id) \
-         select $1, p.*, case when p.status = 'captured' then $12::uuid end from unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bytea[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[]) \
-              as p (payment_id, order_id, provider, status, currency, amount_minor, key_hash, created_at, decide_by, ended_at)",
+        "insert into payments (festival_id, payment_id, order_id, provider, status, currency, amount_minor, key_hash, created_at, decide_by, ended_at, account_id, journal_id) \
+         select $1, p.*, case when p.status = 'captured' then $12::uuid end from unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bytea[], $9::timestamptz[], $10::timestamptz[], $11::timestamptz[], $13::uuid[]) \
+              as p (payment_id, order_id, provider, status, currency, amount_minor, key_hash, created_at, decide_by, ended_at, account_id)",
     )
     .bind(festival)
     .bind(payments.iter().map(|p| p.payment_id).collect::<Vec<_>>())
@@ -58,6 +58,7 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, paymen
     .bind(payments.iter().map(|p| p.decide_by).collect::<Vec<_>>())
     .bind(payments.iter().map(|p| p.ended_at).collect::<Vec<_>>())
     .bind(journal)
+    .bind(payments.iter().map(|p| p.account_id).collect::<Vec<_>>())
     .execute(conn)
     .await?;
     Ok(())
@@ -76,7 +77,7 @@ pub(super) async fn settle(conn: &mut PgConnection, festival: FestivalId, paymen
     )
     .bind(festival)
     .bind(payments.iter().map(|p| p.payment_id).collect::<Vec<_>>())
-    .bind(payments.iter().map(|p| if p.status == PaymentStatus::Captured { "captured" } else { "failed" }).collect::<Vec<_>>())
+    .bind(payments.iter().map(|p| p.status.name()).collect::<Vec<_>>())
     .bind(payments.iter().map(|p| p.reason.as_deref()).collect::<Vec<_>>())
     .bind(payments.iter().map(|p| p.ended_at).collect::<Vec<_>>())
     .bind(journal)
@@ -87,12 +88,13 @@ pub(super) async fn settle(conn: &mut PgConnection, festival: FestivalId, paymen
     Ok(())
 }
 
-pub(super) async fn submitted(pool: &PgPool, payment: &Payment, status: PaymentStatus, redirect_url: Option<&str>) -> Result<(), sqlx::Error> {
-    sqlx::query("update payments set status = $3, redirect_url = $4 where festival_id = $1 and payment_id = $2 and status not in ('submitted', 'captured', 'failed', 'cancelled')")
+pub(super) async fn submitted(pool: &PgPool, payment: &Payment, status: PaymentStatus, started: Option<&Started>) -> Result<(), sqlx::Error> {
+    sqlx::query("update payments set status = $3, redirect_url = $4, provider_ref = $5 where festival_id = $1 and payment_id = $2 and status not in ('submitted', 'captured', 'failed', 'cancelled')")
         .bind(payment.payment_id.festival())
         .bind(payment.payment_id)
         .bind(status)
-        .bind(redirect_url)
+        .bind(started.map(|started| started.url.as_str()))
+        .bind(started.and_then(|started| started.provider_ref.as_deref()))
         .execute(pool)
         .await?;
     Ok(())
@@ -104,7 +106,7 @@ pub(super) async fn submitted(pool: &PgPool, payment: &Payment, status: PaymentS
 /// What the database said.
 pub async fn payment(pool: &PgPool, id: PaymentId) -> Result<Option<Payment>, sqlx::Error> {
     sqlx::query_as(
-        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, key_hash \
+        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, provider_ref, account_id, key_hash \
          from payments where festival_id = $1 and payment_id = $2",
     )
     .bind(id.festival())
@@ -136,6 +138,7 @@ pub(super) async fn insert_events(
         Outcome::Pending => "pending",
         Outcome::Captured(_) => "captured",
         Outcome::Failed(_) => "failed",
+        Outcome::GivenUp => "given_up",
     };
     sqlx::query(
         "insert into provider_events (festival_id, provider, event_ref, payment_id, outcome, received_at) \
@@ -152,9 +155,24 @@ pub(super) async fn insert_events(
     Ok(())
 }
 
+/// Writes down that a provider told of a refund, in the transaction that acts on it.
+pub(super) async fn insert_refund_event(conn: &mut PgConnection, heard: &Heard, refund: &Refund, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into provider_events (festival_id, provider, event_ref, payment_id, outcome, received_at) values ($1, $2, $3, $4, 'refund', $5) on conflict do nothing",
+    )
+    .bind(refund.refund_id.festival())
+    .bind(&heard.provider)
+    .bind(&heard.event_ref)
+    .bind(refund.payment_id)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn undecided(pool: &PgPool, created_before: DateTime<Utc>, asked_before: DateTime<Utc>, most: i64) -> Result<Vec<Payment>, sqlx::Error> {
     sqlx::query_as(
-        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, key_hash \
+        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, provider_ref, account_id, key_hash \
          from payments where status in ('created', 'submitted', 'unknown') and created_at < $1 and (asked_at is null or asked_at < $2) order by created_at limit $3",
     )
     .bind(created_before)
@@ -170,7 +188,7 @@ pub(super) async fn undecided(pool: &PgPool, created_before: DateTime<Utc>, aske
 /// What the database said.
 pub async fn open(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<Payment>, sqlx::Error> {
     sqlx::query_as(
-        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, key_hash \
+        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, provider_ref, account_id, key_hash \
          from payments where status in ('created', 'submitted', 'unknown') and festival_id = $1 order by created_at limit 200",
     )
     .bind(festival)
@@ -180,13 +198,36 @@ pub async fn open(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<P
 
 pub(super) async fn over(pool: &PgPool, now: DateTime<Utc>, most: i64) -> Result<Vec<Payment>, sqlx::Error> {
     sqlx::query_as(
-        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, key_hash \
+        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, provider_ref, account_id, key_hash \
          from payments where status in ('created', 'submitted', 'unknown') and decide_by < $1 order by created_at limit $2",
     )
     .bind(now)
     .bind(most)
     .fetch_all(pool)
     .await
+}
+
+/// Payments that were given up without a word of their provider, and not asked about lately.
+pub(super) async fn given_up(pool: &PgPool, created_after: DateTime<Utc>, asked_before: DateTime<Utc>, most: i64) -> Result<Vec<Payment>, sqlx::Error> {
+    sqlx::query_as(
+        "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, provider_ref, account_id, key_hash \
+         from payments where status = 'cancelled' and created_at > $1 and (asked_at is null or asked_at < $2) order by created_at limit $3",
+    )
+    .bind(created_after)
+    .bind(asked_before)
+    .bind(most)
+    .fetch_all(pool)
+    .await
+}
+
+/// Whether a payment was not asked about since a moment.
+pub(super) async fn asked_before(pool: &PgPool, id: PaymentId, moment: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select asked_at is null or asked_at < $3 from payments where festival_id = $1 and payment_id = $2")
+        .bind(id.festival())
+        .bind(id)
+        .bind(moment)
+        .fetch_one(pool)
+        .await
 }
 
 pub(super) async fn asked(pool: &PgPool, id: PaymentId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {

@@ -20,6 +20,7 @@ pub mod promoter;
 pub mod session;
 pub mod situation;
 pub mod storefront;
+pub mod treasury;
 
 use poem::{Route, get, post};
 
@@ -39,11 +40,14 @@ pub fn routes() -> Route {
         .at("/w/:offer/places", post(waiting::again))
         .at("/o/:order/:secret", get(order::page))
         .at("/o/:order/:secret/payments", post(order::pay))
+        .at("/o/:order/:secret/bank", get(order::to_bank))
+        .at("/o/:order/:secret/payments/gave-up", post(order::give_up_payment))
         .at("/o/:order/:secret/cancellations", post(order::cancel))
         .at("/o/:order/:secret/twin-returns", post(returns::return_twin))
         .at("/o/:order/:secret/returns", post(returns::give_back))
         .at("/o/:order/:secret/holders", post(order::holders))
         .at("/o/:order/:secret/recalls", post(order::recall))
+        .at("/return/:payment/:secret", get(order::come_back))
         .at("/t/offline.js", get(assets::ticket_worker))
         .at("/t/:ticket/:secret", get(ticket::page))
         .at("/t/:ticket/:secret/claims", post(ticket::claim))
@@ -86,6 +90,10 @@ pub fn routes() -> Route {
         .at("/desk/:slug/devices/cards/:number", get(devices::show_card))
         .at("/desk/:slug/devices/cards/:number/revoke", post(devices::revoke_card))
         .at("/desk/:slug/devices/:id/revoke", post(devices::revoke))
+        .at("/payment-accounts", get(treasury::page).post(treasury::connect))
+        .at("/payment-accounts/:id/disconnections", post(treasury::disconnect))
+        .at("/payment-accounts/:id/webhook-secrets", post(treasury::add_secret))
+        .at("/payment-accounts/:id/webhook-secrets/:no/removals", post(treasury::remove_secret))
         .at("/mailbox", get(mailbox::list))
         .at("/mailbox/:number", get(mailbox::email))
         .at("/problems/:slug", get(problems::about))

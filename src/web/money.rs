@@ -423,7 +423,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
     let order = |id: OrderId| html! { a href=(format!("/desk/{slug}/orders/{id}")) { (orders::number(id)) } };
     Ok(shell(&reader, &festival, &reader.t("money-desk")).page(&html! {
         main id="content" {
-            div class="panel cover flood" { (index(&reader, &slug, "money")) h1 { (reader.t("money-desk")) } }
+            div class="panel cover flood" { (index(&reader, &slug, "money")) h1 { (reader.t("money-desk")) } @if who.staff.may(Scope::AccountsWrite).is_ok() { p { a href="/payment-accounts" { (reader.t("treasury")) } } } }
             div class="gatefold" {
                 section class="panel" aria-labelledby="cases" {
                     header class="head" { h2 id="cases" { (reader.t("refund-cases")) } p { (reader.t("refund-cases-lead")) } }

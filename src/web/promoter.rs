@@ -177,7 +177,7 @@ pub async fn desk(request: &Request, reader: Reader, app: Data<&App>) -> PageRes
     let shell = Shell { reader: &reader, title: reader.t("desk").into_owned(), festival: None, private: true, refresh: None, script_refreshes: false };
     Ok(shell.page(&html! {
         main class="panel" id="content" {
-            header class="masthead" { h1 { (reader.t("desk")) } (who_am_i(&reader, &who)) }
+            header class="masthead" { h1 { (reader.t("desk")) } (who_am_i(&reader, &who)) @if who.staff.may(Scope::AccountsWrite).is_ok() { p { a href="/payment-accounts" { (reader.t("treasury")) } } } }
             @if own.is_empty() { div class="sheet" { section { h2 { (reader.t("no-festival")) } p { (reader.t("no-festival-lead")) (reader.t("gap")) a href="/docs" { "/docs" } } } } }
             ul class="tracks" { @for f in &own { li { span class="no" { (f.festival_id.0) } a href=(format!("/desk/{}", f.terms.slug)) { (text(&f.terms.name, reader.language)) } span { (reader.t(if f.published_at.is_some() { "published" } else { "draft" })) } } } }
         }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{
     actors::{Answer, Fan, Festival, Promoter, answer, key},
-    house::House,
+    house::{House, opening},
+    stripe::{KEY, SECRET, Stripe, connect, sign},
     supervisors,
 };
 
@@ -46,7 +47,10 @@ enum May {
 }
 
 use May::{Anyone, Device, FanOrPromoter, Music, Promoter as Of, Public, PublicOrOwn, Self_, WholeSelf};
-use Scope::{CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, MoneyWrite, OffersWrite, OrdersRead, RefundsWrite, ReleasesWrite, ScansRead, TicketsWrite};
+use Scope::{
+    AccountsWrite, CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, MoneyWrite, OffersWrite, OrdersRead, RefundsWrite, ReleasesWrite, ScansRead,
+    TicketsWrite,
+};
 
 const TABLE: &[(&str, May)] = &[
     ("decide_refund", Of(MoneyWrite)),
@@ -66,6 +70,12 @@ const TABLE: &[(&str, May)] = &[
     ("list_band_stocks", Of(ScansRead)),
     ("set_band_stock", Of(GatesWrite)),
     ("call_clearing_off", Of(GatesWrite)),
+    ("list_payment_accounts", WholeSelf(AccountsWrite)),
+    ("connect_stripe", WholeSelf(AccountsWrite)),
+    ("disconnect_payment_account", Of(AccountsWrite)),
+    ("add_webhook_secret", Of(AccountsWrite)),
+    ("remove_webhook_secret", Of(AccountsWrite)),
+    ("notify_payment_account", Anyone),
     ("cancel_order", May::Fan),
     ("change_gate", Of(FestivalsWrite)),
     ("change_pass", Of(OffersWrite)),
@@ -258,6 +268,8 @@ struct World {
     code: String,
     payment: String,
     refund: String,
+    account: String,
+    _stripe: Stripe,
     /// An offer with a waiting room that is on, and a place in it.
     waited: String,
     place: String,
@@ -307,7 +319,8 @@ fn a_picture() -> Vec<u8> {
 
 impl World {
     async fn open() -> Self {
-        let house = House::open().await;
+        let stripe = Stripe::open(opening()).await;
+        let house = House::with_stripe(&stripe.url).await;
         let promoter = house.promoter("Night Ferry Foundation").await;
         let festival = promoter.festival("night-ferry").await;
         let sister = promoter.make("/v1/festivals", festival_terms("salt-weekender")).await["festival_id"].as_i64().unwrap();
@@ -323,6 +336,8 @@ impl World {
         let other_fan = house.anybody().order("jonas@x.example", &[(&offer, 1)]).await;
         other_fan.pay(&key(), "simulated_instant").await.expect(201);
         let ticket = fan.tickets().await.remove(0);
+        let account = text(&connect(&promoter, KEY).await.expect(200), "account_id");
+        promoter.send("POST", &format!("/v1/payment-accounts/{account}/webhook-secrets"), &json!({ "secret": SECRET })).await.expect(200);
         let refund = text(&crate::refunds::refund(&promoter, &other_fan.order, &key(), &a_cent()).await.expect(201), "refund_id");
 
         let picture = a_picture();
@@ -400,6 +415,8 @@ impl World {
             other_fan,
             payment,
             refund,
+            account,
+            _stripe: stripe,
             waited,
             place,
             voucher,
@@ -444,6 +461,8 @@ impl World {
             ("{order_id}", real(&self.fan.order)),
             ("{ticket_id}", real(&self.ticket)),
             ("{refund_id}", real(&self.refund)),
+            ("{account_id}", real(&self.account)),
+            ("{secret_no}", "1".to_owned()),
             ("{stock_id}", real(&self.stock)),
             ("{voucher_id}", real(&self.voucher)),
             ("{upload_id}", real(&self.upload)),
@@ -453,7 +472,7 @@ impl World {
             ("{hold_id}", real(&self.hold)),
             ("{clearing_id}", real(&self.clearing)),
             ("{release_id}", real(&self.release)),
-            ("{provider}", "simulated".to_owned()),
+            ("{provider}", if operation == "notify_payment_account" { "stripe" } else { "simulated" }.to_owned()),
             ("{day_index}", "0".to_owned()),
             ("{tier_no}", "1".to_owned()),
             ("{part_no}", "1".to_owned()),
@@ -485,6 +504,11 @@ impl World {
                 let body = json!({ "event_id": "evt_1", "payment_id": self.payment, "status": "succeeded" }).to_string();
                 let signature = simulated::sign(&self.house.app, body.as_bytes());
                 return answer(request.header("content-type", "application/octet-stream").header("gatefold-signature", signature).body(body)).await;
+            }
+            "notify_payment_account" => {
+                let body = json!({ "id": "evt_1", "type": "customer.created", "data": { "object": {} } }).to_string();
+                let signature = sign(SECRET, self.house.app.clock.now(), &body);
+                return answer(request.header("content-type", "application/octet-stream").header("stripe-signature", signature).body(body)).await;
             }
             "open_waiting_room" => Some(json!({ "gathers_at": self.house.app.clock.now() })),
             "cancel_order"
@@ -537,6 +561,9 @@ impl World {
             }
             "claim_ticket" => Some(json!({ "name": "Mara Lindqvist" })),
             "create_festival" => Some(festival_terms(&format!("f-{fresh}"))),
+            "connect_stripe" => Some(json!({ "key": KEY, "methods": ["card"] })),
+            "add_webhook_secret" => Some(json!({ "secret": SECRET })),
+            "disconnect_payment_account" | "remove_webhook_secret" => None,
             "create_gate" => Some(json!({ "name": { "en": "South Quay" } })),
             "create_offer" => Some(json!({
                 "terms": { "name": { "en": "Weekend pass" } }, "capacity": 10,

@@ -387,6 +387,80 @@ const scenes = {
     return { ...seen, sideways, errors };
   },
 
+  /** An owner connects Stripe at the desk; a fan pays there by redirect, with a declined card, the way back, a second tab and a double click between. */
+  async stripe() {
+    const browser = await chromium.launch({ executablePath, args: quiet });
+    const desk = await browser.newContext({ viewport: { width: 360, height: 780 }, locale: "en-GB" });
+    await desk.addCookies([{ name: input.cookie.split("=")[0], value: input.cookie.split("=")[1], url: input.url }]);
+    const owner = await desk.newPage();
+    watch(owner);
+    await owner.goto(`${input.url}/payment-accounts`);
+    await look(owner, "treasury-none-360");
+    await owner.fill("#key", "sk_test_NIGHT_revoked0");
+    await owner.click("form:has(#key) button");
+    const refused = await owner.textContent("#key-hurt");
+    await owner.fill("#key", input.key);
+    await owner.check("input[value=wechat_pay]");
+    await owner.click("form:has(#key) button");
+    await owner.fill("#secret", "whsec_nightferrynightferry");
+    await owner.click("form:has(#secret) button");
+    await owner.waitForSelector("text=whsec_… erry");
+    await look(owner, "treasury-360");
+    await owner.setViewportSize({ width: 1440, height: 900 });
+    await look(owner, "treasury-1440");
+    await owner.goto(`${input.url}/payment-accounts?lang=zh`);
+    await look(owner, "treasury-zh-1440");
+    // Wrong keys and the console's word for them are part of the scene.
+    errors.length = 0;
+
+    const context = await browser.newContext({ viewport: { width: 360, height: 780 }, locale: "en-GB" });
+    const page = await context.newPage();
+    watch(page);
+    await page.goto(`${input.url}/f/${input.slug}`);
+    await page.selectOption(`select[name="offer-${input.offer}"]`, "1");
+    await page.fill("#email", "mara@lindqvist.example");
+    await page.fill("#name", "Mara Lindqvist");
+    await page.click("button:has-text('Hold for 10 minutes')");
+    await page.waitForSelector("[data-until]");
+    const order = page.url();
+    await look(page, "stripe-held-360");
+    await page.check("input[value=stripe]");
+    await page.check("input[name=terms]");
+    await page.dblclick("button.broad");
+    await page.waitForURL("**/c/pay/**");
+    const first = page.url();
+    // The first card is declined.
+    await page.click("button[value=decline]");
+    const declined = await page.textContent("[role=alert]");
+    errors.length = 0;
+    // Back to the shop: it does not know yet, and leads to the same page.
+    await page.click("text=Back");
+    await page.waitForSelector("text=We do not know yet");
+    await look(page, "stripe-undecided-360");
+    const leads = (await page.getAttribute("main a.button", "href")) === first;
+    // A second tab of the same order shows the same, and gives the payment up; then another page of the bank is opened.
+    const other = await context.newPage();
+    watch(other);
+    await other.goto(order);
+    await other.click("button:has-text('Pay another way')");
+    await other.waitForSelector("text=That payment did not come about");
+    await look(other, "stripe-again-360");
+    await page.goto(first);
+    const ended = (await page.textContent("body")).includes("expired");
+    await other.check("input[value=stripe]");
+    await other.check("input[name=terms]");
+    await other.click("button.broad");
+    await other.waitForURL("**/c/pay/**");
+    await other.click("button[value=pay]");
+    await other.waitForSelector(".ticket");
+    await look(other, "stripe-paid-360");
+    // The first tab finds its order paid.
+    await page.goto(order);
+    const tickets = await page.locator(".ticket").count();
+    await browser.close();
+    return { refused, declined, leads, ended, tickets, sideways, errors };
+  },
+
   /** From the page of the festival to the ticket, on a screen of 390 pixels; then a look at 320 and 1440. */
   async buy() {
     const browser = await chromium.launch({ executablePath, args: quiet });

@@ -85,7 +85,7 @@ impl Served {
     }
 
     pub fn anybody(&self) -> Anybody {
-        Anybody { client: reqwest::Client::new(), url: format!("http://127.0.0.1:{}", self.port) }
+        Anybody { client: crate::house::http().build().unwrap(), url: format!("http://127.0.0.1:{}", self.port) }
     }
 
     /// kill -9.

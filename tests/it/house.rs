@@ -41,6 +41,13 @@ pub fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("run-{}", std::process::id()))
 }
 
+/// A client of HTTP in the making. TLS that comes without a provider of its primitives asks the process for one (`rustls-no-provider`).
+pub fn http() -> reqwest::ClientBuilder {
+    static PROVIDER: std::sync::Once = std::sync::Once::new();
+    PROVIDER.call_once(|| rustls::crypto::ring::default_provider().install_default().unwrap());
+    reqwest::Client::builder()
+}
+
 /// The keys of every house.
 pub fn secrets() -> Secrets {
     Secrets::from_master(&[42; 32])
@@ -119,15 +126,20 @@ impl House {
     }
 
     pub async fn with_mailer(mailer: Mailer) -> Self {
-        Self::build(mailer, PgConnectOptions::clone).await
+        Self::build(mailer, PgConnectOptions::clone, "http://127.0.0.1:9").await
     }
 
     /// Opens a house whose server reaches its database another way than the tests do.
     pub async fn by_way_of(way: impl FnOnce(&PgConnectOptions) -> PgConnectOptions) -> Self {
-        Self::build(Mailer::mailbox(), way).await
+        Self::build(Mailer::mailbox(), way, "http://127.0.0.1:9").await
     }
 
-    async fn build(mailer: Mailer, way: impl FnOnce(&PgConnectOptions) -> PgConnectOptions) -> Self {
+    /// Opens a house that finds Stripe at another address.
+    pub async fn with_stripe(stripe_url: &str) -> Self {
+        Self::build(Mailer::mailbox(), PgConnectOptions::clone, stripe_url).await
+    }
+
+    async fn build(mailer: Mailer, way: impl FnOnce(&PgConnectOptions) -> PgConnectOptions, stripe_url: &str) -> Self {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let owner = fresh_database(&format!("house_{number}")).await;
@@ -140,12 +152,13 @@ impl House {
             mail_from: "Gatefold <tickets@gatefold.example>".to_owned(),
             files: folder().join(format!("files-{number}")),
             simulated_payments: true,
+            stripe_url: stripe_url.to_owned(),
             demo: true,
             trusted_proxies: Vec::new(),
         };
         let app = server::assemble(pools, Clock::fixed(opening()), secrets(), mailer, settings).unwrap();
         let running = server::start(&app, listener, metrics, false).unwrap();
-        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let http = http().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { app, url, http, owner, running: Some(running), closed: false }
     }
 

@@ -120,7 +120,7 @@ impl Life<'_> {
     async fn told(&self, payment: PaymentId, amount: Money, event: &str) {
         let told = Notification { event_id: event.to_owned(), payment_id: payment, status: "succeeded".to_owned(), amount: Some(amount) };
         let body = serde_json::to_vec(&told).unwrap();
-        payments::notified(&self.house.app, "simulated", Some(&sign(&self.house.app, &body)), &body).await.unwrap();
+        payments::notified(&self.house.app, "simulated", None, Some(&sign(&self.house.app, &body)), &body).await.unwrap();
     }
 
     async fn play(&mut self, step: Step) {

@@ -49,7 +49,8 @@ for p in m.walk():
 print(json.dumps({"subject": m["subject"], "to": m["to"], "id": m["message-id"], "parts": parts, "pictures": pictures}))
 "#;
 
-fn python() -> PathBuf {
+/// The Python that `tests/run` furnished.
+pub fn python() -> PathBuf {
     let own = concat!(env!("CARGO_MANIFEST_DIR"), "/target/tools/python/bin/python");
     let python = PathBuf::from(std::env::var_os("GATEFOLD_PYTHON").unwrap_or_else(|| own.into()));
     assert!(python.exists(), "{} is missing; run tests/run", python.display());

@@ -44,6 +44,7 @@ mod servers;
 mod settings;
 mod shelf;
 mod statements;
+mod stripe;
 mod supervisors;
 mod upgrades;
 mod vouchers;

@@ -382,7 +382,7 @@ async fn a_log_that_nobody_reads_holds_up_no_request_and_no_end() {
     const O_NONBLOCK: i32 = 0o4000;
     let database = fresh_database("outages_log").await;
     // A request that waits for its line would wait for ever.
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().unwrap();
+    let client = crate::house::http().timeout(Duration::from_secs(2)).build().unwrap();
     let http = Anybody { client, url: format!("http://127.0.0.1:{}", a_free_port()) };
     let metrics = format!("127.0.0.1:{}", a_free_port());
     let (mut unread, log) = std::io::pipe().unwrap();

@@ -61,7 +61,7 @@ pub fn settings(address: &str) -> Vec<(&'static str, String)> {
 /// Somebody at an address of their own: what one address may hold is bounded, and a minute of unpaid orders fills it.
 fn at_home(door: &Anybody, number: usize) -> Anybody {
     let address = std::net::Ipv4Addr::new(127, 0, 2, u8::try_from(1 + number % 250).unwrap());
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).local_address(std::net::IpAddr::from(address));
+    let client = crate::house::http().redirect(reqwest::redirect::Policy::none()).local_address(std::net::IpAddr::from(address));
     Anybody { client: client.build().unwrap(), url: door.url.clone() }
 }
 

@@ -258,7 +258,21 @@ async fn what_runs_as_the_owner_asks_nothing_of_whoever_calls_it() {
 async fn a_row_of_a_festival_carries_its_festival_first() {
     let mut conn = PgConnection::connect_with(&template()).await.unwrap();
     // Tables of the platform are few and small; everything that grows belongs to a festival.
-    let platform = ["promoters", "members", "tokens", "sign_ins", "sessions", "festivals", "releases", "recordings", "tracks", "uploads", "_sqlx_migrations"];
+    let platform = [
+        "promoters",
+        "members",
+        "tokens",
+        "sign_ins",
+        "sessions",
+        "festivals",
+        "releases",
+        "recordings",
+        "tracks",
+        "uploads",
+        "payment_accounts",
+        "payment_account_secrets",
+        "_sqlx_migrations",
+    ];
     let keys: Vec<(String, String)> = sqlx::query_as(
         "select c.relname::text, (select a.attname::text from pg_attribute a where a.attrelid = c.oid and a.attnum = i.indkey[0]) \
          from pg_class c join pg_index i on i.indrelid = c.oid and i.indisprimary where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace",

@@ -69,7 +69,7 @@ impl Server {
     }
 
     pub fn anybody(&self) -> Anybody {
-        Anybody { client: reqwest::Client::new(), url: self.url.clone() }
+        Anybody { client: crate::house::http().build().unwrap(), url: self.url.clone() }
     }
 }
 

@@ -35,7 +35,7 @@ use crate::{
 use plan::{NoPlan, Plan};
 
 pub use plan::Left;
-pub use settle::{Decision, RefundOutcome, decide, refund_due, told};
+pub use settle::{Decision, RefundOutcome, decide, heard, refund_due, told};
 pub use store::{Listed, attention, by_order, left, of_letter, refund};
 
 /// The state of a refund.

@@ -10,15 +10,15 @@ use crate::{
     accounts::{Scope, Staff},
     app::App,
     audit::{self, Act},
-    batcher::Trouble,
+    batcher::{Busy, Trouble},
     books::{self, Account, Journal, JournalKind},
     festivals,
-    id::{self, FestivalId, RefundId, TicketId},
+    id::{self, FestivalId, PaymentAccountId, RefundId, TicketId},
     library,
     mail::{self, Draft, Lane},
     offers,
     orders::{self, Held},
-    payments::{PATIENCE, Providers},
+    payments::{Heard, NotifyError, PATIENCE, Providers, store as payments},
     postgres, sabotage,
     tickets::{self, Becomes, Cause, GENERATIONS, Ticket, TicketStatus},
     webhooks,
@@ -78,7 +78,7 @@ pub async fn refund_due(app: &App) -> Result<usize, sqlx::Error> {
         let Some(refund) = store::refund(&app.pools.work, id).await? else { continue };
         let outcome = ask(app, &refund).await;
         sabotage::die_at("refund-asked");
-        if let Err(trouble) = told(app, id, refund.round, outcome).await {
+        if let Err(trouble) = told(app, id, refund.round, outcome, None).await {
             tracing::warn!(error = %trouble, refund = %id, "what a provider said of a refund could not be noted; it is asked again");
         }
     }
@@ -116,7 +116,7 @@ async fn ask(app: &App, refund: &Refund) -> Result<RefundOutcome, String> {
 ///
 /// # Errors
 /// [`Trouble`].
-pub async fn told(app: &App, refund_id: RefundId, round: i16, outcome: Result<RefundOutcome, String>) -> Result<(), Trouble> {
+pub async fn told(app: &App, refund_id: RefundId, round: i16, outcome: Result<RefundOutcome, String>, heard: Option<&Heard>) -> Result<(), Trouble> {
     let (festival, now) = (refund_id.festival(), app.clock.now());
     let mut tx = app.pools.work.begin().await?;
     let Some((order, refund)) = locked(&mut tx, refund_id).await? else { return Ok(()) };
@@ -161,10 +161,34 @@ pub async fn told(app: &App, refund_id: RefundId, round: i16, outcome: Result<Re
         }
         _ => return Ok(()),
     }
+    if let Some(heard) = heard {
+        payments::insert_refund_event(&mut tx, heard, &refund, now).await?;
+    }
     postgres::commit(tx).await?;
     // Whoever waits for what came back sees it at once.
     app.the::<offers::api::Shelves>().forget();
     Ok(())
+}
+
+/// Something became of a refund, its provider says at the door of an account: it is asked what. What we do not know it by yet is being asked already.
+///
+/// # Errors
+/// [`NotifyError`].
+pub async fn heard(app: &App, provider: &str, account: Option<PaymentAccountId>, id: RefundId, round: i16, heard: &Heard) -> Result<(), NotifyError> {
+    let Some(refund) = store::refund(&app.pools.work, id).await? else { return Ok(()) };
+    if refund.round != round || refund.provider_ref.is_none() || !super::super::took(app, provider, account, refund.payment_id).await? {
+        return Ok(());
+    }
+    match ask(app, &refund).await {
+        Ok(outcome) => told(app, id, round, Ok(outcome), Some(heard)).await.map_err(|trouble| {
+            tracing::warn!(error = %trouble, refund = %id, "what a provider told of a refund could not be noted; it tells again");
+            NotifyError::Busy(Busy::jittered())
+        }),
+        Err(error) => {
+            tracing::warn!(%error, refund = %id, "a provider told of a refund and did not say what; it tells again");
+            Err(NotifyError::Busy(Busy::jittered()))
+        }
+    }
 }
 
 /// Locks the order of a refund and the refund.

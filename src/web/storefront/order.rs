@@ -1,8 +1,10 @@
 //! The page of an order by its secret link: held, undecided, paid, over. One address, from the hold to the ticket.
 
+use chrono::TimeDelta;
 use maud::{Markup, html};
 use poem::{
     Request, Response, handler,
+    http::HeaderValue,
     web::{Data, Path},
 };
 
@@ -19,7 +21,7 @@ use crate::{
         door::Arrival,
         problem::{NOT_FOUND, Problem},
     },
-    id::{OrderId, TicketId},
+    id::{OrderId, PaymentId, TicketId},
     library::{self, Take, file_link},
     offers::{self, Offer},
     orders::{self, Order, OrderStatus, api::breakdown, api::order_url},
@@ -67,11 +69,8 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
     match (opened.order.status, undecided) {
         (OrderStatus::Paid | OrderStatus::PartlyRefunded | OrderStatus::PartPaid, _) => paid(&reader, &app, &opened).await,
         (OrderStatus::Refunded, _) => returned(&reader, &app, &opened).await,
-        (OrderStatus::Held, Some(payment)) => Ok(waiting(&reader, &opened, payment)),
-        (OrderStatus::Held, None) if app.clock.now() <= opened.order.held_until => {
-            let is_second = twins::is_bought_already(&app.pools.web, OrderId(id)).await.map_err(Problem::from)?;
-            Ok(held(&reader, &app, &opened, payments.last(), None, is_second))
-        }
+        (OrderStatus::Held, Some(payment)) => Ok(waiting(&reader, &app, &opened, payment)),
+        (OrderStatus::Held, None) if app.clock.now() <= opened.order.held_until => to_pay(&reader, &app, &opened, payments.last(), None).await,
         (status, _) => Ok(ended(&reader, &opened, status)),
     }
 }
@@ -121,7 +120,39 @@ pub(super) fn rate(ppm: u32) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hurt: Option<&str>, is_second: bool) -> Response {
+/// A held order and how it can be paid.
+async fn to_pay(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hurt: Option<&str>) -> PageResult {
+    let is_second = twins::is_bought_already(&app.pools.web, opened.order.order_id).await.map_err(Problem::from)?;
+    let ways = payments::ways(app, opened.order.order_id.festival(), opened.order.total.minor).await.map_err(Problem::from)?;
+    Ok(held(reader, app, opened, last, hurt, is_second, &ways))
+}
+
+/// The choice of a way to pay.
+fn ways_of(reader: &Reader, ways: &[Way]) -> Markup {
+    let words = |way: &Way| match way {
+        Way::Stripe => ("stripe", "way-stripe", "way-stripe-lead"),
+        Way::Simulated => ("simulated", "way-simulated", "way-next-page"),
+        Way::SimulatedInstant | Way::Free => ("simulated_instant", "way-instant", "way-at-once"),
+    };
+    html! {
+        @match ways {
+            [] => { p class="notice bad" { (reader.t("no-way")) } }
+            [Way::Free] => { input type="hidden" name="way" value="free"; p { (reader.t("free-order")) } }
+            [only] => { @let (value, name, lead) = words(only); input type="hidden" name="way" value=(value); p { b { (reader.t(name)) } br; span class="small faded" { (reader.t(lead)) } } }
+            several => {
+                fieldset {
+                    legend class="unseen" { (reader.t("how-you-pay")) }
+                    @for (i, way) in several.iter().enumerate() {
+                        @let (value, name, lead) = words(way);
+                        label class="choice" { input type="radio" name="way" value=(value) checked[i == 0]; span { b { (reader.t(name)) } } small class="faded" { (reader.t(lead)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hurt: Option<&str>, is_second: bool, ways: &[Way]) -> Response {
     let order = &opened.order;
     let now = app.clock.now();
     let left = (order.held_until - now).num_seconds().max(0);
@@ -150,18 +181,9 @@ fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hur
                     section class="stack" {
                         header class="head" { h2 { (reader.t("how-you-pay")) } p { (reader.f("tickets-go-to", [("email", order.email.clone())])) } }
                         input type="hidden" name="key" value=(crate::id::fresh(order.order_id.festival(), now));
-                        @if order.total.minor == 0 {
-                            input type="hidden" name="way" value="free";
-                            p { (reader.t("free-order")) }
-                        } @else if app.settings.simulated_payments {
-                            fieldset {
-                                legend class="unseen" { (reader.t("how-you-pay")) }
-                                label class="choice" { input type="radio" name="way" value="simulated" checked; span { b { (reader.t("way-simulated")) } } small class="faded" { (reader.t("way-next-page")) } }
-                                label class="choice" { input type="radio" name="way" value="simulated_instant"; span { b { (reader.t("way-instant")) } } small class="faded" { (reader.t("way-at-once")) } }
-                            }
-                        } @else { p class="notice bad" { (reader.t("no-way")) } }
+                        (ways_of(reader, ways))
                         label class="tick" { input type="checkbox" name="terms" value="yes" required aria-invalid=[hurt.map(|_| "true")] aria-describedby=[hurt.map(|_| "terms-hurt")]; span { (reader.t("terms")) } }
-                        div { button class="button broad" { (reader.f("pay-amount", [("amount", order.total.print())])) } }
+                        div { button class="button broad" disabled[ways.is_empty()] { (reader.f("pay-amount", [("amount", order.total.print())])) } }
                         p class="small faded" { (reader.t("never-neither")) }
                     }
                 }
@@ -171,22 +193,22 @@ fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hur
     })
 }
 
-fn waiting(reader: &Reader, opened: &Opened, payment: &Payment) -> Response {
+/// A payment that is not decided: on to the page of the bank, or another way.
+fn waiting(reader: &Reader, app: &App, opened: &Opened, payment: &Payment) -> Response {
     let by = reader.language.at(payment.decide_by, &opened.festival.terms.time_zone).time();
-    let mut ways = Vec::new();
-    if let Some(url) = &payment.redirect_url {
-        ways.push((url.clone(), reader.t("back-to-bank").into_owned()));
-    }
-    notice(
-        &shell(reader, opened, &reader.t("undecided"), Some(5)),
-        &Notice {
-            title: reader.t("undecided").into_owned(),
-            lead: reader.f("undecided-lead", [("time", by)]).into_owned(),
-            ways,
-            small: reader.f("order-number", [("number", opened.order.number())]).into_owned(),
-            etched: String::new(),
-        },
-    )
+    let url = order_url(app, opened.order.order_id, opened.order.link_generation);
+    shell(reader, opened, &reader.t("undecided"), Some(5)).page(&html! {
+        main class="gatefold" id="content" {
+            section class="panel cover flood" { (art::broken(opened.festival.terms.name.read(opened.festival.terms.language))) }
+            div class="panel problem" {
+                h1 { (reader.t("undecided")) }
+                p class="lead" { (reader.f("undecided-lead", [("time", by)])) }
+                @if let Some(bank) = &payment.redirect_url { div class="actions" { a class="button" href=(bank) { (reader.t("back-to-bank")) } } }
+                form method="post" action=(format!("{url}/payments/gave-up")) data-once="" { p { button class="link" { (reader.t("pay-otherwise")) } (reader.t("gap")) span class="faded" { (reader.t("pay-otherwise-lead")) } } }
+                p class="small faded" { (reader.f("order-number", [("number", opened.order.number())])) }
+            }
+        }
+    })
 }
 
 fn ended(reader: &Reader, opened: &Opened, status: OrderStatus) -> Response {
@@ -358,18 +380,67 @@ pub async fn pay(
     let way = match field(&fields, "way") {
         "free" => Way::Free,
         "simulated_instant" => Way::SimulatedInstant,
-        _ => Way::Simulated,
+        "simulated" => Way::Simulated,
+        _ => Way::Stripe,
     };
     if field(&fields, "terms") != "yes" {
-        let is_second = twins::is_bought_already(&app.pools.web, OrderId(id)).await.map_err(Problem::from)?;
-        return Ok(held(&reader, &app, &opened, None, Some(&reader.t("terms-missing")), is_second));
+        return to_pay(&reader, &app, &opened, None, Some(&reader.t("terms-missing"))).await;
     }
     match payments::pay(&app, OrderId(id), &secret, field(&fields, "key"), way, arrival.0.0).await {
-        Ok(Payment { redirect_url: Some(bank), status, .. }) if status.is_open() => Ok(see_other(&bank)),
+        Ok(Payment { redirect_url: Some(_), status, .. }) if status.is_open() => Ok(see_other(&format!("{url}/bank"))),
         // Whatever else it is, the page of the order says it.
         Ok(_) | Err(PayError::AlreadyPaid | PayError::NotHeld | PayError::Open(_)) => Ok(see_other(&url)),
         Err(error) => Err(Problem::from(error).into()),
     }
+}
+
+/// On to the page of the bank. A form of ours may lead nowhere else (the CSP's `form-action` is asked about redirects, too), so a page of ours stands between
+/// and goes on by itself.
+#[handler]
+pub async fn to_bank(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let payments = payments::by_order(&app.pools.web, OrderId(id)).await.map_err(Problem::from)?;
+    let Some(bank) = payments.into_iter().find(|payment| payment.status.is_open()).and_then(|payment| payment.redirect_url) else {
+        return Ok(see_other(&order_url(&app, opened.order.order_id, opened.order.link_generation)));
+    };
+    let goes_on = HeaderValue::from_str(&format!("0; url={bank}")).map_err(|_| Problem::internal("the address of the bank is none"))?;
+    let mut response = notice(
+        &shell(&reader, &opened, &reader.t("to-bank"), None),
+        &Notice {
+            title: reader.t("to-bank").into_owned(),
+            lead: reader.t("to-bank-lead").into_owned(),
+            ways: vec![(bank, reader.t("to-bank-button").into_owned())],
+            small: reader.f("order-number", [("number", opened.order.number())]).into_owned(),
+            etched: String::new(),
+        },
+    );
+    response.headers_mut().insert("refresh", goes_on);
+    Ok(response)
+}
+
+/// Where a payment provider sends the buyer back to: it is asked what became of the payment, and the page of the order says it. The address is at the
+/// provider, so it is no link of the order and good for a day only.
+#[handler]
+pub async fn come_back(app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    let payment = payments::payment(&app.pools.web, PaymentId(id)).await.map_err(Problem::from)?;
+    let payment = payment
+        .filter(|payment| app.secrets.is_link(Purpose::PaymentReturn, id, 0, &secret) && app.clock.now() < payment.created_at + TimeDelta::days(1))
+        .ok_or_else(|| NOT_FOUND.problem())?;
+    payments::ask_now(&app, &payment).await.map_err(Problem::from)?;
+    let order = orders::held(&app.pools.web, payment.order_id).await.map_err(Problem::from)?.ok_or_else(|| NOT_FOUND.problem())?;
+    Ok(see_other(&order_url(&app, order.order_id, order.link_generation)))
+}
+
+/// Gives an open payment up from its page, so that another one can be tried.
+#[handler]
+pub async fn give_up_payment(request: &Request, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let payments = payments::by_order(&app.pools.web, OrderId(id)).await.map_err(Problem::from)?;
+    if let Some(payment) = payments.iter().find(|payment| payment.status.is_open()) {
+        payments::give_up(&app, payment).await;
+    }
+    Ok(see_other(&order_url(&app, opened.order.order_id, opened.order.link_generation)))
 }
 
 /// Gives an order up from its page.

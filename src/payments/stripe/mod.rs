@@ -1,0 +1,379 @@
+//! Stripe: hosted Checkout by redirect, so that no card touches this house (PCI DSS SAQ A), under the key of the promoter's own account.
+//!
+//! A payment is one Checkout Session; what asks for it again asks under the payment's id and gets the same one. Shapes: <https://docs.stripe.com/api>.
+
+mod client;
+mod signature;
+mod units;
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    NotifyError, Payment, Refund, RefundOutcome,
+    accounts::{self, Keyed, Method},
+    provider::{Answer, News, Outcome, Provider, ProviderError, Started, Told, Verified},
+    store,
+};
+use crate::{
+    app::App,
+    festivals,
+    id::{PaymentAccountId, PaymentId, RefundId},
+    orders,
+    secrets::Purpose,
+    words::Language,
+};
+
+use client::Client;
+pub use client::Refusal;
+
+/// When a session ends by itself, after its payment was begun: Stripe wants at least 30 minutes from when it hears of it, and it may hear late.
+const SESSION: TimeDelta = TimeDelta::minutes(60);
+
+/// Stripe.
+pub struct Stripe(Client);
+
+/// An account at Stripe.
+#[derive(Debug, Deserialize)]
+pub struct Account {
+    /// `acct_..`.
+    pub id: String,
+    /// Whether it may take payments.
+    #[serde(default)]
+    pub charges_enabled: bool,
+}
+
+/// A Checkout Session, as much of it as we need.
+#[derive(Debug, Deserialize)]
+struct Session {
+    id: String,
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    status: Option<String>,
+    #[serde(default)]
+    payment_status: String,
+    #[serde(default)]
+    amount_total: Option<i64>,
+    #[serde(default)]
+    currency: Option<String>,
+    #[serde(default)]
+    payment_intent: Option<String>,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+/// A payment intent, as much of it as we need.
+#[derive(Debug, Deserialize)]
+struct Intent {
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    amount_received: Option<i64>,
+    #[serde(default)]
+    currency: Option<String>,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+/// A refund at Stripe, as much of it as we need.
+#[derive(Debug, Deserialize)]
+struct StripeRefund {
+    id: String,
+    #[serde(default)]
+    status: Option<String>,
+    #[serde(default)]
+    failure_reason: Option<String>,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+/// What we wrote on things at Stripe.
+#[derive(Debug, Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    payment_id: Option<String>,
+    #[serde(default)]
+    refund_id: Option<String>,
+    #[serde(default)]
+    round: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct List<T> {
+    data: Vec<T>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Event {
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    data: EventData,
+}
+
+#[derive(Debug, Deserialize)]
+struct EventData {
+    object: Value,
+}
+
+impl Session {
+    fn outcome(&self) -> Outcome {
+        match (self.status.as_deref(), self.payment_status.as_str()) {
+            (_, "paid") => captured(self.amount_total, self.currency.as_deref()),
+            (Some("expired"), _) => Outcome::Failed("the page of the bank was left or its time was up".to_owned()),
+            // Complete and unpaid: the bank is still thinking.
+            _ => Outcome::Pending,
+        }
+    }
+}
+
+/// An amount that was captured. One that we cannot count is never what was asked for: somebody has to look.
+fn captured(amount: Option<i64>, currency: Option<&str>) -> Outcome {
+    match (amount, currency) {
+        (Some(amount), Some(currency)) => units::money(amount, currency).map_or_else(
+            || {
+                tracing::error!(amount, currency, "Stripe captured an amount that cannot be counted");
+                Outcome::Pending
+            },
+            |money| Outcome::Captured(Some(money)),
+        ),
+        _ => Outcome::Captured(None),
+    }
+}
+
+impl StripeRefund {
+    fn outcome(self) -> RefundOutcome {
+        match self.status.as_deref() {
+            Some("succeeded") => RefundOutcome::Done { provider_ref: Some(self.id) },
+            Some("failed" | "canceled") => RefundOutcome::Refused(format!("Stripe: {}", self.failure_reason.as_deref().unwrap_or("the refund failed"))),
+            _ => RefundOutcome::Pending { provider_ref: self.id },
+        }
+    }
+}
+
+fn silent(refusal: Refusal) -> ProviderError {
+    match refusal {
+        Refusal::Refused { .. } => ProviderError::Refused(format!("Stripe: {refusal}")),
+        // A key that is put right makes these calls work again: nothing is decided by its being wrong.
+        other => ProviderError::Silent(format!("Stripe: {other}")),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
+fn ours(error: sqlx::Error) -> ProviderError {
+    ProviderError::Silent(error.to_string())
+}
+
+impl Stripe {
+    /// Stripe at an address, `https://api.stripe.com` but in tests.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(base: &str) -> anyhow::Result<Arc<Self>> {
+        Ok(Arc::new(Self(Client::new(base)?)))
+    }
+
+    /// The account that a key is of.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub async fn account(&self, key: &str) -> Result<Account, Refusal> {
+        self.0.get(key, "/v1/account").await
+    }
+
+    async fn keyed(app: &App, payment: &Payment) -> Result<Keyed, ProviderError> {
+        let account = payment.account_id.ok_or_else(|| ProviderError::Silent("the payment names no account".to_owned()))?;
+        accounts::keyed(app, account).await.map_err(ours)?.ok_or_else(|| ProviderError::Silent(format!("no account {account}")))
+    }
+
+    /// The session of a payment: made, or the same one again.
+    async fn open(&self, app: &App, account: &Keyed, payment: &Payment) -> Result<Session, ProviderError> {
+        let order = orders::order(&app.pools.web, payment.order_id).await.map_err(ours)?.ok_or_else(|| ProviderError::Refused("no such order".to_owned()))?;
+        let festival = festivals::one(&app.pools.web, payment.payment_id.festival()).await.map_err(ours)?;
+        let festival = festival.ok_or_else(|| ProviderError::Refused("no such festival".to_owned()))?;
+        let code = payment.amount.currency.code();
+        let units = units::units(payment.amount).ok_or_else(|| ProviderError::Refused(format!("Stripe cannot take {}", payment.amount.print())))?;
+        let back = format!("{}/return/{}/{}", app.settings.public_url, payment.payment_id, app.secrets.link(Purpose::PaymentReturn, payment.payment_id.0, 0));
+        let what = format!("{}, {}", festival.terms.name.read(order.language), order.number());
+        let mut form = vec![
+            ("mode", "payment".to_owned()),
+            ("client_reference_id", payment.payment_id.to_string()),
+            ("success_url", back.clone()),
+            ("cancel_url", back),
+            ("expires_at", (payment.created_at + SESSION).timestamp().to_string()),
+            ("locale", if order.language == Language::Zh { "zh" } else { "en" }.to_owned()),
+            ("customer_email", order.email.clone()),
+            ("line_items[0][quantity]", "1".to_owned()),
+            ("line_items[0][price_data][currency]", code.to_ascii_lowercase()),
+            ("line_items[0][price_data][unit_amount]", units.to_string()),
+            ("line_items[0][price_data][product_data][name]", what.clone()),
+            ("metadata[payment_id]", payment.payment_id.to_string()),
+            ("payment_intent_data[description]", what),
+            ("payment_intent_data[metadata][payment_id]", payment.payment_id.to_string()),
+            ("payment_intent_data[metadata][order_id]", payment.order_id.to_string()),
+            // What is charged is what was asked for, in its currency.
+            ("adaptive_pricing[enabled]", "false".to_owned()),
+        ];
+        // Stripe shows those of them that take this currency here and are activated.
+        form.extend(account.methods.iter().map(|method| ("allowed_payment_method_types[]", method.name().to_owned())));
+        if account.methods.contains(&Method::WechatPay) {
+            form.push(("payment_method_options[wechat_pay][client]", "web".to_owned()));
+        }
+        self.0.post(&account.key, "/v1/checkout/sessions", Some(&payment.payment_id.to_string()), &form).await.map_err(silent)
+    }
+
+    async fn session(&self, account: &Keyed, session: &str) -> Result<Session, ProviderError> {
+        self.0.get(&account.key, &format!("/v1/checkout/sessions/{session}")).await.map_err(silent)
+    }
+
+    /// The refund that we made for a round, if Stripe has it: a key that makes calls happen once is forgotten there after a day.
+    async fn find(&self, account: &Keyed, intent: &str, refund: &Refund) -> Result<Option<StripeRefund>, ProviderError> {
+        let made: List<StripeRefund> = self.0.get(&account.key, &format!("/v1/refunds?payment_intent={intent}&limit=100")).await.map_err(silent)?;
+        let (id, round) = (refund.refund_id.to_string(), refund.round.to_string());
+        Ok(made.data.into_iter().find(|r| r.metadata.refund_id.as_deref() == Some(&id) && r.metadata.round.as_deref() == Some(&round)))
+    }
+
+    async fn of_refund(&self, app: &App, refund: &Refund) -> Result<(Keyed, Payment), ProviderError> {
+        let payment = store::payment(&app.pools.work, refund.payment_id).await.map_err(ours)?;
+        let payment = payment.ok_or_else(|| ProviderError::Silent("the refund names no payment".to_owned()))?;
+        Ok((Self::keyed(app, &payment).await?, payment))
+    }
+}
+
+impl Provider for Arc<Stripe> {
+    fn start<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, Started> {
+        Box::pin(async move {
+            let account = Stripe::keyed(app, payment).await?;
+            let session = self.open(app, &account, payment).await?;
+            let url = session.url.ok_or_else(|| ProviderError::Refused("Stripe: the session is over".to_owned()))?;
+            Ok(Started { url, provider_ref: Some(session.id) })
+        })
+    }
+
+    fn ask<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, Outcome> {
+        Box::pin(async move {
+            let account = Stripe::keyed(app, payment).await?;
+            if let Some(session) = &payment.provider_ref {
+                return Ok(self.session(&account, session).await?.outcome());
+            }
+            // The answer to its beginning was lost, or it was never asked for: the same call again tells which page it is.
+            match self.open(app, &account, payment).await {
+                Ok(Session { id, url: Some(url), .. }) => {
+                    let started = Started { url, provider_ref: Some(id) };
+                    store::submitted(&app.pools.work, payment, super::PaymentStatus::Submitted, Some(&started)).await.map_err(ours)?;
+                    Ok(Outcome::Pending)
+                }
+                Ok(session) => Ok(session.outcome()),
+                // Nobody has the address of its page, so nobody can pay there.
+                Err(ProviderError::Refused(why)) => Ok(Outcome::Failed(why)),
+                Err(silent) => Err(silent),
+            }
+        })
+    }
+
+    fn cancel<'a>(&'a self, app: &'a App, payment: &'a Payment) -> Answer<'a, Outcome> {
+        Box::pin(async move {
+            let Some(session) = &payment.provider_ref else {
+                return Ok(Outcome::Failed("the page of the bank never came about".to_owned()));
+            };
+            let account = Stripe::keyed(app, payment).await?;
+            match self.0.post::<Session>(&account.key, &format!("/v1/checkout/sessions/{session}/expire"), None, &[]).await {
+                Ok(session) => Ok(session.outcome()),
+                // It is not open any more: it was paid or had ended.
+                Err(Refusal::Refused { .. }) => Ok(self.session(&account, session).await?.outcome()),
+                Err(other) => Err(silent(other)),
+            }
+        })
+    }
+
+    fn refund<'a>(&'a self, app: &'a App, refund: &'a Refund) -> Answer<'a, RefundOutcome> {
+        Box::pin(async move {
+            let (account, payment) = self.of_refund(app, refund).await?;
+            let session = payment.provider_ref.ok_or_else(|| ProviderError::Silent("the payment names no session".to_owned()))?;
+            let intent =
+                self.session(&account, &session).await?.payment_intent.ok_or_else(|| ProviderError::Silent("the session names no payment".to_owned()))?;
+            if refund.attempts > 1
+                && let Some(made) = self.find(&account, &intent, refund).await?
+            {
+                return Ok(made.outcome());
+            }
+            let units = units::units(refund.amount).ok_or_else(|| ProviderError::Refused(format!("Stripe cannot give {} back", refund.amount.print())));
+            let form = match units {
+                Ok(units) => [
+                    ("payment_intent", intent),
+                    ("amount", units.to_string()),
+                    ("metadata[refund_id]", refund.refund_id.to_string()),
+                    ("metadata[round]", refund.round.to_string()),
+                ],
+                Err(error) => return Ok(RefundOutcome::Refused(error.to_string())),
+            };
+            let once = format!("{}-{}", refund.refund_id, refund.round);
+            match self.0.post::<StripeRefund>(&account.key, "/v1/refunds", Some(&once), &form).await {
+                Ok(made) => Ok(made.outcome()),
+                Err(Refusal::Refused { code, message }) if matches!(code.as_str(), "balance_insufficient" | "insufficient_funds") => {
+                    Ok(RefundOutcome::NoFunds(message))
+                }
+                Err(refused @ Refusal::Refused { .. }) => Ok(RefundOutcome::Refused(format!("Stripe: {refused}"))),
+                Err(other) => Err(silent(other)),
+            }
+        })
+    }
+
+    fn ask_refund<'a>(&'a self, app: &'a App, refund: &'a Refund) -> Answer<'a, RefundOutcome> {
+        Box::pin(async move {
+            let (account, _) = self.of_refund(app, refund).await?;
+            let id = refund.provider_ref.as_deref().unwrap_or_default();
+            let found: StripeRefund = self.0.get(&account.key, &format!("/v1/refunds/{id}")).await.map_err(silent)?;
+            Ok(found.outcome())
+        })
+    }
+
+    fn verify<'a>(&'a self, app: &'a App, account: Option<PaymentAccountId>, signature: Option<&'a str>, body: &'a [u8]) -> Verified<'a> {
+        Box::pin(async move {
+            let account = account.ok_or(NotifyError::NoProvider)?;
+            let secrets = accounts::signers(app, account).await?;
+            let header = signature.ok_or(NotifyError::BadSignature)?;
+            if !signature::is_right(header, body, &secrets, app.clock.now().timestamp()) {
+                return Err(NotifyError::BadSignature);
+            }
+            let event: Event = serde_json::from_slice(body).map_err(|_| NotifyError::Malformed)?;
+            if event.id.is_empty() || event.id.len() > 255 {
+                return Err(NotifyError::Malformed);
+            }
+            Ok(Told { event_ref: event.id, news: news(&event.kind, event.data.object).ok_or(NotifyError::Malformed)? })
+        })
+    }
+}
+
+/// What an event means to us; `None` when what it should hold is not there. An account tells of everything that happens in it, also by other programs.
+fn news(kind: &str, object: Value) -> Option<News> {
+    let id = |text: Option<String>| text.and_then(|text| text.parse::<PaymentId>().ok());
+    Some(match kind {
+        "checkout.session.completed" | "checkout.session.async_payment_succeeded" | "checkout.session.expired" => {
+            let session: Session = serde_json::from_value(object).ok()?;
+            let outcome = session.outcome();
+            id(session.metadata.payment_id).map_or(News::Nothing, |payment| News::Payment(payment, outcome))
+        }
+        "checkout.session.async_payment_failed" => {
+            let session: Session = serde_json::from_value(object).ok()?;
+            id(session.metadata.payment_id).map_or(News::Nothing, |payment| News::Payment(payment, Outcome::Failed("declined by the bank".to_owned())))
+        }
+        "payment_intent.succeeded" => {
+            let intent: Intent = serde_json::from_value(object).ok()?;
+            let outcome = if intent.status == "succeeded" { captured(intent.amount_received, intent.currency.as_deref()) } else { Outcome::Pending };
+            id(intent.metadata.payment_id).map_or(News::Nothing, |payment| News::Payment(payment, outcome))
+        }
+        "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
+            let refund: StripeRefund = serde_json::from_value(object).ok()?;
+            let id = refund.metadata.refund_id.and_then(|text| text.parse::<RefundId>().ok());
+            let round = refund.metadata.round.and_then(|text| text.parse().ok());
+            id.zip(round).map_or(News::Nothing, |(id, round)| News::Refund(id, round))
+        }
+        // A declined card is no end of a session: its buyer may take another one. The rest is not ours to know.
+        _ => News::Nothing,
+    })
+}

@@ -84,6 +84,19 @@ pub async fn ring(app: &App, festival: FestivalId) -> Result<Arc<Ring>, sqlx::Er
     app.the::<Rings>().get_impatiently(festival, async || Ok(Arc::new(Ring(store::keys(&app.pools.scan, &app.secrets, festival).await?)))).await
 }
 
+/// The keys of a festival, with one that a row of it names: it may have been made a moment ago.
+///
+/// # Errors
+/// What the database said.
+pub async fn ring_with(app: &App, festival: FestivalId, key_id: u8) -> Result<Arc<Ring>, sqlx::Error> {
+    let known = ring(app, festival).await?;
+    if known.key(key_id).is_some() {
+        return Ok(known);
+    }
+    app.the::<Rings>().forget();
+    ring(app, festival).await
+}
+
 /// A key as its promoter sees it.
 #[derive(Clone, Debug, Object, FromRow)]
 #[oai(skip_serializing_if_is_none)]

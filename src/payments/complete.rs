@@ -148,7 +148,8 @@ impl Desk {
         let order = self.orders.get_mut(&order).ok_or(PayError::NotFound)?;
         let payment = self.payments.get_mut(&order.order_id).and_then(|all| all.iter_mut().find(|p| p.payment_id == payment)).ok_or(PayError::NotFound)?;
         match (outcome, payment.status) {
-            (_, PaymentStatus::Captured) | (Outcome::Pending, _) => return Ok(payment.clone()),
+            // What was given up may still turn out to have failed; what failed stays so.
+            (_, PaymentStatus::Captured) | (Outcome::Pending, _) | (Outcome::Failed(_), PaymentStatus::Failed) => return Ok(payment.clone()),
             (Outcome::Captured(amount), status) => {
                 if amount.is_some_and(|amount| amount != payment.amount) {
                     return Err(PayError::OtherAmount);
@@ -161,8 +162,6 @@ impl Desk {
                 order.status = OrderStatus::Paid;
                 self.paid.push(order.order_id);
             }
-            // What was given up may still turn out to have failed; what failed stays so.
-            (Outcome::Failed(_), PaymentStatus::Failed) => return Ok(payment.clone()),
             (Outcome::GivenUp, status) if !status.is_open() => return Ok(payment.clone()),
             (Outcome::GivenUp, _) => {
                 payment.status = PaymentStatus::Cancelled;

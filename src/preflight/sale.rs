@@ -19,7 +19,10 @@ use crate::{
     festivals::{self, Festival},
     id::PaymentId,
     offers::{self, Offer},
-    payments::simulated::{self, Decision, Notification},
+    payments::{
+        accounts as accounts_of_payments,
+        simulated::{self, Decision, Notification},
+    },
     waiting,
     words::Language,
 };
@@ -60,6 +63,9 @@ pub(super) async fn terms(app: &App, festival: &Festival) -> anyhow::Result<Vec<
             Finding::odd("freeze", "prices and openings can be changed until the last moment; freeze the festival until the opening is over")
         });
     }
+    if all.iter().any(|offer| offer.tiers.iter().any(|tier| tier.price_minor > 0)) {
+        found.push(paid_to(app, festival).await?);
+    }
     let staff = Staff { promoter: festival.promoter_id, actor: Actor::House, festival: None, scopes: Scope::ALL.to_vec(), masked: false };
     let devices = accounts::devices(app, &staff, id).await?;
     let gates = festivals::gates(pool, id).await?;
@@ -76,6 +82,22 @@ pub(super) async fn terms(app: &App, festival: &Festival) -> anyhow::Result<Vec<
         });
     }
     Ok(found)
+}
+
+/// Where the money of the sale goes.
+async fn paid_to(app: &App, festival: &Festival) -> anyhow::Result<Finding> {
+    let Some(account) = accounts_of_payments::of_festival(app, festival.festival_id).await? else {
+        return Ok(Finding::odd(
+            "payments",
+            "no account takes the money: unless this server plays (--simulated-payments), nobody can pay; connect one at the desk",
+        ));
+    };
+    let signers = accounts_of_payments::signers(app, account.account_id).await?;
+    Ok(if signers.is_empty() {
+        Finding::odd("payments", "the account has no signing secret: payments are found by asking, up to a minute later")
+    } else {
+        Finding::good("payments", format!("go to an account in {} mode, which tells us of them", if account.is_live { "live" } else { "test" }))
+    })
 }
 
 fn name(offer: &Offer) -> String {

@@ -300,12 +300,14 @@ pub static INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "no-orphans",
-        claim: "what orders and tickets name is in the catalog",
+        claim: "what orders, tickets and payments name is there, and of the same promoter",
         query: "select (select count(*) from lines l where $1::timestamptz is not null and not exists (select from offers o where o.festival_id = l.festival_id and o.offer_id = l.offer_id)) \
                      + (select count(*) from allocations a where not exists (select from stocks s where s.festival_id = a.festival_id and s.stock_id = a.stock_id)) \
                      + (select count(*) from tickets t where not exists (select from passes p where p.festival_id = t.festival_id and p.pass_number = t.pass_number) \
                                                          and not exists (select from add_ons a where a.festival_id = t.festival_id and a.add_on_number = t.pass_number)) \
-                     + (select count(*) from entitlements e where not exists (select from releases r where r.release_id = e.release_id))",
+                     + (select count(*) from entitlements e where not exists (select from releases r where r.release_id = e.release_id)) \
+                     + (select count(*) from payments p where (p.provider = 'stripe' or p.account_id is not null) and not exists ( \
+                            select from payment_accounts a join festivals f using (promoter_id) where a.account_id = p.account_id and a.provider = p.provider and f.festival_id = p.festival_id))",
     },
 ];
 

@@ -175,8 +175,9 @@ impl Ticket {
     /// # Errors
     /// What the database said.
     pub async fn code_text(&self, app: &App) -> Result<Option<String>, sqlx::Error> {
-        let ring = keys::ring(app, self.ticket_id.festival()).await?;
-        Ok(self.code().sign(&ring))
+        let code = self.code();
+        let ring = keys::ring_with(app, self.ticket_id.festival(), code.key_id).await?;
+        Ok(code.sign(&ring))
     }
 
     /// The signature that its holder carries: of its code, or of the certificate where it is bound to a phone. `None` when the key is not here.

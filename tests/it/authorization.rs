@@ -512,6 +512,8 @@ impl World {
             }
             "open_waiting_room" => Some(json!({ "gathers_at": self.house.app.clock.now() })),
             "cancel_order"
+            | "disconnect_payment_account"
+            | "remove_webhook_secret"
             | "return_twin"
             | "end_refund_rule"
             | "recall_ticket"
@@ -563,7 +565,6 @@ impl World {
             "create_festival" => Some(festival_terms(&format!("f-{fresh}"))),
             "connect_stripe" => Some(json!({ "key": KEY, "methods": ["card"] })),
             "add_webhook_secret" => Some(json!({ "secret": SECRET })),
-            "disconnect_payment_account" | "remove_webhook_secret" => None,
             "create_gate" => Some(json!({ "name": { "en": "South Quay" } })),
             "create_offer" => Some(json!({
                 "terms": { "name": { "en": "Weekend pass" } }, "capacity": 10,

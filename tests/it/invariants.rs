@@ -160,6 +160,8 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("no-orphans", &["update allocations set stock_id = gen_random_uuid()"]),
     ("no-orphans", &["update tickets set pass_number = 4242"]),
     ("no-orphans", &["update entitlements set release_id = gen_random_uuid()"]),
+    ("no-orphans", &["update payments set provider = 'stripe'"]),
+    ("no-orphans", &["update payments set account_id = gen_random_uuid()"]),
     ("audit-unbroken", &["update audit set actor_id = '' where audit_id = (select audit_id from audit where festival_id > 0 order by audit_id limit 1)"]),
     ("audit-unbroken", &["delete from audit where audit_id = (select audit_id from audit where festival_id > 0 order by audit_id limit 1)"]),
     (

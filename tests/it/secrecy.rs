@@ -13,8 +13,9 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::{
     actors::{Fan, key},
-    house::{House, secrets},
+    house::{House, opening, secrets},
     releases::bundle,
+    stripe::{KEY, SECRET, Stripe, connect},
 };
 
 /// Every row of every table as text, bytes as hexadecimal digits; with the roles and the sizes of large objects, which
@@ -108,10 +109,18 @@ fn last_part(path: &str) -> &str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_that_somebody_saw_stands_in_the_database() {
-    let house = House::open().await;
+    let stripe = Stripe::open(opening()).await;
+    let house = House::with_stripe(&stripe.url).await;
     let mut seen = Seen::default();
     let promoter = house.promoter("Night Ferry Foundation").await;
     seen.token("the API token", &promoter.token);
+    let account = connect(&promoter, KEY).await.expect(200);
+    promoter
+        .send("POST", &format!("/v1/payment-accounts/{}/webhook-secrets", account["account_id"].as_str().unwrap()), &json!({ "secret": SECRET }))
+        .await
+        .expect(200);
+    seen.note("the key of Stripe", KEY);
+    seen.note("the secret of its notifications", SECRET);
     let festival = promoter.festival("night-ferry").await;
     let pass = festival.pass("Weekend pass", 0b111).await;
     let offer = bundle(&festival, &pass, 10).await;

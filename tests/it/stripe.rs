@@ -608,3 +608,40 @@ async fn an_owner_connects_stripe_at_the_desk_and_a_fan_pays_there_by_redirect()
     house.run_workers().await;
     house.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stripe_that_takes_half_a_minute_holds_no_transaction_and_no_scan() {
+    let world = World::open(10).await;
+    let paid = world.house.anybody().order("noor@haddad.example", &[(&world.offer, 1)]).await;
+    paid.pay(&key(), "simulated_instant").await.expect(201);
+    let code = paid.tickets().await[0]["ticket_code"].as_str().unwrap().to_owned();
+    world.advance("2026-06-19T18:00:00Z".parse::<DateTime<Utc>>().unwrap() - world.house.app.clock.now()).await;
+    let device = world.festival.device().await;
+    let fan = world.house.anybody().order("mara@lindqvist.example", &[(&world.offer, 1)]).await;
+    world.stripe.mood("sessions", "slow").await;
+    let begun = std::time::Instant::now();
+    let paying = tokio::spawn({
+        let fan = fan.clone();
+        async move { fan.pay(&key(), "stripe").await.expect(201) }
+    });
+    let mut conn = world.house.database().await;
+    while !paying.is_finished() {
+        let idle: i64 = sqlx::query_scalar("select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and xact_start < clock_timestamp() - interval '1 second'").fetch_one(&mut conn).await.unwrap();
+        assert_eq!(idle, 0, "a transaction waits for a provider");
+        let scanned = std::time::Instant::now();
+        device.scan(&code, world.house.app.clock.now()).await.expect(201);
+        assert!(scanned.elapsed() < Duration::from_millis(500), "{:?}", scanned.elapsed());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let payment = paying.await.unwrap();
+    assert!(begun.elapsed() > Duration::from_secs(3) && begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    assert_eq!((&payment["status"], fan.status().await.as_str()), (&json!("unknown"), "held"), "nobody waits half a minute, and nobody is told that it failed");
+    world.stripe.mood("sessions", "").await;
+    world.advance(TimeDelta::seconds(46)).await;
+    world.house.run_workers().await;
+    world.stripe.act(&world.stripe.session_of(&payment).await, "pay", None).await;
+    world.house.advance(TimeDelta::seconds(3));
+    world.come_back(&payment).await;
+    assert_eq!(fan.status().await, "paid");
+    world.house.close().await;
+}

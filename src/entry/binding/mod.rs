@@ -122,8 +122,9 @@ pub async fn bind(app: &App, id: TicketId, key: &[u8; 32], proof: &[u8; 64]) -> 
         tx.commit().await?;
         bound
     };
-    let ring = keys::ring(app, festival).await?;
-    bound.code().certify(key, &ring).ok_or(BindError::NoKey)
+    let code = bound.code();
+    let ring = keys::ring_with(app, festival, code.key_id).await?;
+    code.certify(key, &ring).ok_or(BindError::NoKey)
 }
 
 /// Lets a ticket go, so that its holder binds another phone; not the one that it was on, which may be in other hands. By a supervisor who is signed in on a device.

@@ -8,6 +8,7 @@ create table payment_accounts (
     key_sealed bytea not null,
     key_hint text not null,
     methods text[] not null constraint payment_accounts_some_method check (cardinality(methods) > 0),
+    created_at timestamptz not null,
     connected_at timestamptz not null,
     changed_at timestamptz not null,
     disconnected_at timestamptz,

@@ -108,6 +108,10 @@ macro_rules! ids {
 ids! {
     /// An organization that runs festivals.
     PromoterId;
+    /// Something that a payment provider says otherwise than we do.
+    DifferenceId;
+    /// A ticket that is passed on.
+    TransferId;
     /// An account of a promoter at a payment provider.
     PaymentAccountId;
     /// A person of a promoter.

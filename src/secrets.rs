@@ -65,9 +65,11 @@ pub enum Purpose {
     DatabaseRole,
     /// Where a payment provider sends the buyer back to.
     PaymentReturn,
+    /// The link of whoever a ticket is passed on to.
+    TransferLink,
 }
 
-const PURPOSES: [(Purpose, &str); 18] = [
+const PURPOSES: [(Purpose, &str); 19] = [
     (Purpose::OrderLink, "order-link"),
     (Purpose::HolderLink, "holder-link"),
     (Purpose::SignInLink, "sign-in-link"),
@@ -86,6 +88,7 @@ const PURPOSES: [(Purpose, &str); 18] = [
     (Purpose::Band, "band"),
     (Purpose::DatabaseRole, "database-role"),
     (Purpose::PaymentReturn, "payment-return"),
+    (Purpose::TransferLink, "transfer-link"),
 ];
 
 /// The keys of the house. Never printed, never in the database.

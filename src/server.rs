@@ -84,6 +84,11 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
                 .with("refund_done", web::letters::refund)
                 .with("refund_failed", web::letters::refund)
                 .with("refund_withdrawn", web::letters::refund)
+                .with("transfer_sent", web::letters::transfer)
+                .with("transfer_recalled", web::letters::transfer)
+                .with("transfer_accepted", web::letters::transfer)
+                .with("transfer_passed", web::letters::transfer)
+                .with("transfer_declined", web::letters::transfer)
                 .with("ticket_changed", web::letters::ticket_changed)
                 .with("codes_changed", web::letters::codes_changed),
         );

@@ -25,6 +25,8 @@ struct Worker {
 /// How long a step may take: longer than every time-out of the database and of mail servers, which a network that swallows packets
 /// does not know.
 const STEP: Duration = Duration::from_secs(120);
+/// How long the comparison of days with providers may take: it reads a day of theirs page by page.
+const LONG: Duration = Duration::from_secs(1_800);
 
 static WORKERS: &[Worker] = &[
     Worker { name: "mail", every: Duration::from_millis(500), step: |app| Box::pin(mail::send_due(app)) },
@@ -35,6 +37,7 @@ static WORKERS: &[Worker] = &[
     Worker { name: "ask", every: Duration::from_secs(10), step: |app| Box::pin(payments::ask_undecided(app)) },
     Worker { name: "close", every: Duration::from_secs(10), step: |app| Box::pin(payments::close_due(app)) },
     Worker { name: "refund", every: Duration::from_secs(5), step: |app| Box::pin(payments::refund_due(app)) },
+    Worker { name: "compare", every: Duration::from_secs(600), step: |app| Box::pin(payments::comparison::compare_due(app)) },
     Worker { name: "reissues", every: Duration::from_secs(5), step: |app| Box::pin(tickets::walk(app)) },
     Worker { name: "forgeries", every: Duration::from_secs(1), step: |app| Box::pin(entry::record_forgeries(app)) },
     Worker { name: "seal", every: Duration::from_secs(60), step: |app| Box::pin(async move { audit::seal(app).await.map(|_| 0) }) },
@@ -64,7 +67,8 @@ pub fn start(app: &App, stop: &watch::Receiver<bool>) -> JoinSet<()> {
         let (app, mut stop) = (app.clone(), stop.clone());
         running.spawn(async move {
             loop {
-                let did = match tokio::time::timeout(STEP, (worker.step)(&app)).await {
+                let bound = if worker.name == "compare" { LONG } else { STEP };
+                let did = match tokio::time::timeout(bound, (worker.step)(&app)).await {
                     Ok(Ok(did)) => did,
                     Ok(Err(error)) => {
                         tracing::warn!(worker = worker.name, %error, "a worker met an error; it goes on");

@@ -37,6 +37,7 @@ impl From<ClaimError> for Problem {
             ClaimError::NotFound => NOT_FOUND.problem(),
             ClaimError::Invalid(pointer, reason) => Self::invalid(vec![Wrong::new(pointer, reason)]),
             ClaimError::Claimed => CONFLICT.because("somebody claimed this ticket; the buyer of the order knows whom it was meant for"),
+            ClaimError::OnItsWay => CONFLICT.because("the ticket is on its way to somebody else; take it back first"),
             ClaimError::NotValid => CONFLICT.because("the ticket is suspended, exchanged or void, or its order is not paid"),
             ClaimError::Database(error) => error.into(),
         }
@@ -65,6 +66,9 @@ async fn of_holder(app: &App, secret: &str, id: TicketId) -> Result<Ticket, Prob
     let ticket = tickets::ticket(&app.pools.web, id).await?.ok_or_else(|| NOT_FOUND.problem())?;
     if !app.secrets.is_link(Purpose::HolderLink, id.0, ticket.link_generation, secret) {
         orders::api::of_fan(app, secret, ticket.order_id).await?;
+        if tickets::is_passed_on(&app.pools.web, id).await? {
+            return Err(NOT_FOUND.problem());
+        }
     }
     Ok(ticket)
 }

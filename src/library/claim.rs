@@ -3,7 +3,7 @@
 
 use sqlx::PgConnection;
 
-use super::store;
+use super::{store, transfer};
 use crate::{
     accounts::is_address,
     app::App,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The longest name of a holder, in characters.
-const NAME: usize = 120;
+pub(super) const NAME: usize = 120;
 
 /// Who takes a ticket.
 #[derive(Clone, Debug)]
@@ -38,6 +38,9 @@ pub enum ClaimError {
     /// Somebody else took it.
     #[error("somebody claimed this ticket")]
     Claimed,
+    /// It is on its way to somebody else.
+    #[error("the ticket is on its way to somebody else")]
+    OnItsWay,
     /// It is suspended, exchanged or void, or its order is not paid.
     #[error("the ticket does not open a gate now")]
     NotValid,
@@ -75,8 +78,11 @@ pub async fn claim(app: &App, seen: &Ticket, who: &Claimant) -> Result<Ticket, C
     if ticket.claimed_at.is_some() {
         return if ticket.holder_name == name { Ok(ticket) } else { Err(ClaimError::Claimed) };
     }
+    if transfer::is_sent(&mut tx, id).await? {
+        return Err(ClaimError::OnItsWay);
+    }
     let claimed = tickets::mark_claimed(&mut tx, id, name, email, now).await?.ok_or(ClaimError::Claimed)?;
-    store::claim(&mut tx, &claimed, now).await?;
+    store::claim(&mut tx, &claimed, None, now).await?;
     note(&mut tx, id, "ticket.claimed", now).await?;
     // A phone that it was bound to before is somebody else's; one that came in stays, until a supervisor lets it go.
     let claimed = if claimed.live_key.is_some() && claimed.generation < GENERATIONS && !tickets::has_entered(&mut tx, id).await? {
@@ -102,6 +108,9 @@ pub async fn recall(app: &App, id: TicketId) -> Result<Ticket, ClaimError> {
     let ticket = tickets::lock_one(&mut tx, id).await?.ok_or(ClaimError::NotFound)?;
     if ticket.claimed_at.is_some() {
         return Err(ClaimError::Claimed);
+    }
+    if transfer::is_sent(&mut tx, id).await? {
+        return Err(ClaimError::OnItsWay);
     }
     let recalled = tickets::renew_link(&mut tx, id).await?.ok_or(ClaimError::Claimed)?;
     note(&mut tx, id, "ticket.link_recalled", app.clock.now()).await?;

@@ -5,6 +5,7 @@
 pub mod api;
 mod claim;
 mod store;
+pub mod transfer;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use data_encoding::BASE64URL_NOPAD;
@@ -17,8 +18,9 @@ use crate::{
     secrets::{Purpose, same},
 };
 
+use claim::NAME;
 pub use claim::{ClaimError, Claimant, claim, recall};
-pub use store::{Album, albums, give_back, of_ticket};
+pub use store::{Album, albums, give_back, of_former, of_ticket};
 
 /// How long the address of a file is good.
 pub const LINK: TimeDelta = TimeDelta::minutes(10);

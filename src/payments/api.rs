@@ -18,7 +18,7 @@ use crate::{
         },
         tags::Chapter,
     },
-    id::{OrderId, PaymentAccountId},
+    id::{OrderId, PaymentAccountId, PaymentId},
     orders::api::{of_fan, request_key},
     page::Page,
     refusals,
@@ -67,6 +67,13 @@ pub struct NewPayment {
     pub way: Way,
 }
 
+/// The ways to pay.
+#[derive(Debug, Object)]
+pub struct Ways {
+    /// Each of them, the best first.
+    pub ways: Vec<Way>,
+}
+
 /// A notification was taken in.
 #[derive(Debug, Object)]
 pub struct Taken {
@@ -81,7 +88,8 @@ pub struct PaymentsApi;
 impl PaymentsApi {
     /// Pay an order
     ///
-    /// Answers the payment: captured, or with the address where the buyer pays. Needs `Idempotency-Key`: ask again with the same key after a lost
+    /// Answers the payment: captured, or with the address where the buyer pays, `unknown` while its provider does not answer (the address comes: list the
+    /// payments), or `failed` where it refused. Needs `Idempotency-Key`: ask again with the same key after a lost
     /// answer or a 503 and you get the same payment; nobody is charged twice.
     #[oai(path = "/orders/:order_id/payments", method = "post", operation_id = "pay_order", tag = "Chapter::Buying")]
     async fn pay_order(
@@ -108,6 +116,31 @@ impl PaymentsApi {
     async fn list_payments(&self, AsFan(secret): AsFan, app: Data<&App>, order_id: Path<OrderId>) -> Result<Json<Page<Payment>>, Or<Usual>> {
         of_fan(&app, &secret, *order_id).await?;
         Ok(Json(Page { items: super::by_order(&app.pools.web, *order_id).await?, next: None }))
+    }
+
+    /// List the ways to pay an order
+    ///
+    /// The best first; none where nobody takes money for its promoter yet.
+    #[oai(path = "/orders/:order_id/payment-ways", method = "get", operation_id = "list_payment_ways", tag = "Chapter::Buying")]
+    async fn list_payment_ways(&self, AsFan(secret): AsFan, app: Data<&App>, order_id: Path<OrderId>) -> Result<Json<Ways>, Or<Usual>> {
+        of_fan(&app, &secret, *order_id).await?;
+        let order = crate::orders::order(&app.pools.web, *order_id).await?.ok_or_else(|| NOT_FOUND.problem())?;
+        Ok(Json(Ways { ways: super::ways(&app, order_id.festival(), order.total.minor).await? }))
+    }
+
+    /// Give a payment up
+    ///
+    /// So that the order can be paid otherwise; by the secret of its order. Answers the payment as it is then: it may turn out to be captured, and stays
+    /// open while its provider does not answer. Giving it up again changes nothing.
+    #[oai(path = "/payments/:payment_id/cancellations", method = "post", operation_id = "cancel_payment", tag = "Chapter::Buying")]
+    async fn cancel_payment(&self, AsFan(secret): AsFan, app: Data<&App>, payment_id: Path<PaymentId>) -> Result<Json<Payment>, Or<Usual>> {
+        let payment = super::payment(&app.pools.web, *payment_id).await?.ok_or_else(|| NOT_FOUND.problem())?;
+        of_fan(&app, &secret, payment.order_id).await?;
+        if payment.status.is_open() {
+            super::give_up(&app, &payment).await;
+        }
+        let now = super::payment(&app.pools.web, *payment_id).await?.ok_or_else(|| NOT_FOUND.problem())?;
+        Ok(Json(now))
     }
 
     /// Take in a notification of a provider

@@ -11,6 +11,7 @@
 
 pub mod accounts;
 pub mod api;
+pub mod comparison;
 mod complete;
 pub mod provider;
 mod reconcile;
@@ -252,7 +253,10 @@ pub async fn pay(app: &App, order_id: OrderId, secret: &str, key: &str, way: Way
     if payment.status == PaymentStatus::Captured {
         app.the::<OpenHolds>().ended(order_id);
     }
-    if matches!(payment.status, PaymentStatus::Created | PaymentStatus::Unknown) { Box::pin(submit(app, payment)).await } else { Ok(payment) }
+    // Whoever asks again while the provider is being asked gets the payment as it is; what nobody asked for in the end is asked for once more.
+    let is_open = matches!(payment.status, PaymentStatus::Created | PaymentStatus::Unknown);
+    let is_mine = payment.payment_id == payment_id || app.clock.now() > payment.created_at + UNASKED;
+    if is_open && is_mine { Box::pin(submit(app, payment)).await } else { Ok(payment) }
 }
 
 /// The ways to pay an order of a festival, the best first.
@@ -288,6 +292,8 @@ async fn account_for(app: &App, festival: FestivalId, way: Way) -> Result<Option
     }
 }
 
+/// How long after it was made a payment that its provider does not know is asked for by a repeated request.
+const UNASKED: TimeDelta = TimeDelta::seconds(10);
 /// How long a buyer waits for a provider before the payment is unknown.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(8);
 
@@ -298,8 +304,10 @@ async fn submit(app: &App, payment: Payment) -> Result<Payment, PayError> {
     let started = tokio::time::timeout(PATIENCE, provider.start(app, &payment)).await;
     let started = started.unwrap_or_else(|_| Err(ProviderError::Silent(format!("no answer within {} seconds", PATIENCE.as_secs()))));
     sabotage::die_at("provider-called");
-    // A provider that refuses one payment works.
-    app.the::<Breaker>().note(!matches!(started, Err(ProviderError::Silent(_))), app.clock.now());
+    // A provider that refuses one payment works; a key of one promoter that does not says nothing of it.
+    if !matches!(started, Err(ProviderError::Unable(_))) {
+        app.the::<Breaker>().note(!matches!(started, Err(ProviderError::Silent(_))), app.clock.now());
+    }
     let (status, started) = match started {
         Ok(started) => (PaymentStatus::Submitted, Some(started)),
         Err(ProviderError::Refused(error)) => {
@@ -307,7 +315,7 @@ async fn submit(app: &App, payment: Payment) -> Result<Payment, PayError> {
             decided(app, payment.payment_id, Outcome::Failed(error), None).await?;
             (PaymentStatus::Failed, None)
         }
-        Err(ProviderError::Silent(error)) => {
+        Err(ProviderError::Silent(error) | ProviderError::Unable(error)) => {
             tracing::warn!(%error, payment = %payment.payment_id, "a provider did not answer; the payment is unknown");
             (PaymentStatus::Unknown, None)
         }
@@ -354,7 +362,8 @@ pub async fn notified(app: &App, provider: &str, account: Option<PaymentAccountI
     match told.news {
         News::Payment(id, outcome) if took(app, provider, account, id).await? => decided(app, id, outcome, Some(heard)).await?,
         News::Refund(id, round) => refunds::heard(app, provider, account, id, round, &heard).await?,
-        News::Payment(..) | News::Nothing => {}
+        News::Dispute(id, dispute) if took(app, provider, account, id).await? => refunds::disputed(app, id, &dispute, &heard).await?,
+        News::Payment(..) | News::Dispute(..) | News::Nothing => {}
     }
     sabotage::die_at("notification-applied");
     Ok(())

@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, future::Future, pin::Pin};
 
-use super::{NotifyError, Payment, Refund, RefundOutcome};
+use chrono::{DateTime, Utc};
+
+use super::{NotifyError, Payment, Refund, RefundOutcome, refunds::Dispute};
 use crate::{
     app::App,
     id::{PaymentAccountId, PaymentId, RefundId},
@@ -38,6 +40,8 @@ pub enum News {
     Payment(PaymentId, Outcome),
     /// Something became of a round of a refund: it is asked what, because these messages overtake each other.
     Refund(RefundId, i16),
+    /// The bank of a buyer takes the money of a payment back.
+    Dispute(PaymentId, Dispute),
     /// Nothing that is ours to know.
     Nothing,
 }
@@ -57,10 +61,55 @@ pub enum ProviderError {
     /// It did not answer, or not in words that we know: it may have happened.
     #[error("{0}")]
     Silent(String),
+    /// It could not be asked, which is no fault of it: a key that is wrong, too many calls, our own database.
+    #[error("{0}")]
+    Unable(String),
     /// It refused: it did not happen.
     #[error("{0}")]
     Refused(String),
 }
+
+/// A payment as a provider has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charged {
+    /// Our payment.
+    pub payment_id: PaymentId,
+    /// What the provider knows it by.
+    pub provider_ref: String,
+    /// How much it captured.
+    pub amount: Money,
+    /// When it was begun there.
+    pub at: DateTime<Utc>,
+}
+
+/// A refund as a provider has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// Our refund; none where somebody made it in the pages of the provider.
+    pub refund_id: Option<RefundId>,
+    /// The payment that it gives back.
+    pub payment_id: PaymentId,
+    /// What the provider knows it by.
+    pub provider_ref: String,
+    /// How much.
+    pub amount: Money,
+    /// When it was made there.
+    pub at: DateTime<Utc>,
+    /// Whether it did not arrive.
+    pub is_failed: bool,
+}
+
+/// What a provider says of a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chronicle {
+    /// The payments that it captured.
+    pub charged: Vec<Charged>,
+    /// The refunds.
+    pub returned: Vec<Returned>,
+}
+
+/// From when until when.
+pub type Span = (DateTime<Utc>, DateTime<Utc>);
 
 /// An answer that is waited for.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ProviderError>> + Send + 'a>>;
@@ -79,6 +128,8 @@ pub trait Provider: Send + Sync {
     fn refund<'a>(&'a self, app: &'a App, refund: &'a Refund) -> Answer<'a, RefundOutcome>;
     /// Asks what became of a refund that was taken.
     fn ask_refund<'a>(&'a self, app: &'a App, refund: &'a Refund) -> Answer<'a, RefundOutcome>;
+    /// What it has of an account: payments that were begun in one time, refunds that were made in another. Only providers with accounts are asked.
+    fn chronicle<'a>(&'a self, app: &'a App, account: PaymentAccountId, payments: Span, refunds: Span) -> Answer<'a, Chronicle>;
     /// Verifies a notification, told at the door of an account where the provider has accounts.
     ///
     /// # Errors

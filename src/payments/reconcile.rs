@@ -65,7 +65,8 @@ pub async fn close_due(app: &App) -> Result<usize, sqlx::Error> {
     let given_up = store::given_up(&app.pools.work, now - MEMORY, now - REST, BATCH).await?;
     Ok(each(due.into_iter().chain(given_up), |payment| async move {
         let Some(provider) = app.the::<Providers>().find(&payment.provider) else { return false };
-        if !payment.status.is_open() && store::asked(&app.pools.work, payment.payment_id, now).await.is_err() {
+        // Who was asked last comes last: what stays silent keeps nothing else back.
+        if store::asked(&app.pools.work, payment.payment_id, now).await.is_err() {
             return false;
         }
         let said = provider.cancel(app, &payment).await;

@@ -199,7 +199,7 @@ pub async fn open(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<P
 pub(super) async fn over(pool: &PgPool, now: DateTime<Utc>, most: i64) -> Result<Vec<Payment>, sqlx::Error> {
     sqlx::query_as(
         "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by, ended_at, provider_ref, account_id, key_hash \
-         from payments where status in ('created', 'submitted', 'unknown') and decide_by < $1 order by created_at limit $2",
+         from payments where status in ('created', 'submitted', 'unknown') and decide_by < $1 order by asked_at nulls first, created_at limit $2",
     )
     .bind(now)
     .bind(most)

@@ -299,6 +299,13 @@ pub static INVARIANTS: &[Invariant] = &[
                   + (select count(*) from claims c where not exists (select from tickets t where t.festival_id = c.festival_id and t.ticket_id = c.ticket_id and t.claimed_at is not null))",
     },
     Invariant {
+        name: "transfers-move-tickets",
+        claim: "a ticket that was passed on has another link since, and one that is on its way has not",
+        query: "select count(*) from transfers x join tickets t on t.festival_id = x.festival_id and t.ticket_id = x.ticket_id \
+                where $1::timestamptz is not null and ((x.status = 'accepted' and t.link_generation <= x.from_link_generation) \
+                   or (x.status = 'sent' and t.link_generation <> x.from_link_generation))",
+    },
+    Invariant {
         name: "no-orphans",
         claim: "what orders, tickets and payments name is there, and of the same promoter",
         query: "select (select count(*) from lines l where $1::timestamptz is not null and not exists (select from offers o where o.festival_id = l.festival_id and o.offer_id = l.offer_id)) \

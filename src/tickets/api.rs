@@ -77,7 +77,11 @@ pub enum PngPicture {
     Png(Binary<Vec<u8>>, #[oai(header = "Cache-Control")] String),
 }
 
-async fn shown(app: &App, ticket: Ticket) -> Result<ShownTicket, Problem> {
+/// A ticket with its code.
+///
+/// # Errors
+/// What the database said; a key that cannot be opened.
+pub async fn shown(app: &App, ticket: Ticket) -> Result<ShownTicket, Problem> {
     let ticket_code = ticket.code_text(app).await?.ok_or_else(|| Problem::internal("the signing key cannot be opened"))?;
     Ok(ShownTicket { short_code: ticket.short_code(app), url: ticket.url(app), ticket_code, ticket })
 }
@@ -90,7 +94,8 @@ async fn readable(app: &App, who: &Reader, id: TicketId) -> Result<Ticket, Probl
     let ticket = super::ticket(&app.pools.web, id).await?.ok_or_else(|| NOT_FOUND.problem())?;
     let allowed = match who {
         Reader::Fan(secret) => {
-            app.secrets.is_link(Purpose::HolderLink, id.0, ticket.link_generation, secret) || orders::api::of_fan(app, secret, ticket.order_id).await.is_ok()
+            app.secrets.is_link(Purpose::HolderLink, id.0, ticket.link_generation, secret)
+                || (orders::api::of_fan(app, secret, ticket.order_id).await.is_ok() && !super::is_passed_on(&app.pools.web, id).await?)
         }
         Reader::Staff(staff) => owns(app, staff, id.festival()).await?,
     };
@@ -143,7 +148,9 @@ impl TicketsApi {
         let Reader::Fan(secret) = &who else { return Err(NOT_FOUND.problem().into()) };
         orders::api::of_fan(&app, secret, *order_id).await?;
         let mut items = Vec::new();
-        for ticket in super::of_order(&app.pools.web, *order_id).await? {
+        // What was passed on is shown to who has it now.
+        let passed_on = super::passed_on(&app.pools.web, *order_id).await?;
+        for ticket in super::of_order(&app.pools.web, *order_id).await?.into_iter().filter(|ticket| !passed_on.contains_key(&ticket.ticket_id)) {
             items.push(shown(&app, ticket).await?);
         }
         Ok(Json(Page { items, next: None }))

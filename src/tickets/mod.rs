@@ -34,8 +34,8 @@ use code::TicketCode;
 pub use notes::{name_holders, set_note, tell_gates};
 pub use reissue::{Becomes, Cause, GENERATIONS, ReissueError, alter, alter_all, of_letter, reissue, void};
 pub use store::{
-    Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, has_entered, holders, is_there, lock, lock_all, lock_numbered, lock_one,
-    mark_claimed, named, named_of, of_festival, of_order, renew_link, telling, ticket,
+    Before, Listed, Named, Scanned, by_numbers, changes, count_bindings, feed, has_entered, holders, is_passed_on, is_there, lock, lock_all, lock_numbered,
+    lock_one, mark_claimed, named, named_of, of_festival, of_order, passed_on, renew_link, telling, ticket,
 };
 pub use walk::{KeyReissue, is_suspect, progress, reissue_all, walk};
 
@@ -149,7 +149,7 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    fn numbered(mut self) -> Self {
+    pub(crate) fn numbered(mut self) -> Self {
         self.number = format!("{:016x}", self.ticket_number);
         self
     }

@@ -1,5 +1,7 @@
 //! The rows of tickets.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgPool};
 
@@ -246,6 +248,34 @@ pub async fn has_entered(conn: &mut PgConnection, id: TicketId) -> Result<bool, 
         .bind(id)
         .fetch_one(conn)
         .await
+}
+
+/// Whether a ticket was passed on: whoever ordered it has no part in it any more.
+///
+/// # Errors
+/// What the database said.
+pub async fn is_passed_on(pool: &PgPool, id: TicketId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from transfers where ticket_id = $2 and festival_id = $1 and status = 'accepted')")
+        .bind(id.festival())
+        .bind(id)
+        .fetch_one(pool)
+        .await
+}
+
+/// The tickets of an order that were passed on, and when that was last.
+///
+/// # Errors
+/// What the database said.
+pub async fn passed_on(pool: &PgPool, order: OrderId) -> Result<HashMap<TicketId, DateTime<Utc>>, sqlx::Error> {
+    let rows: Vec<(TicketId, DateTime<Utc>)> = sqlx::query_as(
+        "select t.ticket_id, max(x.ended_at) from tickets t join transfers x on x.ticket_id = t.ticket_id and x.festival_id = t.festival_id and x.status = 'accepted' \
+         where t.festival_id = $1 and t.order_id = $2 group by t.ticket_id",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().collect())
 }
 
 /// How often the holder of a ticket bound it, since somebody else had a hand in it.

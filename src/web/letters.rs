@@ -11,8 +11,11 @@ use crate::{
     app::App,
     entry::binding::binding,
     festivals::{self, Festival},
-    id::{OrderId, PaymentId},
-    library,
+    id::{OrderId, PaymentId, TransferId},
+    library::{
+        self,
+        transfer::{self, TransferStatus},
+    },
     mail::{Email, Letter, RenderError},
     offers::{self, AddOn, Pass},
     orders::api::{breakdown, order_url},
@@ -99,9 +102,11 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let w = email.language;
         let mut issued = tickets::of_order(pool, id).await?;
         let count = issued.len();
-        // What was returned before the email left opens no gate.
+        // What was returned before the email left opens no gate; what was passed on is somebody else's.
         issued.retain(|ticket| !matches!(ticket.status, TicketStatus::Suspended | TicketStatus::Void));
         let is_less = issued.len() < count;
+        let passed_on = tickets::passed_on(pool, id).await?;
+        issued.retain(|ticket| !passed_on.contains_key(&ticket.ticket_id));
         let albums = library::albums(pool, id).await?;
         let offers = offers::offers(pool, id.festival()).await?;
         let passes = offers::passes(pool, id.festival()).await?;
@@ -288,19 +293,23 @@ pub fn refund<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
 }
 
 /// A ticket whose change an email tells of, with its festival and order, and whether the email goes to a holder who took it.
-async fn changed(app: &App, email: &Email) -> Result<(Ticket, Festival, Order, bool, String), RenderError> {
+async fn changed(app: &App, email: &Email) -> Result<(Ticket, Festival, Order, bool, String, String), RenderError> {
     let pool = &app.pools.work;
-    let (ticket, is_holder, why) = tickets::of_letter(pool, email.festival_id, email.thing_id).await?.ok_or(RenderError::Moot)?;
+    let (ticket, is_holder, why, reader) = tickets::of_letter(pool, email.festival_id, email.thing_id).await?.ok_or(RenderError::Moot)?;
     let festival = festivals::one(pool, email.festival_id).await?.ok_or(RenderError::Moot)?;
     let order = orders::order(pool, ticket.order_id).await?.ok_or(RenderError::Moot)?;
-    Ok((ticket, festival, order, is_holder, why))
+    Ok((ticket, festival, order, is_holder, why, reader))
 }
 
 /// The email that says that a ticket has another code, or opens nothing any more: what is true when it leaves.
 #[must_use]
 pub fn ticket_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
     Box::pin(async move {
-        let (ticket, festival, order, is_holder, why) = changed(app, email).await?;
+        let (ticket, festival, order, is_holder, why, reader) = changed(app, email).await?;
+        // It is somebody else's since: their link is nothing for whoever had it before.
+        if reader != email.recipient {
+            return Err(RenderError::Moot);
+        }
         let w = email.language;
         let key = match (ticket.status, why.as_str()) {
             // Its money goes back or went back; or it does not, and all is as before.
@@ -322,6 +331,53 @@ pub fn ticket_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let lead = w.f(&format!("mail-{key}-lead"), [("ticket", what)]).into_owned();
         let way = Some((url, w.t("mail-open-ticket").into_owned()));
         Ok(Note { subject, name: ticket.holder_name, lead, order: ticket.order_id, way }.letter(w, &festival))
+    })
+}
+
+/// The emails of a ticket that is passed on: what is true when they leave.
+#[must_use]
+pub fn transfer<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
+    Box::pin(async move {
+        let (pool, w) = (&app.pools.work, email.language);
+        let transfer = transfer::transfer(pool, TransferId(email.thing_id)).await?.ok_or(RenderError::Moot)?;
+        let ticket = tickets::ticket(pool, transfer.ticket_id).await?.ok_or(RenderError::Moot)?;
+        let festival = festivals::one(pool, email.festival_id).await?.ok_or(RenderError::Moot)?;
+        let order = orders::order(pool, ticket.order_id).await?.ok_or(RenderError::Moot)?;
+        let is_theirs = ticket.link_generation == transfer.from_link_generation + 1;
+        // Whoever sent it finds it on the page of the ticket; what they ordered also on that of the order.
+        let (name, way) = match (email.kind.as_str(), transfer.status) {
+            ("transfer_sent", TransferStatus::Sent) => (&transfer.to_name, Some((transfer.url(app), "mail-transfer-open"))),
+            ("transfer_recalled", TransferStatus::Recalled) => (&transfer.to_name, None),
+            ("transfer_accepted", TransferStatus::Accepted) if is_theirs => (&transfer.to_name, Some((ticket.url(app), "mail-open-ticket"))),
+            ("transfer_passed", TransferStatus::Accepted) => (
+                &transfer.from_name,
+                Some((
+                    format!(
+                        "{}/t/{}/{}",
+                        app.settings.public_url,
+                        ticket.ticket_id,
+                        app.secrets.link(Purpose::HolderLink, ticket.ticket_id.0, transfer.from_link_generation)
+                    ),
+                    "mail-transfer-look",
+                )),
+            ),
+            ("transfer_declined", TransferStatus::Declined) if ticket.link_generation == transfer.from_link_generation => (
+                &transfer.from_name,
+                Some((if ticket.claimed_at.is_some() { ticket.url(app) } else { order_url(app, ticket.order_id, order.link_generation) }, "mail-open-ticket")),
+            ),
+            _ => return Err(RenderError::Moot),
+        };
+        let passes = offers::passes(pool, email.festival_id).await?;
+        let add_ons = offers::add_ons(pool, email.festival_id).await?;
+        let other = if email.kind == "transfer_passed" || email.kind == "transfer_declined" { &transfer.to_name } else { &transfer.from_name };
+        let somebody = w.t("somebody").into_owned();
+        let other = if other.is_empty() { &somebody } else { other };
+        let key = email.kind.replace('_', "-");
+        let said = [("festival", festival.terms.name.read(w).to_owned()), ("ticket", named(&ticket, &passes, &add_ons, w)), ("name", other.clone())];
+        let subject = w.f(&format!("mail-{key}-subject"), said.clone()).into_owned();
+        let lead = w.f(&format!("mail-{key}-lead"), said).into_owned();
+        let way = way.map(|(url, words)| (url, w.t(words).into_owned()));
+        Ok(Note { subject, name: name.clone(), lead, order: ticket.order_id, way }.letter(w, &festival))
     })
 }
 

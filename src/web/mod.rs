@@ -24,7 +24,7 @@ pub mod treasury;
 
 use poem::{Route, get, post};
 
-use storefront::{bank, buy, festival, lineup, order, returns, ticket, waiting};
+use storefront::{bank, buy, festival, lineup, order, pay, returns, ticket, transfer, waiting};
 
 /// Every page and file of the web.
 #[must_use]
@@ -39,18 +39,23 @@ pub fn routes() -> Route {
         .at("/w/:offer/extensions", post(waiting::extend))
         .at("/w/:offer/places", post(waiting::again))
         .at("/o/:order/:secret", get(order::page))
-        .at("/o/:order/:secret/payments", post(order::pay))
-        .at("/o/:order/:secret/bank", get(order::to_bank))
-        .at("/o/:order/:secret/payments/gave-up", post(order::give_up_payment))
+        .at("/o/:order/:secret/payments", post(pay::pay))
+        .at("/o/:order/:secret/bank", get(pay::to_bank))
+        .at("/o/:order/:secret/payments/gave-up", post(pay::give_up_payment))
         .at("/o/:order/:secret/cancellations", post(order::cancel))
         .at("/o/:order/:secret/twin-returns", post(returns::return_twin))
         .at("/o/:order/:secret/returns", post(returns::give_back))
         .at("/o/:order/:secret/holders", post(order::holders))
         .at("/o/:order/:secret/recalls", post(order::recall))
-        .at("/return/:payment/:secret", get(order::come_back))
+        .at("/return/:payment/:secret", get(pay::come_back))
         .at("/t/offline.js", get(assets::ticket_worker))
         .at("/t/:ticket/:secret", get(ticket::page))
         .at("/t/:ticket/:secret/claims", post(ticket::claim))
+        .at("/t/:ticket/:secret/transfers", post(transfer::send))
+        .at("/t/:ticket/:secret/transfers/:id/recalls", post(transfer::take_back))
+        .at("/x/:transfer/:secret", get(transfer::page))
+        .at("/x/:transfer/:secret/acceptances", post(transfer::accept))
+        .at("/x/:transfer/:secret/declines", post(transfer::decline))
         .at("/simulated-bank/:payment", get(bank::page).post(bank::decide))
         .at("/gate", get(gate::page))
         .at("/gate/pair", post(gate::pair))
@@ -64,6 +69,7 @@ pub fn routes() -> Route {
         .at("/desk", get(promoter::desk))
         .at("/desk/:slug", get(promoter::festival))
         .at("/desk/:slug/money", get(money::page))
+        .at("/desk/:slug/payment-differences/:id/clearances", post(money::clear))
         .at("/desk/:slug/orders/:order", get(money::show))
         .at("/desk/:slug/orders/:order/refunds", post(money::give_back))
         .at("/desk/:slug/refunds/:id/decisions", post(money::decide))
@@ -92,7 +98,7 @@ pub fn routes() -> Route {
         .at("/desk/:slug/devices/:id/revoke", post(devices::revoke))
         .at("/payment-accounts", get(treasury::page).post(treasury::connect))
         .at("/payment-accounts/:id/disconnections", post(treasury::disconnect))
-        .at("/payment-accounts/:id/webhook-secrets", post(treasury::add_secret))
+        .at("/payment-accounts/:id/webhook-secrets", get(treasury::page).post(treasury::add_secret))
         .at("/payment-accounts/:id/webhook-secrets/:no/removals", post(treasury::remove_secret))
         .at("/mailbox", get(mailbox::list))
         .at("/mailbox/:number", get(mailbox::email))

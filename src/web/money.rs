@@ -19,12 +19,13 @@ use crate::{
         cookies::same_origin,
         problem::{MALFORMED, NOT_FOUND, Problem},
     },
-    id::{OrderId, RefundId},
+    id::{DifferenceId, OrderId, RefundId},
     money::Money,
     offers::{self, AddOn, Offer, Pass, Share},
     orders::{self, Order},
     payments::{
         self, Payment, Refund,
+        comparison::{self, Comparison, Difference},
         refunds::{self, Asked, Decision, Left, Listed, Part, Quote, RefundError, RefundReason, RefundStatus},
     },
     releases,
@@ -411,6 +412,52 @@ pub async fn decide(request: &Request, body: poem::Body, app: Data<&App>, Path((
     }
 }
 
+/// What a provider says otherwise than we do, and when that was looked at last.
+fn differing(reader: &Reader, who: &Member, festival: &Festival, differences: &[Difference], latest: Option<&Comparison>) -> Markup {
+    let slug = &festival.terms.slug;
+    html! {
+        section class="panel" aria-labelledby="differing" {
+            header class="head" {
+                h2 id="differing" { (reader.t("differences")) }
+                p { @match latest {
+                    Some(latest) => { (reader.f("compared", [("day", latest.day.to_string()), ("payments", latest.payments.to_string()), ("refunds", latest.refunds.to_string())])) }
+                    None => { (reader.t("compared-never")) }
+                } }
+            }
+            @if differences.is_empty() { p class="faded" { (reader.t("differences-none")) } }
+            ul class="ledger" { @for one in differences {
+                li {
+                    p {
+                        b { (reader.t(&format!("differs-{}", one.kind.name()))) } br;
+                        (reader.f("differs-amounts", [("ours", one.ours.print()), ("theirs", one.theirs.print())]))
+                        @if let Some(order) = one.order_id { " · " (reader.t("order")) " " a href=(format!("/desk/{slug}/orders/{order}")) { (orders::number(order)) } }
+                        br; span class="faded" { (one.day.to_string()) " · " (one.provider_ref) }
+                    }
+                    @if who.staff.may(Scope::MoneyWrite).is_ok() {
+                        form class="stack" method="post" action=(format!("/desk/{slug}/payment-differences/{}/clearances", one.difference_id)) {
+                            div class="field" { label for=(format!("note-{}", one.difference_id)) { (reader.t("difference-note")) } input id=(format!("note-{}", one.difference_id)) name="note" required maxlength="500"; }
+                            div { button class="button plain" { (reader.t("difference-clear")) } }
+                        }
+                    }
+                }
+            } }
+        }
+    }
+}
+
+/// Notes that somebody looked at a difference.
+#[handler]
+pub async fn clear(request: &Request, body: poem::Body, app: Data<&App>, Path((slug, id)): Path<(String, DifferenceId)>) -> PageResult {
+    same_origin(request)?;
+    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    who.staff.may(Scope::MoneyWrite).map_err(Problem::from)?;
+    if id.festival() != festival.festival_id {
+        return Err(NOT_FOUND.problem().into());
+    }
+    comparison::clear(&app, &who.staff, id, field(&fields(body).await?, "note")).await.map_err(Problem::from)?;
+    Ok(see_other(&format!("/desk/{slug}/money#differing")))
+}
+
 /// The money of a festival that needs somebody.
 #[handler]
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
@@ -418,6 +465,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
     let mut tx = app.for_promoter(who.staff.promoter).await.map_err(Problem::from)?;
     let cases: Vec<Listed> = refunds::attention(&mut tx, festival.festival_id, app.clock.now()).await.map_err(Problem::from)?;
     let open = payments::open(&mut tx, festival.festival_id).await.map_err(Problem::from)?;
+    let (differences, latest) = comparison::open(&mut tx, festival.festival_id).await.map_err(Problem::from)?;
     drop(tx);
     let at = |at| reader.language.at(at, &festival.terms.time_zone).long();
     let order = |id: OrderId| html! { a href=(format!("/desk/{slug}/orders/{id}")) { (orders::number(id)) } };
@@ -429,9 +477,10 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                     header class="head" { h2 id="cases" { (reader.t("refund-cases")) } p { (reader.t("refund-cases-lead")) } }
                     @if cases.is_empty() { p class="faded" { (reader.t("refund-cases-none")) } }
                     ul class="ledger" { @for case in &cases {
-                        li { p { b { (case.amount.print()) } " · " (reader.t("order")) " " (order(case.order_id)) br; (reader.t(&format!("desk-refund-{}", case.status.name()))) @if let Some(error) = case.last_error.as_ref().filter(|_| !who.staff.masked) { br; span class="hurt" { (error) } } br; span class="faded" { (at(case.requested_at)) } } }
+                        li { p { b { (case.amount.print()) } " · " (reader.t("order")) " " (order(case.order_id)) br; @if case.reason == Some(RefundReason::Disputed) { (reader.t("desk-disputed")) } @else { (reader.t(&format!("desk-refund-{}", case.status.name()))) } @if let Some(error) = case.last_error.as_ref().filter(|_| !who.staff.masked) { br; span class="hurt" { (error) } } br; span class="faded" { (at(case.requested_at)) } } }
                     } }
                 }
+                (differing(&reader, &who, &festival, &differences, latest.as_ref()))
                 section class="panel" aria-labelledby="open" {
                     header class="head" { h2 id="open" { (reader.t("payments-open")) } p { (reader.t("payments-open-lead")) } }
                     @if open.is_empty() { p class="faded" { (reader.t("payments-open-none")) } }

@@ -22,8 +22,17 @@ use crate::{
 };
 
 /// What Stripe is to tell: enter these kinds at the endpoint.
-const EVENTS: [&str; 6] =
-    ["checkout.session.completed", "checkout.session.expired", "payment_intent.succeeded", "refund.created", "refund.updated", "refund.failed"];
+const EVENTS: [&str; 9] = [
+    "checkout.session.completed",
+    "checkout.session.expired",
+    "payment_intent.succeeded",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+];
 
 /// What was typed and could not be taken.
 #[derive(Default)]
@@ -97,7 +106,10 @@ fn state(reader: &Reader, account: &PaymentAccount) -> Markup {
             li { p { (reader.t("treasury-since")) br; b { (reader.language.at(account.connected_at, "UTC").long()) } } }
             li { p { (reader.t("treasury-methods")) br; b { (account.methods.iter().map(|method| reader.t(&format!("method-{}", method.name()))).collect::<Vec<_>>().join(&reader.t("comma"))) } } }
         }
-        form method="post" action=(format!("/payment-accounts/{}/disconnections", account.account_id)) { p { button class="link" { (reader.t("treasury-disconnect")) } (reader.t("gap")) span class="faded" { (reader.t("treasury-disconnect-lead")) } } }
+        details {
+            summary { (reader.t("treasury-disconnect")) }
+            form class="stack" method="post" action=(format!("/payment-accounts/{}/disconnections", account.account_id)) { p { (reader.t("treasury-disconnect-lead")) } div { button class="button plain" { (reader.t("treasury-disconnect")) } } }
+        }
     }
 }
 
@@ -129,7 +141,13 @@ fn notifications(reader: &Reader, account: &PaymentAccount, hurt: &Hurt) -> Mark
 /// The form that connects an account or gives it another key.
 fn connecting(reader: &Reader, connected: Option<&PaymentAccount>, hurt: &Hurt) -> Markup {
     let bad = hurt.place == "key";
-    let chosen: &[Method] = if hurt.methods.is_empty() { connected.map_or(&[Method::Card], |account| &account.methods) } else { &hurt.methods };
+    let chosen: &[Method] = if hurt.place == "methods" {
+        &[]
+    } else if hurt.methods.is_empty() {
+        connected.map_or(&[Method::Card], |account| &account.methods)
+    } else {
+        &hurt.methods
+    };
     html! {
         form class="stack" method="post" action="/payment-accounts" data-once="" {
             header class="head" { h2 { (reader.t(if connected.is_some() { "treasury-change" } else { "treasury-connect" })) } p { (reader.t("treasury-connect-lead")) } }

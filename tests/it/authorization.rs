@@ -32,6 +32,8 @@ enum May {
     Fan,
     /// A supervisor's device; the world has none that is not, so every device is refused.
     Supervisor,
+    /// Whoever a ticket was sent to; the world has nobody.
+    Recipient,
     /// A device; what it may let in is decided by the scan.
     Device,
     /// The promoter of what the path names.
@@ -70,6 +72,19 @@ const TABLE: &[(&str, May)] = &[
     ("list_band_stocks", Of(ScansRead)),
     ("set_band_stock", Of(GatesWrite)),
     ("call_clearing_off", Of(GatesWrite)),
+    ("list_payment_ways", May::Fan),
+    ("cancel_payment", May::Fan),
+    ("list_order_transfers", FanOrPromoter(OrdersRead)),
+    ("list_payment_differences", Of(OrdersRead)),
+    ("clear_payment_difference", Of(MoneyWrite)),
+    ("accept_transfer", May::Recipient),
+    ("decline_transfer", May::Recipient),
+    ("show_transfer", May::Recipient),
+    ("list_transfers", May::Fan),
+    ("recall_transfer", May::Fan),
+    ("send_ticket", May::Fan),
+    ("show_transfer_rule", Public),
+    ("set_transfer_rule", Of(OffersWrite)),
     ("list_payment_accounts", WholeSelf(AccountsWrite)),
     ("connect_stripe", WholeSelf(AccountsWrite)),
     ("disconnect_payment_account", Of(AccountsWrite)),
@@ -203,7 +218,7 @@ fn may(operation: &str) -> Option<May> {
 fn scope(may: May) -> Option<Scope> {
     match may {
         PublicOrOwn(scope) | Of(scope) | Self_(scope) | WholeSelf(scope) | Music(scope) | FanOrPromoter(scope) => Some(scope),
-        Anyone | Public | Device | May::Supervisor | May::Fan => None,
+        Anyone | Public | Device | May::Supervisor | May::Recipient | May::Fan => None,
     }
 }
 
@@ -245,7 +260,7 @@ fn is_allowed(may: May, caller: Caller) -> bool {
         PublicOrOwn(_) => matches!(caller, Nobody | EveryScope | OtherPromoter | OtherFestival),
         May::Fan => caller == Caller::Fan,
         Device => matches!(caller, OwnDevice | OtherDevice),
-        May::Supervisor => false,
+        May::Supervisor | May::Recipient => false,
         Of(_) => caller == EveryScope,
         Self_(_) => matches!(caller, EveryScope | OtherPromoter | OtherFestival),
         WholeSelf(_) => matches!(caller, EveryScope | OtherPromoter),
@@ -269,6 +284,10 @@ struct World {
     payment: String,
     refund: String,
     account: String,
+    /// A ticket that is on its way, and its transfer.
+    sent: String,
+    transfer: String,
+    difference: String,
     _stripe: Stripe,
     /// An offer with a waiting room that is on, and a place in it.
     waited: String,
@@ -331,11 +350,14 @@ impl World {
         let pass = festival.pass("Weekend pass", 0b111).await;
         let offer = festival.offer(&pass, 100, 13900).await;
         let stock = text(&festival.promoter.get(&festival.path("/offers")).await.expect(200)["items"][0], "stock_id");
-        let fan = house.anybody().order("mara@lindqvist.example", &[(&offer, 1)]).await;
+        let fan = house.anybody().order("mara@lindqvist.example", &[(&offer, 2)]).await;
         let payment = text(&fan.pay(&key(), "simulated_instant").await.expect(201), "payment_id");
         let other_fan = house.anybody().order("jonas@x.example", &[(&offer, 1)]).await;
         other_fan.pay(&key(), "simulated_instant").await.expect(201);
         let ticket = fan.tickets().await.remove(0);
+        let sent = text(&fan.tickets().await[1], "ticket_id");
+        let transfer = house.anybody().request("POST", &format!("/v1/tickets/{sent}/transfers")).bearer_auth(format!("gf_order_{}", fan.secret));
+        let transfer = text(&answer(transfer.json(&json!({ "email": "noor@x.example" }))).await.expect(201), "transfer_id");
         let account = text(&connect(&promoter, KEY).await.expect(200), "account_id");
         promoter.send("POST", &format!("/v1/payment-accounts/{account}/webhook-secrets"), &json!({ "secret": SECRET })).await.expect(200);
         let refund = text(&crate::refunds::refund(&promoter, &other_fan.order, &key(), &a_cent()).await.expect(201), "refund_id");
@@ -373,6 +395,16 @@ impl World {
 
         let mut conn = house.database().await;
         let now = house.app.clock.now();
+        let difference: uuid::Uuid = sqlx::query_scalar(
+            "insert into differences (festival_id, difference_id, account_id, day, kind, provider_ref, payment_id, currency, ours_minor, theirs_minor, found_at) \
+             select p.festival_id, overlay(gen_random_uuid()::text placing right(p.payment_id::text, 8) from 29)::uuid, a.account_id, current_date, 'payment_only_here', \
+                    'cs_x', p.payment_id, p.currency, p.amount_minor, 0, p.created_at from payments p, payment_accounts a where p.payment_id = $1 returning difference_id",
+        )
+        .bind(payment.parse::<uuid::Uuid>().unwrap())
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+        let difference = difference.to_string();
         let owner: PromoterId = sqlx::query_scalar("select promoter_id from festivals where festival_id = $1")
             .bind(i32::try_from(festival.id).unwrap())
             .fetch_one(&mut conn)
@@ -416,6 +448,9 @@ impl World {
             payment,
             refund,
             account,
+            sent,
+            transfer,
+            difference,
             _stripe: stripe,
             waited,
             place,
@@ -459,7 +494,10 @@ impl World {
             ("{discrepancy_id}", real(&self.discrepancy)),
             ("{offer_id}", real(if WAITING.contains(&operation) { &self.waited } else { &self.offer })),
             ("{order_id}", real(&self.fan.order)),
-            ("{ticket_id}", real(&self.ticket)),
+            ("{ticket_id}", real(if matches!(operation, "send_ticket" | "list_transfers") { &self.sent } else { &self.ticket })),
+            ("{transfer_id}", real(&self.transfer)),
+            ("{payment_id}", real(&self.payment)),
+            ("{difference_id}", real(&self.difference)),
             ("{refund_id}", real(&self.refund)),
             ("{account_id}", real(&self.account)),
             ("{secret_no}", "1".to_owned()),
@@ -512,6 +550,9 @@ impl World {
             }
             "open_waiting_room" => Some(json!({ "gathers_at": self.house.app.clock.now() })),
             "cancel_order"
+            | "decline_transfer"
+            | "cancel_payment"
+            | "recall_transfer"
             | "disconnect_payment_account"
             | "remove_webhook_secret"
             | "return_twin"
@@ -563,6 +604,10 @@ impl World {
             }
             "claim_ticket" => Some(json!({ "name": "Mara Lindqvist" })),
             "create_festival" => Some(festival_terms(&format!("f-{fresh}"))),
+            "clear_payment_difference" => Some(json!({ "note": "looked at" })),
+            "accept_transfer" => Some(json!({ "name": "Noor" })),
+            "send_ticket" => Some(json!({ "email": "noor@x.example" })),
+            "set_transfer_rule" => Some(json!({ "open": true, "hours_before": 24 })),
             "connect_stripe" => Some(json!({ "key": KEY, "methods": ["card"] })),
             "add_webhook_secret" => Some(json!({ "secret": SECRET })),
             "create_gate" => Some(json!({ "name": { "en": "South Quay" } })),

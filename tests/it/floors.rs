@@ -205,7 +205,11 @@ fn every_word_that_is_said_is_in_the_catalog_and_every_word_of_the_catalog_is_sa
         "mail-reinstated-",
         "desk-refund-",
         "refund-",
+        "differs-",
+        "mail-transfer-",
         "method-",
+        "transfer-is-",
+        "transfer-not-",
         "payment-",
         "why-",
     ];

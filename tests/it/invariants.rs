@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use gatefold::{
+    library::transfer::{self, Recipient},
     payments::{self, Outcome, refunds, simulated::Mood},
     reports::invariants::{self, Finding, INVARIANTS},
+    tickets,
 };
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
@@ -160,6 +162,8 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("no-orphans", &["update allocations set stock_id = gen_random_uuid()"]),
     ("no-orphans", &["update tickets set pass_number = 4242"]),
     ("no-orphans", &["update entitlements set release_id = gen_random_uuid()"]),
+    ("transfers-move-tickets", &["update transfers set from_link_generation = 9 where status = 'accepted'"]),
+    ("transfers-move-tickets", &["update transfers set from_link_generation = 9 where status = 'sent'"]),
     ("no-orphans", &["update payments set provider = 'stripe'"]),
     ("no-orphans", &["update payments set account_id = gen_random_uuid()"]),
     ("audit-unbroken", &["update audit set actor_id = '' where audit_id = (select audit_id from audit where festival_id > 0 order by audit_id limit 1)"]),
@@ -247,6 +251,17 @@ pub async fn world(house: &House) -> Festival {
         refunds::refund_due(&house.app).await.unwrap();
     }
     house.app.the::<Mood>().fail(false);
+    // Passed on, and on its way to somebody else.
+    let giver = house.anybody().order("giver@x.example", &[(&bundle, 1)]).await;
+    giver.pay(&key(), "simulated_instant").await.expect(201);
+    for accepts in [true, false] {
+        let ticket = tickets::of_order(&house.app.pools.web, giver.order.parse().unwrap()).await.unwrap().remove(0);
+        let to = Recipient { email: "noor@x.example".to_owned(), name: String::new(), language: None };
+        let sent = transfer::send(&house.app, &ticket, &to).await.unwrap();
+        if accepts {
+            transfer::accept(&house.app, sent.transfer_id, "Noor").await.unwrap();
+        }
+    }
     let paying = house.anybody().order("paying@x.example", &[(&limited, 1)]).await;
     assert_eq!(paying.pay(&key(), "simulated").await.expect(201)["status"], "submitted");
     festival

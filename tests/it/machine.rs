@@ -7,6 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use gatefold::{
     id::{OrderId, PaymentId},
+    library::transfer::{self, Recipient, TransferError},
     money::Money,
     orders,
     payments::{
@@ -15,6 +16,7 @@ use gatefold::{
         simulated::{self, Decision, Mood, Notification, Refunding, sign},
     },
     reports::invariants,
+    tickets,
 };
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
@@ -44,6 +46,8 @@ enum Step {
     Cancel,
     /// The promoter gives units back, or everything.
     Refund(Option<i32>),
+    /// A ticket is passed on, or sent and not taken.
+    PassOn { taken: bool },
     /// The bank takes refunds so from now on.
     Mood(Refunding),
 }
@@ -60,7 +64,7 @@ impl Dice {
     }
 
     fn step(&mut self) -> Step {
-        match self.below(20) {
+        match self.below(22) {
             0 | 1 => Step::Pay("simulated_instant"),
             2..=4 => Step::Pay("simulated"),
             5 | 6 => Step::AtTheBank(Decision::Pay),
@@ -73,6 +77,7 @@ impl Dice {
             14 => Step::Refund(None),
             15 => Step::Refund(Some(1)),
             16 => Step::Mood([Refunding::AtOnce, Refunding::Later, Refunding::Refused, Refunding::NoFunds][usize::try_from(self.below(4)).unwrap()]),
+            17 | 18 => Step::PassOn { taken: self.below(4) > 0 },
             _ => Step::Workers,
         }
     }
@@ -156,6 +161,20 @@ impl Life<'_> {
                 let body = json!({ "reason": "asked", "parts": parts });
                 let answer = refund(&self.festival.promoter, &self.fan.order, &key(), &body).await;
                 assert!(matches!(answer.status, 201 | 409 | 422), "{answer:?}");
+            }
+            Step::PassOn { taken } => {
+                let all = tickets::of_order(&app.pools.web, self.order).await.unwrap();
+                let Some(ticket) = all.first() else { return };
+                let to = Recipient { email: "noor@haddad.example".to_owned(), name: String::new(), language: None };
+                match transfer::send(app, ticket, &to).await {
+                    Ok(sent) if taken => {
+                        let theirs = transfer::accept(app, sent.transfer_id, "Noor Haddad").await.unwrap();
+                        assert_eq!((theirs.generation, theirs.status), (ticket.generation + 1, ticket.status));
+                    }
+                    Ok(sent) => drop(transfer::decline(app, sent.transfer_id).await.unwrap()),
+                    Err(TransferError::NotValid | TransferError::Over | TransferError::TooOften) => {}
+                    Err(error) => panic!("{error}"),
+                }
             }
             Step::Mood(mood) => app.the::<Mood>().refund(mood),
         }

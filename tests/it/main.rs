@@ -46,6 +46,7 @@ mod shelf;
 mod statements;
 mod stripe;
 mod supervisors;
+mod transfers;
 mod upgrades;
 mod vouchers;
 mod waiting;

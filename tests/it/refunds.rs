@@ -7,7 +7,7 @@ use gatefold::{
     id::{FestivalId, PromoterId, RefundId},
     payments::{
         RefundOutcome,
-        refunds::told,
+        refunds::{self, told},
         simulated::{Mood, Refunding, sign},
     },
 };
@@ -277,16 +277,17 @@ async fn a_bank_that_is_silent_slow_or_without_funds_is_asked_until_the_money_we
 
     // Of a try that was given up nothing is believed. Contradictions end in one state: refused after it went, and gone after it was refused.
     let id: RefundId = serde_json::from_value(asked["refund_id"].clone()).unwrap();
-    told(&house.app, id, 7, Ok(RefundOutcome::Refused("the account is closed".to_owned())), None).await.unwrap();
+    let round = refunds::refund(&house.app.pools.web, id).await.unwrap().unwrap().round;
+    told(&house.app, id, round + 7, Ok(RefundOutcome::Refused("the account is closed".to_owned())), None).await.unwrap();
     assert_eq!(states(&fan).await[0].0, "done");
-    told(&house.app, id, 0, Ok(RefundOutcome::Refused("the account is closed".to_owned())), None).await.unwrap();
+    told(&house.app, id, round, Ok(RefundOutcome::Refused("the account is closed".to_owned())), None).await.unwrap();
     assert_eq!((states(&fan).await[0].0.as_str(), account(&house, "owed").await), ("failed", -13_900));
     assert_eq!(decide(&festival, &asked, "withdrawn", "").await.status, 409, "its unit may be sold again");
     for _ in 0..2 {
-        told(&house.app, id, 0, Ok(RefundOutcome::Done { provider_ref: None }), None).await.unwrap();
+        told(&house.app, id, round, Ok(RefundOutcome::Done { provider_ref: None }), None).await.unwrap();
     }
-    told(&house.app, id, 0, Err("late".to_owned()), None).await.unwrap();
-    told(&house.app, id, 0, Ok(RefundOutcome::NoFunds("late".to_owned())), None).await.unwrap();
+    told(&house.app, id, round, Err("late".to_owned()), None).await.unwrap();
+    told(&house.app, id, round, Ok(RefundOutcome::NoFunds("late".to_owned())), None).await.unwrap();
     assert_eq!((states(&fan).await[0].0.as_str(), account(&house, "owed").await, festival.stock(&offer).await), ("done", 0, (0, 0)));
     house.run_workers().await;
     house.close().await;

@@ -151,6 +151,39 @@ def there_is_left(params):
         raise UserError(400, "Refund amount is greater than unrefunded amount on charge", {"code": "charge_already_refunded"})
 
 
+class Dispute(resources.StripeObject):
+    object = "dispute"
+    _id_prefix = "dp_"
+
+    def __init__(self, intent, amount):
+        super().__init__()
+        for name, value in FIXTURES["dispute"].items():
+            if name not in ("id", "object", "created", "livemode"):
+                setattr(self, name, value)
+        self.payment_intent, self.amount, self.currency, self.status = intent.id, amount or intent.amount, intent.currency, "needs_response"
+
+
+async def dispute(request):
+    return server.json_response(Dispute._api_retrieve(request.match_info["id"])._export())
+
+
+def listed(request, kind, export):
+    """A page of a list, the latest first (https://docs.stripe.com/api/pagination)."""
+    query = server.unflatten_data(request.query)
+    created, limit = query.get("created", {}), int(query.get("limit", 10))
+    everything = [o for k, o in resources.store.items() if k.startswith(kind + ":") and int(created.get("gte", 0)) <= o.created < int(created.get("lt", 1 << 60))]
+    everything.sort(key=lambda o: (o.created, o.id), reverse=True)
+    after = query.get("starting_after")
+    start = next((n + 1 for n, o in enumerate(everything) if o.id == after), 0)
+    # Small pages: whoever reads them has to go on.
+    page = everything[start : start + min(limit, 2)]
+    return server.json_response({"object": "list", "data": [export(o) for o in page], "has_more": start + len(page) < len(everything), "url": request.path})
+
+
+async def sessions(request):
+    return listed(request, "checkout.session", lambda o: o._export())
+
+
 async def create(request):
     params = await server.get_post_data(request) or {}
     return server.json_response(Session(**params)._export())
@@ -212,12 +245,32 @@ async def count(request):
 async def act(request):
     """Somebody pays or leaves a session without its page: {"session", "act": "pay" | "decline" | "expire", "amount"}; or a refund changes."""
     said = await request.json()
+    if said.get("act") == "refund by hand":
+        session = Session._api_retrieve(said["session"])
+        made = resources.Refund(payment_intent=session.payment_intent, amount=said["amount"])
+        return web.json_response({"id": made.id})
+    if said.get("act") == "lie":
+        # Its books say another amount than before.
+        Session._api_retrieve(said["session"]).amount_total = said["amount"]
+        return web.json_response({})
+    if said.get("act") == "lose":
+        del resources.store["checkout.session:" + said["session"]]
+        return web.json_response({})
     if refund := said.get("refund"):
         found = resources.Refund._api_retrieve(refund)
         found.status, found.failure_reason = said["status"], said.get("reason")
         schedule_webhook(resources.Event("refund.updated", found))
         return web.json_response({})
+    if known := said.get("dispute"):
+        found = Dispute._api_retrieve(known)
+        found.status = said["status"]
+        schedule_webhook(resources.Event("charge.dispute.closed", found))
+        return web.json_response({})
     session = Session._api_retrieve(said["session"])
+    if said["act"] == "dispute":
+        made = Dispute(resources.PaymentIntent._api_retrieve(session.payment_intent), said.get("amount"))
+        schedule_webhook(resources.Event("charge.dispute.created", made))
+        return web.json_response({"id": made.id})
     if said["act"] == "expire":
         session._expire()
     else:
@@ -238,6 +291,8 @@ async def stripe(request, handler):
     if "forbidden" in key:
         return server.json_response({"error": {"type": "invalid_request_error", "message": "This key may not do that"}}, status=403)
     way = moods.get(part)
+    if request.method == "GET" and request.path == "/v1/refunds" and "created" in server.unflatten_data(request.query):
+        return listed(request, "refund", lambda o: o._export())
     if way == "down":
         return server.json_response({"error": {"type": "api_error", "message": "Something went wrong"}}, status=503)
     if way == "slow":
@@ -278,9 +333,13 @@ app = server.app
 app.middlewares.insert(0, stripe)
 for method, path, handler in (
     ("POST", "/v1/checkout/sessions", create),
+    ("GET", "/v1/checkout/sessions", sessions),
     ("GET", "/v1/checkout/sessions/{id}", retrieve),
     ("POST", "/v1/checkout/sessions/{id}/expire", expire),
+    ("GET", "/favicon.ico", lambda request: web.Response(status=204)),
     ("GET", "/v1/account", account),
+    ("GET", "/v1/disputes", lambda request: server.json_response({"object": "list", "data": [], "has_more": False})),
+    ("GET", "/v1/disputes/{id}", dispute),
     ("GET", "/c/pay/{id}", page),
     ("POST", "/c/pay/{id}", page),
     ("POST", "/_mood", mood),

@@ -72,9 +72,9 @@ impl BindingApi {
         ticket_id: Path<TicketId>,
         body: Json<NewBinding>,
     ) -> Result<Json<BoundTicket>, Or<Changing>> {
-        tickets::api::held(&app, &secret, *ticket_id).await?;
+        let seen = tickets::api::held(&app, &secret, *ticket_id).await?;
         let (key, proof) = (bytes(&body.public_key, "/public_key")?, bytes(&body.proof, "/proof")?);
-        let certificate = super::bind(&app, *ticket_id, &key, &proof).await?;
+        let certificate = super::bind(&app, &seen, &key, &proof).await?;
         Ok(Json(BoundTicket { certificate: BASE64.encode(&certificate), server_time: app.clock.now() }))
     }
 

@@ -91,14 +91,17 @@ pub enum BindError {
 ///
 /// # Errors
 /// [`BindError`].
-pub async fn bind(app: &App, id: TicketId, key: &[u8; 32], proof: &[u8; 64]) -> Result<[u8; live::CERTIFICATE], BindError> {
+pub async fn bind(app: &App, seen: &Ticket, key: &[u8; 32], proof: &[u8; 64]) -> Result<[u8; live::CERTIFICATE], BindError> {
+    let id = seen.ticket_id;
     if !live::is_proven(id, key, proof) {
         return Err(BindError::NotProven);
     }
     let (now, festival) = (app.clock.now(), id.festival());
     let catalog = catalog(app, festival).await?;
     let mut tx = app.pools.web.begin().await?;
-    let ticket = tickets::lock_one(&mut tx, id).await?.ok_or(BindError::NotFound)?;
+    // Whoever passed it on a moment ago has the link of before.
+    let found = tickets::lock_one(&mut tx, id).await?;
+    let ticket = found.filter(|ticket| ticket.link_generation == seen.link_generation).ok_or(BindError::NotFound)?;
     if !is_asked_for(&catalog, &ticket) {
         return Err(BindError::NotAsked);
     }

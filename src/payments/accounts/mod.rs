@@ -258,7 +258,7 @@ pub async fn connect(app: &App, staff: &Staff, key: &str, methods: &[Method]) ->
         Err(Refusal::Forbidden) => {
             return Err(Fault::wrong(
                 "/key",
-                "this restricted key may not read the account; it needs: account read, checkout sessions, refunds and payment intents write",
+                "this restricted key may not read the account; it needs: account and disputes read; checkout sessions, payment intents and refunds write",
             )
             .into());
         }

@@ -151,8 +151,8 @@ pub(super) struct Row<'a> {
 
 pub(super) async fn put(conn: &mut PgConnection, promoter: PromoterId, row: &Row<'_>, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into payment_accounts (promoter_id, account_id, provider, external_ref, is_live, key_sealed, key_hint, methods, connected_at, changed_at) \
-         values ($1, $2, 'stripe', $3, $4, $5, $6, $7, $8, $8) \
+        "insert into payment_accounts (promoter_id, account_id, provider, external_ref, is_live, key_sealed, key_hint, methods, created_at, connected_at, changed_at) \
+         values ($1, $2, 'stripe', $3, $4, $5, $6, $7, $8, $8, $8) \
          on conflict (account_id) do update set key_sealed = excluded.key_sealed, key_hint = excluded.key_hint, methods = excluded.methods, changed_at = excluded.changed_at, \
              connected_at = case when payment_accounts.disconnected_at is null then payment_accounts.connected_at else excluded.connected_at end, disconnected_at = null",
     )

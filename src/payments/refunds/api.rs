@@ -88,7 +88,7 @@ pub struct NewRefund {
     pub parts: Vec<RefundPart>,
     /// What you keep of it.
     pub kept: Option<Money>,
-    /// Why; `late_money` is the house's own.
+    /// Why; `late_money` and `disputed` are the house's own.
     pub reason: RefundReason,
     /// A sentence for whoever asks later. It is needed where somebody came in on a ticket.
     #[oai(default, validator(max_length = 500))]
@@ -121,7 +121,7 @@ impl NewRefund {
                 amount_minor: minor(part.amount, format!("/parts/{i}/amount")),
             })
             .collect();
-        if self.reason == RefundReason::LateMoney {
+        if matches!(self.reason, RefundReason::LateMoney | RefundReason::Disputed) {
             wrong.push(Wrong::new("/reason", "the house gives that reason itself"));
         }
         if wrong.is_empty() {

@@ -9,6 +9,7 @@
 //! a refund that fails can still be withdrawn: nobody is left without money and without a ticket.
 
 pub mod api;
+mod dispute;
 mod plan;
 pub mod rule;
 mod settle;
@@ -34,8 +35,9 @@ use crate::{
 };
 use plan::{NoPlan, Plan};
 
+pub use dispute::{Dispute, disputed};
 pub use plan::Left;
-pub use settle::{Decision, RefundOutcome, decide, heard, refund_due, told};
+pub use settle::{Decision, RefundOutcome, decide, heard, look_again, refund_due, told};
 pub use store::{Listed, attention, by_order, left, of_letter, refund};
 
 /// The state of a refund.
@@ -88,6 +90,8 @@ impl RefundStatus {
 pub enum RefundReason {
     /// It came for an order that could not be had any more, or twice. The house asks for it, nobody else.
     LateMoney,
+    /// The bank of the buyer took it back. The provider says so, nobody else.
+    Disputed,
     /// The fan asked for it.
     Asked,
     /// The festival was called off, moved, or lost a day.
@@ -109,6 +113,7 @@ impl RefundReason {
     pub fn name(self) -> &'static str {
         match self {
             Self::LateMoney => "late_money",
+            Self::Disputed => "disputed",
             Self::Asked => "asked",
             Self::FestivalChanged => "festival_changed",
             Self::Mistake => "mistake",
@@ -318,7 +323,7 @@ pub async fn request(app: &App, staff: &Staff, asked: &Asked<'_>, key: &str, exp
     if let Some(same) = store::by_key(&mut tx, asked.order_id, &key_hash).await? {
         return if same.fingerprint.as_deref() == Some(&fingerprint[..]) { Ok(same) } else { Err(RefundError::KeyReused) };
     }
-    let asking = Asking { asked, actor: staff.actor, key_hash, fingerprint };
+    let asking = Asking { asked, payment: None, actor: staff.actor, key_hash, fingerprint };
     let refund = ask(app, &mut tx, &order, &asking, |plan| {
         let amount = Money::new(plan.minor() - asked.kept_minor, order.currency);
         if expected.is_some_and(|expected| expected != amount) {
@@ -343,6 +348,8 @@ pub async fn request(app: &App, staff: &Staff, asked: &Asked<'_>, key: &str, exp
 /// What is asked for, by whom, and what makes asking again harmless.
 struct Asking<'a> {
     asked: &'a Asked<'a>,
+    /// The payment that it gives back, where it is about that one.
+    payment: Option<PaymentId>,
     actor: Actor,
     key_hash: [u8; 16],
     fingerprint: [u8; 16],
@@ -353,13 +360,13 @@ async fn ask(
     app: &App,
     conn: &mut PgConnection,
     order: &Held,
-    Asking { asked, actor, key_hash, fingerprint }: &Asking<'_>,
+    Asking { asked, payment, actor, key_hash, fingerprint }: &Asking<'_>,
     may: impl FnOnce(&Plan) -> Result<(), RefundError>,
 ) -> Result<Refund, RefundError> {
     let (festival, now) = (asked.order_id.festival(), app.clock.now());
     let (plan, left, amount) = planned(conn, order, asked).await?;
     may(&plan)?;
-    let payment_id = source(conn, asked.order_id, amount).await?;
+    let payment_id = source(conn, asked.order_id, *payment, amount).await?;
     let refund_id = RefundId::fresh(festival, now);
     let journal = owed(&plan, &left, asked.kept_minor, amount);
     let journal_id = if journal.is_empty() { None } else { Some(books::fresh(festival, now)) };
@@ -378,8 +385,8 @@ async fn ask(
     let becomes: Vec<(&tickets::Ticket, TicketStatus)> = returned.iter().map(|ticket| (ticket, TicketStatus::Suspended)).collect();
     tickets::alter_all(conn, festival, &becomes, "suspended", &letters, now).await?;
     let refund = store::locked(conn, refund_id).await?.ok_or(RefundError::NotFound)?;
-    // A fan who asked for it knows.
-    if *actor != Actor::Fan {
+    // A fan who asked for it knows, and so does whose bank did.
+    if !matches!(actor, Actor::Fan | Actor::Provider) {
         settle::letter(conn, order, &refund, "refund_requested", now).await?;
     }
     Ok(refund)
@@ -416,11 +423,15 @@ async fn planned(conn: &mut PgConnection, order: &Held, asked: &Asked<'_>) -> Re
 }
 
 /// The payment that has enough left to give the amount back, the newest first.
-async fn source(conn: &mut PgConnection, order: OrderId, amount: Money) -> Result<PaymentId, RefundError> {
+async fn source(conn: &mut PgConnection, order: OrderId, named: Option<PaymentId>, amount: Money) -> Result<PaymentId, RefundError> {
     let all = payments::of_orders(&mut *conn, order.festival(), &[order]).await?.remove(&order).unwrap_or_default();
     let taken = store::taken(conn, order).await?;
     let has = |payment: &super::Payment| payment.amount.minor - taken.get(&payment.payment_id).copied().unwrap_or(0) >= amount.minor;
-    let found = all.iter().rev().find(|payment| payment.status == PaymentStatus::Captured && payment.amount.currency == amount.currency && has(payment));
+    let is_it = |payment: &super::Payment| named.is_none_or(|named| payment.payment_id == named);
+    let found = all
+        .iter()
+        .rev()
+        .find(|payment| is_it(payment) && payment.status == PaymentStatus::Captured && payment.amount.currency == amount.currency && has(payment));
     found.map(|payment| payment.payment_id).ok_or_else(|| RefundError::Wrong("/parts".to_owned(), "no single payment of the order covers that".to_owned()))
 }
 

@@ -1,6 +1,7 @@
 //! What becomes of a refund: providers are asked outside any transaction, one function applies what they say, members decide what providers refuse.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{StreamExt, stream};
 use poem_openapi::Enum;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use crate::{
     batcher::{Busy, Trouble},
     books::{self, Account, Journal, JournalKind},
     festivals,
-    id::{self, FestivalId, PaymentAccountId, RefundId, TicketId},
+    id::{self, FestivalId, PaymentAccountId, PaymentId, RefundId, TicketId},
     library,
     mail::{self, Draft, Lane},
     offers,
@@ -41,12 +42,18 @@ pub enum RefundOutcome {
     NoFunds(String),
     /// It will not be, and why.
     Refused(String),
+    /// The bank of the buyer asked for it and did not get it: the money stays.
+    Kept,
 }
 
 /// How many refunds are asked about in one go.
 const BATCH: i64 = 100;
+/// How many of them at once.
+const AT_ONCE: usize = 8;
 /// How long a worker has a refund for itself: longer than its call can take.
 const CLAIM: TimeDelta = TimeDelta::seconds(20);
+/// How long a dispute rests before its provider is asked about it.
+pub(super) const DISPUTE: TimeDelta = TimeDelta::hours(1);
 /// How long a refund without funds waits before it is tried again.
 const FUNDS: TimeDelta = TimeDelta::hours(1);
 
@@ -69,20 +76,28 @@ pub async fn refund_due(app: &App) -> Result<usize, sqlx::Error> {
             tracing::warn!(error = %trouble, refund = %id, "what a refund returns could not come back; the next round tries again");
         }
     }
-    for id in store::due(&app.pools.work, now, BATCH).await? {
-        if !store::claim(&app.pools.work, id, now, now + CLAIM).await? {
-            continue;
-        }
-        asked += 1;
-        sabotage::die_at("refund-claimed");
-        let Some(refund) = store::refund(&app.pools.work, id).await? else { continue };
-        let outcome = ask(app, &refund).await;
-        sabotage::die_at("refund-asked");
-        if let Err(trouble) = told(app, id, refund.round, outcome, None).await {
-            tracing::warn!(error = %trouble, refund = %id, "what a provider said of a refund could not be noted; it is asked again");
-        }
+    // Several at once: each is a call or two over the network.
+    let due = store::due(&app.pools.work, now, BATCH).await?;
+    let mut rounds = stream::iter(due).map(|id| one_due(app, id, now)).buffer_unordered(AT_ONCE);
+    while let Some(one) = rounds.next().await {
+        asked += usize::from(one?);
     }
     Ok(asked)
+}
+
+/// Asks the provider of a refund that is due; whether this server did.
+async fn one_due(app: &App, id: RefundId, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    if !store::claim(&app.pools.work, id, now, now + CLAIM).await? {
+        return Ok(false);
+    }
+    sabotage::die_at("refund-claimed");
+    let Some(refund) = store::refund(&app.pools.work, id).await? else { return Ok(true) };
+    let outcome = ask(app, &refund).await;
+    sabotage::die_at("refund-asked");
+    if let Err(trouble) = told(app, id, refund.round, outcome, None).await {
+        tracing::warn!(error = %trouble, refund = %id, "what a provider said of a refund could not be noted; it is asked again");
+    }
+    Ok(true)
 }
 
 /// Gives back what a refund returns that is done.
@@ -134,7 +149,7 @@ pub async fn told(app: &App, refund_id: RefundId, round: i16, outcome: Result<Re
         }
         Ok(RefundOutcome::NoFunds(error)) if refund.status.is_open() => {
             tracing::warn!(%error, refund = %refund_id, "a refund waits for funds");
-            store::note_open(&mut tx, refund_id, RefundStatus::WaitingForFunds, None, Some(&error), now + FUNDS).await?;
+            store::without_funds(&mut tx, refund_id, &error, now + FUNDS).await?;
         }
         Ok(RefundOutcome::Done { provider_ref }) if refund.status.is_open() || refund.status == RefundStatus::Failed => {
             let ending = store::Ending { provider_ref: provider_ref.as_deref(), ..store::Ending::default() };
@@ -145,6 +160,14 @@ pub async fn told(app: &App, refund_id: RefundId, round: i16, outcome: Result<Re
             let error = "the provider gave the money back all the same";
             let ending = store::Ending { error: Some(error), ..store::Ending::default() };
             store::end(&mut tx, refund_id, RefundStatus::Withdrawn, &ending, refund.ended_at).await?;
+        }
+        Ok(RefundOutcome::Kept) if refund.status.is_open() && refund.reason == Some(RefundReason::Disputed) => {
+            tracing::info!(refund = %refund_id, "a dispute was won");
+            match withdraw(&mut tx, &order, &refund, "", now).await {
+                Ok(()) => {}
+                Err(RefundError::Database(error)) => return Err(error.into()),
+                Err(error) => return Err(sqlx::Error::Protocol(error.to_string()).into()),
+            }
         }
         Ok(RefundOutcome::Refused(error)) if refund.status.is_open() || (refund.status == RefundStatus::Done && !refund.by_hand) => {
             if refund.status == RefundStatus::Done {
@@ -179,7 +202,26 @@ pub async fn heard(app: &App, provider: &str, account: Option<PaymentAccountId>,
     if refund.round != round || refund.provider_ref.is_none() || !super::super::took(app, provider, account, refund.payment_id).await? {
         return Ok(());
     }
-    match ask(app, &refund).await {
+    ask_again(app, &refund, heard).await
+}
+
+/// Asks about a refund that its provider says did not arrive, where we have it as done.
+pub async fn look_again(app: &App, id: RefundId, payment: PaymentId) {
+    let refund = match store::refund(&app.pools.work, id).await {
+        Ok(Some(refund)) if refund.payment_id == payment && refund.status == RefundStatus::Done && !refund.by_hand && refund.provider_ref.is_some() => refund,
+        Ok(_) => return,
+        Err(error) => return tracing::warn!(%error, refund = %id, "a refund could not be read; the next comparison looks again"),
+    };
+    let outcome = ask(app, &refund).await;
+    if let Err(trouble) = told(app, id, refund.round, outcome, None).await {
+        tracing::warn!(error = %trouble, refund = %id, "what a provider said of a refund could not be noted; the next comparison looks again");
+    }
+}
+
+/// Asks about a refund whose provider told that something became of it.
+async fn ask_again(app: &App, refund: &Refund, heard: &Heard) -> Result<(), NotifyError> {
+    let (id, round) = (refund.refund_id, refund.round);
+    match ask(app, refund).await {
         Ok(outcome) => told(app, id, round, Ok(outcome), Some(heard)).await.map_err(|trouble| {
             tracing::warn!(error = %trouble, refund = %id, "what a provider told of a refund could not be noted; it tells again");
             NotifyError::Busy(Busy::jittered())
@@ -219,8 +261,13 @@ async fn done(conn: &mut PgConnection, order: &Held, refund: &Refund, ending: st
         journal.credit(if by_hand { Account::Hand } else { Account::Clearing(refund.provider.clone()) }, refund.amount);
         books::record(conn, festival, journal_id, JournalKind::Refund, &journal, now).await?;
     }
-    // Whose money came too late was told so when it came; it is news again where somebody had to help.
-    if refund.reason != Some(RefundReason::LateMoney) || by_hand || refund.letter_id.is_some() {
+    // Whose money came too late was told so when it came; it is news again where somebody had to help. Whose bank took it back knows.
+    let is_news = match refund.reason {
+        Some(RefundReason::LateMoney) => by_hand || refund.letter_id.is_some(),
+        Some(RefundReason::Disputed) => false,
+        _ => true,
+    };
+    if is_news {
         letter(conn, order, refund, "refund_done", now).await?;
     }
     webhooks::record(conn, festival, "refund.done", &[id.0], now).await?;
@@ -325,6 +372,8 @@ pub async fn decide(app: &App, staff: &Staff, refund_id: RefundId, decision: Dec
     }
     let may = match decision {
         // While the provider may still pay it (it is submitted while it is asked), nobody else does.
+        // A dispute whose provider cannot be asked any more is taken back by whoever read there that it was won.
+        Decision::Withdrawn if refund.reason == Some(RefundReason::Disputed) => refund.status.is_open(),
         Decision::ByHand | Decision::Withdrawn | Decision::Again => matches!(refund.status, RefundStatus::Failed | RefundStatus::WaitingForFunds),
     };
     if !may {
@@ -368,7 +417,9 @@ async fn withdraw(conn: &mut PgConnection, order: &Held, refund: &Refund, note: 
     }
     let ending = store::Ending { note: Some(note).filter(|note| !note.trim().is_empty()), ..store::Ending::default() };
     store::end(conn, refund.refund_id, RefundStatus::Withdrawn, &ending, Some(now)).await?;
-    letter(conn, order, refund, "refund_withdrawn", now).await?;
+    if refund.reason != Some(RefundReason::Disputed) {
+        letter(conn, order, refund, "refund_withdrawn", now).await?;
+    }
     let befores = store::befores(conn, refund.refund_id).await?;
     let returned = tickets::lock_all(conn, festival, &refund.ticket_ids).await?;
     let letters = tell_holders(conn, festival, &refund.ticket_ids, now).await?;

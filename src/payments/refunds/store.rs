@@ -7,7 +7,7 @@ use poem_openapi::Object;
 use sqlx::{FromRow, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{Asked, Item, Left, Refund, RefundStatus, plan::Returnable};
+use super::{Asked, Item, Left, Refund, RefundReason, RefundStatus, plan::Returnable};
 use crate::{
     id::{FestivalId, OfferId, OrderId, PaymentId, RefundId, TicketId},
     money::Money,
@@ -259,6 +259,8 @@ pub struct Listed {
     pub status: RefundStatus,
     /// How much.
     pub amount: Money,
+    /// Why.
+    pub reason: Option<RefundReason>,
     /// When it was asked for.
     pub requested_at: DateTime<Utc>,
     /// What the provider said last.
@@ -272,9 +274,9 @@ pub struct Listed {
 /// What the database said.
 pub async fn attention(conn: &mut PgConnection, festival: FestivalId, now: DateTime<Utc>) -> Result<Vec<Listed>, sqlx::Error> {
     sqlx::query_as(
-        "select refund_id, order_id, status, row(amount_minor, currency)::amount as amount, requested_at, last_error from refunds \
+        "select refund_id, order_id, status, row(amount_minor, currency)::amount as amount, reason, requested_at, last_error from refunds \
          where status in ('failed', 'waiting_for_funds', 'withdrawn', 'submitted') and (status <> 'withdrawn' or last_error is not null) \
-           and (status <> 'submitted' or requested_at < $2) and festival_id = $1 order by requested_at limit 200",
+           and (status <> 'submitted' or requested_at < $2 or reason = 'disputed') and festival_id = $1 order by requested_at limit 200",
     )
     .bind(festival)
     .bind(now - chrono::TimeDelta::days(1))
@@ -283,6 +285,44 @@ pub async fn attention(conn: &mut PgConnection, festival: FestivalId, now: DateT
 }
 
 // - asking the provider -
+
+/// Writes a warning to the undecided refunds of a payment.
+pub(super) async fn warn(conn: &mut PgConnection, order: OrderId, payment: PaymentId, warning: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("update refunds set last_error = $4 where order_id = $1 and festival_id = $2 and payment_id = $3 and status not in ('done', 'withdrawn')")
+        .bind(order)
+        .bind(order.festival())
+        .bind(payment)
+        .bind(warning)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Notes that the account of a promoter has not enough for a refund: the provider is asked as for a new one, because it keeps what it answered.
+pub(super) async fn without_funds(conn: &mut PgConnection, id: RefundId, error: &str, due_at: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update refunds set status = 'waiting_for_funds', round = round + 1::smallint, last_error = $3, due_at = $4 where festival_id = $1 and refund_id = $2",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .bind(error)
+    .bind(due_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that a provider has a refund already, and when it is asked about it.
+pub(super) async fn at_provider(conn: &mut PgConnection, id: RefundId, provider_ref: &str, due_at: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update refunds set status = 'submitted', provider_ref = $3, due_at = $4 where festival_id = $1 and refund_id = $2")
+        .bind(id.festival())
+        .bind(id)
+        .bind(provider_ref)
+        .bind(due_at)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
 
 /// Refunds that are due, oldest first.
 pub(super) async fn due(pool: &PgPool, now: DateTime<Utc>, most: i64) -> Result<Vec<RefundId>, sqlx::Error> {

@@ -19,6 +19,9 @@ pub enum Refusal {
     /// No answer, or none that says anything: it may have happened.
     #[error("no answer: {0}")]
     Silence(String),
+    /// Too many at once, or the same call is under way: later.
+    #[error("later: {0}")]
+    Later(String),
     /// The key is not known there, any more.
     #[error("the key is not accepted")]
     Unauthorized,
@@ -126,8 +129,9 @@ fn refusal(status: u16, body: &[u8]) -> Refusal {
     match (status, said) {
         (401, _) => Refusal::Unauthorized,
         (403, _) => Refusal::Forbidden,
-        // Somebody asks the same at the same moment (409), we ask too often (429), or they are not well: it is asked again.
-        (409 | 429 | 500.., _) | (_, None) => Refusal::Silence(format!("status {status}")),
+        // Somebody asks the same at the same moment (409), or we ask too often (429).
+        (409 | 429, _) => Refusal::Later(format!("status {status}")),
+        (500.., _) | (_, None) => Refusal::Silence(format!("status {status}")),
         (_, Some(said)) => {
             let message: String = said.message.unwrap_or_default().chars().take(300).collect();
             Refusal::Refused { code: said.decline_code.or(said.code).unwrap_or(said.kind), message }
@@ -146,9 +150,10 @@ mod tests {
         for status in [400, 402, 404] {
             assert_eq!(refusal(status, body), refused, "{status}");
         }
-        for status in [409, 429, 500, 502, 503] {
+        for status in [500, 502, 503] {
             assert!(matches!(refusal(status, body), Refusal::Silence(_)), "{status}");
         }
+        assert!(matches!((refusal(409, body), refusal(429, b"")), (Refusal::Later(_), Refusal::Later(_))));
         assert_eq!(refusal(401, body), Refusal::Unauthorized);
         assert_eq!(refusal(403, b""), Refusal::Forbidden);
         assert!(matches!(refusal(400, b"<html>a proxy</html>"), Refusal::Silence(_)), "what is not Stripe's word decides nothing");

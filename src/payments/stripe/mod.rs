@@ -6,20 +6,22 @@ mod client;
 mod signature;
 mod units;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use chrono::TimeDelta;
-use serde::Deserialize;
+use chrono::{DateTime, TimeDelta};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
     NotifyError, Payment, Refund, RefundOutcome,
     accounts::{self, Keyed, Method},
-    provider::{Answer, News, Outcome, Provider, ProviderError, Started, Told, Verified},
+    provider::{Answer, Charged, Chronicle, News, Outcome, Provider, ProviderError, Returned, Span, Started, Told, Verified},
+    refunds::{Dispute, RefundReason},
     store,
 };
 use crate::{
     app::App,
+    batcher::Busy,
     festivals,
     id::{PaymentAccountId, PaymentId, RefundId},
     orders,
@@ -51,6 +53,8 @@ pub struct Account {
 struct Session {
     id: String,
     #[serde(default)]
+    created: i64,
+    #[serde(default)]
     url: Option<String>,
     #[serde(default)]
     status: Option<String>,
@@ -62,7 +66,7 @@ struct Session {
     currency: Option<String>,
     #[serde(default)]
     payment_intent: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     metadata: Metadata,
 }
 
@@ -75,7 +79,7 @@ struct Intent {
     amount_received: Option<i64>,
     #[serde(default)]
     currency: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     metadata: Metadata,
 }
 
@@ -84,10 +88,18 @@ struct Intent {
 struct StripeRefund {
     id: String,
     #[serde(default)]
+    created: i64,
+    #[serde(default)]
+    amount: i64,
+    #[serde(default)]
+    currency: String,
+    #[serde(default)]
+    payment_intent: Option<String>,
+    #[serde(default)]
     status: Option<String>,
     #[serde(default)]
     failure_reason: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "nullable")]
     metadata: Metadata,
 }
 
@@ -102,9 +114,58 @@ struct Metadata {
     round: Option<String>,
 }
 
+/// A dispute, as much of it as we need.
+#[derive(Debug, Deserialize)]
+struct StripeDispute {
+    id: String,
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    amount: i64,
+    #[serde(default)]
+    currency: String,
+    #[serde(default)]
+    payment_intent: Option<String>,
+}
+
+impl StripeDispute {
+    fn outcome(&self) -> RefundOutcome {
+        match self.status.as_str() {
+            // Prevented: the money was given back before the bank asked for it.
+            "lost" | "prevented" => RefundOutcome::Done { provider_ref: Some(self.id.clone()) },
+            "won" | "warning_closed" => RefundOutcome::Kept,
+            _ => RefundOutcome::Pending { provider_ref: self.id.clone() },
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct List<T> {
     data: Vec<T>,
+    #[serde(default)]
+    has_more: bool,
+}
+
+/// What a list goes on after.
+trait Identified {
+    fn id(&self) -> &str;
+}
+
+impl Identified for Session {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Identified for StripeRefund {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// What may be null where it is nothing.
+fn nullable<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 #[derive(Debug, Deserialize)]
@@ -158,14 +219,15 @@ impl StripeRefund {
 fn silent(refusal: Refusal) -> ProviderError {
     match refusal {
         Refusal::Refused { .. } => ProviderError::Refused(format!("Stripe: {refusal}")),
+        Refusal::Silence(_) => ProviderError::Silent(format!("Stripe: {refusal}")),
         // A key that is put right makes these calls work again: nothing is decided by its being wrong.
-        other => ProviderError::Silent(format!("Stripe: {other}")),
+        other => ProviderError::Unable(format!("Stripe: {other}")),
     }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 fn ours(error: sqlx::Error) -> ProviderError {
-    ProviderError::Silent(error.to_string())
+    ProviderError::Unable(error.to_string())
 }
 
 impl Stripe {
@@ -177,17 +239,20 @@ impl Stripe {
         Ok(Arc::new(Self(Client::new(base)?)))
     }
 
-    /// The account that a key is of.
+    /// The account that a key is of; a restricted key has to be able to read all that is asked for.
     ///
     /// # Errors
     /// [`Refusal`].
     pub async fn account(&self, key: &str) -> Result<Account, Refusal> {
+        for list in ["/v1/checkout/sessions", "/v1/payment_intents", "/v1/refunds", "/v1/disputes"] {
+            self.0.get::<List<Value>>(key, &format!("{list}?limit=1")).await?;
+        }
         self.0.get(key, "/v1/account").await
     }
 
     async fn keyed(app: &App, payment: &Payment) -> Result<Keyed, ProviderError> {
-        let account = payment.account_id.ok_or_else(|| ProviderError::Silent("the payment names no account".to_owned()))?;
-        accounts::keyed(app, account).await.map_err(ours)?.ok_or_else(|| ProviderError::Silent(format!("no account {account}")))
+        let account = payment.account_id.ok_or_else(|| ProviderError::Unable("the payment names no account".to_owned()))?;
+        accounts::keyed(app, account).await.map_err(ours)?.ok_or_else(|| ProviderError::Unable(format!("no account {account}")))
     }
 
     /// The session of a payment: made, or the same one again.
@@ -206,7 +271,6 @@ impl Stripe {
             ("cancel_url", back),
             ("expires_at", (payment.created_at + SESSION).timestamp().to_string()),
             ("locale", if order.language == Language::Zh { "zh" } else { "en" }.to_owned()),
-            ("customer_email", order.email.clone()),
             ("line_items[0][quantity]", "1".to_owned()),
             ("line_items[0][price_data][currency]", code.to_ascii_lowercase()),
             ("line_items[0][price_data][unit_amount]", units.to_string()),
@@ -218,6 +282,10 @@ impl Stripe {
             // What is charged is what was asked for, in its currency.
             ("adaptive_pricing[enabled]", "false".to_owned()),
         ];
+        // Stripe takes plain addresses only; whoever has another one types one there.
+        if order.email.is_ascii() {
+            form.push(("customer_email", order.email.clone()));
+        }
         // Stripe shows those of them that take this currency here and are activated.
         form.extend(account.methods.iter().map(|method| ("allowed_payment_method_types[]", method.name().to_owned())));
         if account.methods.contains(&Method::WechatPay) {
@@ -235,6 +303,36 @@ impl Stripe {
         let made: List<StripeRefund> = self.0.get(&account.key, &format!("/v1/refunds?payment_intent={intent}&limit=100")).await.map_err(silent)?;
         let (id, round) = (refund.refund_id.to_string(), refund.round.to_string());
         Ok(made.data.into_iter().find(|r| r.metadata.refund_id.as_deref() == Some(&id) && r.metadata.round.as_deref() == Some(&round)))
+    }
+
+    /// Everything of a list that was made in a time, page by page (<https://docs.stripe.com/api/pagination>).
+    async fn every<T: DeserializeOwned + Identified>(&self, account: &Keyed, path: &str, (from, until): Span) -> Result<Vec<T>, ProviderError> {
+        let mut all: Vec<T> = Vec::new();
+        loop {
+            let after = all.last().map(|last| format!("&starting_after={}", last.id())).unwrap_or_default();
+            let query = format!("{path}?limit=100&created[gte]={}&created[lt]={}{after}", from.timestamp(), until.timestamp());
+            let List { data, has_more } = self.0.get::<List<T>>(&account.key, &query).await.map_err(silent)?;
+            let is_last = !has_more || data.is_empty();
+            all.extend(data);
+            if is_last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The payment that a dispute is about: the dispute names the payment intent alone.
+    async fn dispute(&self, app: &App, account: PaymentAccountId, object: Value) -> Result<News, NotifyError> {
+        let found: StripeDispute = serde_json::from_value(object).map_err(|_| NotifyError::Malformed)?;
+        let Some(account) = accounts::keyed(app, account).await? else { return Ok(News::Nothing) };
+        let (Some(intent), Some(amount)) = (&found.payment_intent, units::money(found.amount, &found.currency)) else { return Ok(News::Nothing) };
+        let intent: Intent = self.0.get(&account.key, &format!("/v1/payment_intents/{intent}")).await.map_err(|refusal| {
+            tracing::warn!(%refusal, dispute = found.id, "Stripe did not say what a dispute is about; it tells again");
+            NotifyError::Busy(Busy::jittered())
+        })?;
+        let is_inquiry = found.status.starts_with("warning_") || matches!(found.outcome(), RefundOutcome::Kept);
+        let payment = intent.metadata.payment_id.and_then(|text| text.parse::<PaymentId>().ok());
+        let outcome = found.outcome();
+        Ok(payment.map_or(News::Nothing, |payment| News::Dispute(payment, Dispute { provider_ref: found.id, amount, is_inquiry, outcome })))
     }
 
     async fn of_refund(&self, app: &App, refund: &Refund) -> Result<(Keyed, Payment), ProviderError> {
@@ -311,7 +409,8 @@ impl Provider for Arc<Stripe> {
                 ],
                 Err(error) => return Ok(RefundOutcome::Refused(error.to_string())),
             };
-            let once = format!("{}-{}", refund.refund_id, refund.round);
+            // Stripe keeps what it answered first for a day, its own failures, too: a few tries later it is another call, once the list has none.
+            let once = format!("{}-{}-{}", refund.refund_id, refund.round, refund.attempts / 6);
             match self.0.post::<StripeRefund>(&account.key, "/v1/refunds", Some(&once), &form).await {
                 Ok(made) => Ok(made.outcome()),
                 Err(Refusal::Refused { code, message }) if matches!(code.as_str(), "balance_insufficient" | "insufficient_funds") => {
@@ -327,8 +426,55 @@ impl Provider for Arc<Stripe> {
         Box::pin(async move {
             let (account, _) = self.of_refund(app, refund).await?;
             let id = refund.provider_ref.as_deref().unwrap_or_default();
+            if refund.reason == Some(RefundReason::Disputed) {
+                let found: StripeDispute = self.0.get(&account.key, &format!("/v1/disputes/{id}")).await.map_err(silent)?;
+                return Ok(found.outcome());
+            }
             let found: StripeRefund = self.0.get(&account.key, &format!("/v1/refunds/{id}")).await.map_err(silent)?;
             Ok(found.outcome())
+        })
+    }
+
+    fn chronicle<'a>(&'a self, app: &'a App, account: PaymentAccountId, payments: Span, refunds: Span) -> Answer<'a, Chronicle> {
+        Box::pin(async move {
+            let account = accounts::keyed(app, account).await.map_err(ours)?.ok_or_else(|| ProviderError::Silent(format!("no account {account}")))?;
+            let sessions: Vec<Session> = self.every(&account, "/v1/checkout/sessions", payments).await?;
+            let mut of_intent: HashMap<String, Option<PaymentId>> = HashMap::new();
+            let mut chronicle = Chronicle::default();
+            for session in sessions {
+                let Some(payment_id) = session.metadata.payment_id.as_deref().and_then(|text| text.parse().ok()) else { continue };
+                if let Some(intent) = &session.payment_intent {
+                    of_intent.insert(intent.clone(), Some(payment_id));
+                }
+                if let Outcome::Captured(Some(amount)) = session.outcome() {
+                    let at = DateTime::from_timestamp(session.created, 0).unwrap_or_default();
+                    chronicle.charged.push(Charged { payment_id, provider_ref: session.id, amount, at });
+                }
+            }
+            let made: Vec<StripeRefund> = self.every(&account, "/v1/refunds", refunds).await?;
+            for refund in made {
+                let (Some(intent), Some(amount)) = (&refund.payment_intent, units::money(refund.amount, &refund.currency)) else { continue };
+                let payment_id = match of_intent.get(intent) {
+                    Some(known) => *known,
+                    None => {
+                        let found: Intent = self.0.get(&account.key, &format!("/v1/payment_intents/{intent}")).await.map_err(silent)?;
+                        let known = found.metadata.payment_id.and_then(|text| text.parse().ok());
+                        of_intent.insert(intent.clone(), known);
+                        known
+                    }
+                };
+                // What was not sold here is nobody's business here.
+                let Some(payment_id) = payment_id else { continue };
+                chronicle.returned.push(Returned {
+                    refund_id: refund.metadata.refund_id.as_deref().and_then(|text| text.parse().ok()),
+                    payment_id,
+                    amount,
+                    at: DateTime::from_timestamp(refund.created, 0).unwrap_or_default(),
+                    is_failed: matches!(refund.status.as_deref(), Some("failed" | "canceled")),
+                    provider_ref: refund.id,
+                });
+            }
+            Ok(chronicle)
         })
     }
 
@@ -344,7 +490,12 @@ impl Provider for Arc<Stripe> {
             if event.id.is_empty() || event.id.len() > 255 {
                 return Err(NotifyError::Malformed);
             }
-            Ok(Told { event_ref: event.id, news: news(&event.kind, event.data.object).ok_or(NotifyError::Malformed)? })
+            let news = if event.kind.starts_with("charge.dispute.") {
+                self.dispute(app, account, event.data.object).await?
+            } else {
+                news(&event.kind, event.data.object).ok_or(NotifyError::Malformed)?
+            };
+            Ok(Told { event_ref: event.id, news })
         })
     }
 }

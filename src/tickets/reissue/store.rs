@@ -31,13 +31,15 @@ pub(super) async fn reader_of(conn: &mut PgConnection, id: TicketId) -> Result<(
     .await
 }
 
-/// The ticket that an email tells of, whether it goes to a holder who took it, and why it was written.
+/// The ticket that an email tells of, whether it goes to a holder who took it, why it was written, and who reads of the ticket now.
 ///
 /// # Errors
 /// What the database said.
-pub async fn of_letter(pool: &PgPool, festival: FestivalId, letter: Uuid) -> Result<Option<(Ticket, bool, String)>, sqlx::Error> {
-    let id: Option<(TicketId, bool, String)> = sqlx::query_as(
-        "select t.ticket_id, t.holder_email is not null, c.why from ticket_changes c join tickets t on t.festival_id = c.festival_id and t.ticket_id = c.ticket_id \
+pub async fn of_letter(pool: &PgPool, festival: FestivalId, letter: Uuid) -> Result<Option<(Ticket, bool, String, String)>, sqlx::Error> {
+    let id: Option<(TicketId, bool, String, String)> = sqlx::query_as(
+        "select t.ticket_id, t.holder_email is not null, c.why, coalesce(t.holder_email, o.email) \
+         from ticket_changes c join tickets t on t.festival_id = c.festival_id and t.ticket_id = c.ticket_id \
+         join orders o on o.festival_id = t.festival_id and o.order_id = t.order_id \
          where c.festival_id = $1 and c.letter_id = $2",
     )
     .bind(festival)
@@ -45,7 +47,7 @@ pub async fn of_letter(pool: &PgPool, festival: FestivalId, letter: Uuid) -> Res
     .fetch_optional(pool)
     .await?;
     match id {
-        Some((id, is_holder, why)) => Ok(tickets::ticket(pool, id).await?.map(|ticket| (ticket, is_holder, why))),
+        Some((id, is_holder, why, reader)) => Ok(tickets::ticket(pool, id).await?.map(|ticket| (ticket, is_holder, why, reader))),
         None => Ok(None),
     }
 }

@@ -5,6 +5,8 @@ pub mod buy;
 pub mod festival;
 pub mod lineup;
 pub mod order;
+pub mod pay;
 pub mod returns;
 pub mod ticket;
+pub mod transfer;
 pub mod waiting;

@@ -12,6 +12,7 @@ use poem::{
 use super::{
     buy::{field, fields},
     order::albums_of,
+    transfer,
 };
 use crate::{
     app::App,
@@ -181,7 +182,7 @@ fn stub(reader: &Reader, app: &App, festival: &Festival, site: &Site, ticket: &T
 }
 
 /// The ticket of a holder's link.
-async fn open(app: &App, id: TicketId, secret: &str) -> Result<Ticket, Problem> {
+pub(super) async fn open(app: &App, id: TicketId, secret: &str) -> Result<Ticket, Problem> {
     let found = tickets::ticket(&app.pools.web, id).await?;
     found.filter(|t| app.secrets.is_link(Purpose::HolderLink, id.0, t.link_generation, secret)).ok_or_else(|| NOT_FOUND.problem())
 }
@@ -217,11 +218,16 @@ fn claiming(reader: &Reader, app: &App, festival: &Festival, ticket: &Ticket) ->
 #[handler]
 pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
     let id = TicketId(id);
-    let ticket = open(&app, id, &secret).await?;
+    let ticket = match open(&app, id, &secret).await {
+        Ok(ticket) => ticket,
+        // Whoever passed it on finds that it is gone, and the album that they claimed.
+        Err(problem) => return transfer::passed(&reader, &app, id, &secret).await?.ok_or_else(|| problem.into()),
+    };
     let festival = festivals::one(&app.pools.web, id.festival()).await.map_err(Problem::from)?.ok_or_else(|| NOT_FOUND.problem())?;
     let Stubs { markup: stub, is_live } = stubs(&reader, &app, &festival, std::slice::from_ref(&ticket), On::Own).await?;
     // What the page says of the ticket: a page that was kept is made anew where that changed (`ticket.js`).
-    let version = format!("{:?} {} {is_live} {}", ticket.status, ticket.generation, ticket.claimed_at.is_some());
+    let passing = transfer::passing(&reader, &app, &festival, &ticket).await?;
+    let version = format!("{:?} {} {is_live} {} {}", ticket.status, ticket.generation, ticket.claimed_at.is_some(), passing.version);
     let albums = library::of_ticket(&app.pools.web, &ticket).await.map_err(Problem::from)?;
     let music = albums_of(&reader, &app, &albums).await?;
     let shell = Shell {
@@ -241,6 +247,7 @@ pub async fn page(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uui
                 script type="module" src="/assets/ticket.js" {}
                 (claiming(&reader, &app, &festival, &ticket))
                 (music)
+                (passing.markup)
             }
         }
     });

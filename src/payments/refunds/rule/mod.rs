@@ -114,7 +114,7 @@ pub async fn give_back(app: &App, id: OrderId, secret: &str, tickets: &[TicketId
         return if same.fingerprint.as_deref() == Some(&fingerprint[..]) { Ok(same) } else { Err(RefundError::KeyReused) };
     }
     let asked = asked(app, &mut tx, &order, tickets).await?;
-    let asking = super::Asking { asked: &asked, actor: Actor::Fan, key_hash, fingerprint };
+    let asking = super::Asking { asked: &asked, payment: None, actor: Actor::Fan, key_hash, fingerprint };
     let refund = super::ask(app, &mut tx, &order, &asking, |plan| {
         let amount = Money::new(plan.minor() - asked.kept_minor, order.currency);
         match expected {

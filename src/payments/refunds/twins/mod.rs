@@ -80,7 +80,7 @@ pub async fn give_back(app: &App, id: OrderId, secret: &str) -> Result<Refund, R
         return Err(RefundError::NoTwin);
     }
     let asked = Asked { order_id: id, parts: Vec::new(), kept_minor: 0, currency: None, reason: RefundReason::Mistake, note: "" };
-    let asking = super::Asking { asked: &asked, actor: Actor::Fan, key_hash, fingerprint: key_hash };
+    let asking = super::Asking { asked: &asked, payment: None, actor: Actor::Fan, key_hash, fingerprint: key_hash };
     let refund = super::ask(app, &mut tx, &order, &asking, |plan| if plan.used > 0 { Err(RefundError::NoTwin) } else { Ok(()) }).await?;
     postgres::commit(tx).await?;
     Ok(refund)

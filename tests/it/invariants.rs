@@ -32,7 +32,10 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("stock-equals-allocations", &["delete from allocations where order_id in (select order_id from orders where status = 'paid')"]),
     // An order that ended and still holds its stock.
     ("stock-equals-allocations", &["update orders set status = 'expired', ended_at = held_until where status = 'held'"]),
-    ("tickets-of-paid-orders", &["delete from tickets t where not exists (select from admissions a where a.ticket_id = t.ticket_id) and status = 'valid'"]),
+    (
+        "tickets-of-paid-orders",
+        &["delete from transfers", "delete from tickets t where not exists (select from admissions a where a.ticket_id = t.ticket_id) and status = 'valid'"],
+    ),
     ("tickets-of-paid-orders", &["update tickets set status = 'void' where unit_no = 1"]),
     (
         "tickets-of-paid-orders",
@@ -155,7 +158,7 @@ const BREAKS: &[(&str, &[&str])] = &[
         &[
             "update entitlements set claimed = 1 where copies > 0",
             "insert into claims (festival_id, entitlement_id, ticket_id, claimed_at) select distinct on (e.entitlement_id) e.festival_id, e.entitlement_id, \
-             t.ticket_id, t.not_after from entitlements e join tickets t on t.order_id = e.order_id and t.line_no = e.line_no order by e.entitlement_id",
+             t.ticket_id, t.not_after from entitlements e join tickets t on t.order_id = e.order_id and t.line_no = e.line_no where not exists (select from claims c where c.ticket_id = t.ticket_id) order by e.entitlement_id",
         ],
     ),
     ("no-orphans", &["update lines set offer_id = gen_random_uuid()"]),

@@ -45,16 +45,16 @@ pub(super) async fn done(pool: &PgPool, account: PaymentAccountId, day: NaiveDat
 
 /// Payments as we have them, of those that an account took: what it says of others' is nothing to us.
 pub(super) async fn known(pool: &PgPool, account: PaymentAccountId, ids: &[PaymentId]) -> Result<HashMap<PaymentId, Ours>, sqlx::Error> {
-    let rows: Vec<(PaymentId, bool, Money)> = sqlx::query_as(
-        "select p.payment_id, p.status = 'captured', row(p.amount_minor, p.currency)::amount \
-         from unnest($1::integer[], $2::uuid[]) as k (festival_id, payment_id) join payments p on p.festival_id = k.festival_id and p.payment_id = k.payment_id where p.account_id = $3 and p.provider = 'stripe'",
+    let rows: Vec<(PaymentId, bool, Money, bool)> = sqlx::query_as(
+        "select p.payment_id, p.status = 'captured', row(p.amount_minor, p.currency)::amount, coalesce(p.account_id = $3 and p.provider = 'stripe', false) \
+         from unnest($1::integer[], $2::uuid[]) as k (festival_id, payment_id) join payments p on p.festival_id = k.festival_id and p.payment_id = k.payment_id",
     )
     .bind(ids.iter().map(|id| id.festival()).collect::<Vec<FestivalId>>())
     .bind(ids)
     .bind(account)
     .fetch_all(pool)
     .await?;
-    Ok(rows.into_iter().map(|(id, is_captured, amount)| (id, Ours { is_captured, amount })).collect())
+    Ok(rows.into_iter().filter(|(.., is_its)| *is_its).map(|(id, is_captured, amount, _)| (id, Ours { is_captured, amount })).collect())
 }
 
 /// What an account captured of payments that were begun in a time, as we have it.

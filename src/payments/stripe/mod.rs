@@ -3,13 +3,14 @@
 //! A payment is one Checkout Session; what asks for it again asks under the payment's id and gets the same one. Shapes: <https://docs.stripe.com/api>.
 
 mod client;
+mod objects;
 mod signature;
 mod units;
 
 use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
@@ -23,7 +24,7 @@ use crate::{
     app::App,
     batcher::Busy,
     festivals,
-    id::{PaymentAccountId, PaymentId, RefundId},
+    id::{PaymentAccountId, PaymentId},
     orders,
     secrets::Purpose,
     words::Language,
@@ -31,190 +32,13 @@ use crate::{
 
 use client::Client;
 pub use client::Refusal;
+use objects::{Account, Event, Identified, Intent, List, Session, StripeDispute, StripeRefund};
 
 /// When a session ends by itself, after its payment was begun: Stripe wants at least 30 minutes from when it hears of it, and it may hear late.
 const SESSION: TimeDelta = TimeDelta::minutes(60);
 
 /// Stripe.
 pub struct Stripe(Client);
-
-/// An account at Stripe.
-#[derive(Debug, Deserialize)]
-pub struct Account {
-    /// `acct_..`.
-    pub id: String,
-    /// Whether it may take payments.
-    #[serde(default)]
-    pub charges_enabled: bool,
-}
-
-/// A Checkout Session, as much of it as we need.
-#[derive(Debug, Deserialize)]
-struct Session {
-    id: String,
-    #[serde(default)]
-    created: i64,
-    #[serde(default)]
-    url: Option<String>,
-    #[serde(default)]
-    status: Option<String>,
-    #[serde(default)]
-    payment_status: String,
-    #[serde(default)]
-    amount_total: Option<i64>,
-    #[serde(default)]
-    currency: Option<String>,
-    #[serde(default)]
-    payment_intent: Option<String>,
-    #[serde(default, deserialize_with = "nullable")]
-    metadata: Metadata,
-}
-
-/// A payment intent, as much of it as we need.
-#[derive(Debug, Deserialize)]
-struct Intent {
-    #[serde(default)]
-    status: String,
-    #[serde(default)]
-    amount_received: Option<i64>,
-    #[serde(default)]
-    currency: Option<String>,
-    #[serde(default, deserialize_with = "nullable")]
-    metadata: Metadata,
-}
-
-/// A refund at Stripe, as much of it as we need.
-#[derive(Debug, Deserialize)]
-struct StripeRefund {
-    id: String,
-    #[serde(default)]
-    created: i64,
-    #[serde(default)]
-    amount: i64,
-    #[serde(default)]
-    currency: String,
-    #[serde(default)]
-    payment_intent: Option<String>,
-    #[serde(default)]
-    status: Option<String>,
-    #[serde(default)]
-    failure_reason: Option<String>,
-    #[serde(default, deserialize_with = "nullable")]
-    metadata: Metadata,
-}
-
-/// What we wrote on things at Stripe.
-#[derive(Debug, Default, Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    payment_id: Option<String>,
-    #[serde(default)]
-    refund_id: Option<String>,
-    #[serde(default)]
-    round: Option<String>,
-}
-
-/// A dispute, as much of it as we need.
-#[derive(Debug, Deserialize)]
-struct StripeDispute {
-    id: String,
-    #[serde(default)]
-    status: String,
-    #[serde(default)]
-    amount: i64,
-    #[serde(default)]
-    currency: String,
-    #[serde(default)]
-    payment_intent: Option<String>,
-}
-
-impl StripeDispute {
-    fn outcome(&self) -> RefundOutcome {
-        match self.status.as_str() {
-            // Prevented: the money was given back before the bank asked for it.
-            "lost" | "prevented" => RefundOutcome::Done { provider_ref: Some(self.id.clone()) },
-            "won" | "warning_closed" => RefundOutcome::Kept,
-            _ => RefundOutcome::Pending { provider_ref: self.id.clone() },
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct List<T> {
-    data: Vec<T>,
-    #[serde(default)]
-    has_more: bool,
-}
-
-/// What a list goes on after.
-trait Identified {
-    fn id(&self) -> &str;
-}
-
-impl Identified for Session {
-    fn id(&self) -> &str {
-        &self.id
-    }
-}
-
-impl Identified for StripeRefund {
-    fn id(&self) -> &str {
-        &self.id
-    }
-}
-
-/// What may be null where it is nothing.
-fn nullable<'de, D: Deserializer<'de>>(from: D) -> Result<Metadata, D::Error> {
-    Ok(Option::deserialize(from)?.unwrap_or_default())
-}
-
-#[derive(Debug, Deserialize)]
-struct Event {
-    id: String,
-    #[serde(rename = "type")]
-    kind: String,
-    data: EventData,
-}
-
-#[derive(Debug, Deserialize)]
-struct EventData {
-    object: Value,
-}
-
-impl Session {
-    fn outcome(&self) -> Outcome {
-        match (self.status.as_deref(), self.payment_status.as_str()) {
-            (_, "paid") => captured(self.amount_total, self.currency.as_deref()),
-            (Some("expired"), _) => Outcome::Failed("the page of the bank was left or its time was up".to_owned()),
-            // Complete and unpaid: the bank is still thinking.
-            _ => Outcome::Pending,
-        }
-    }
-}
-
-/// An amount that was captured. One that we cannot count is never what was asked for: somebody has to look.
-fn captured(amount: Option<i64>, currency: Option<&str>) -> Outcome {
-    match (amount, currency) {
-        (Some(amount), Some(currency)) => units::money(amount, currency).map_or_else(
-            || {
-                tracing::error!(amount, currency, "Stripe captured an amount that cannot be counted");
-                Outcome::Pending
-            },
-            |money| Outcome::Captured(Some(money)),
-        ),
-        _ => Outcome::Captured(None),
-    }
-}
-
-impl StripeRefund {
-    fn outcome(self) -> RefundOutcome {
-        match self.status.as_deref() {
-            Some("succeeded") => RefundOutcome::Done { provider_ref: Some(self.id) },
-            Some("failed" | "canceled") => RefundOutcome::Refused(format!("Stripe: {}", self.failure_reason.as_deref().unwrap_or("the refund failed"))),
-            _ => RefundOutcome::Pending { provider_ref: self.id },
-        }
-    }
-}
 
 fn silent(refusal: Refusal) -> ProviderError {
     match refusal {
@@ -330,7 +154,7 @@ impl Stripe {
             NotifyError::Busy(Busy::jittered())
         })?;
         let is_inquiry = found.status.starts_with("warning_") || matches!(found.outcome(), RefundOutcome::Kept);
-        let payment = intent.metadata.payment_id.and_then(|text| text.parse::<PaymentId>().ok());
+        let payment = intent.metadata.payment();
         let outcome = found.outcome();
         Ok(payment.map_or(News::Nothing, |payment| News::Dispute(payment, Dispute { provider_ref: found.id, amount, is_inquiry, outcome })))
     }
@@ -437,12 +261,12 @@ impl Provider for Arc<Stripe> {
 
     fn chronicle<'a>(&'a self, app: &'a App, account: PaymentAccountId, payments: Span, refunds: Span) -> Answer<'a, Chronicle> {
         Box::pin(async move {
-            let account = accounts::keyed(app, account).await.map_err(ours)?.ok_or_else(|| ProviderError::Silent(format!("no account {account}")))?;
+            let account = accounts::keyed(app, account).await.map_err(ours)?.ok_or_else(|| ProviderError::Unable(format!("no account {account}")))?;
             let sessions: Vec<Session> = self.every(&account, "/v1/checkout/sessions", payments).await?;
             let mut of_intent: HashMap<String, Option<PaymentId>> = HashMap::new();
             let mut chronicle = Chronicle::default();
             for session in sessions {
-                let Some(payment_id) = session.metadata.payment_id.as_deref().and_then(|text| text.parse().ok()) else { continue };
+                let Some(payment_id) = session.metadata.payment() else { continue };
                 if let Some(intent) = &session.payment_intent {
                     of_intent.insert(intent.clone(), Some(payment_id));
                 }
@@ -458,7 +282,7 @@ impl Provider for Arc<Stripe> {
                     Some(known) => *known,
                     None => {
                         let found: Intent = self.0.get(&account.key, &format!("/v1/payment_intents/{intent}")).await.map_err(silent)?;
-                        let known = found.metadata.payment_id.and_then(|text| text.parse().ok());
+                        let known = found.metadata.payment();
                         of_intent.insert(intent.clone(), known);
                         known
                     }
@@ -466,7 +290,7 @@ impl Provider for Arc<Stripe> {
                 // What was not sold here is nobody's business here.
                 let Some(payment_id) = payment_id else { continue };
                 chronicle.returned.push(Returned {
-                    refund_id: refund.metadata.refund_id.as_deref().and_then(|text| text.parse().ok()),
+                    refund_id: refund.metadata.refund(),
                     payment_id,
                     amount,
                     at: DateTime::from_timestamp(refund.created, 0).unwrap_or_default(),
@@ -493,38 +317,9 @@ impl Provider for Arc<Stripe> {
             let news = if event.kind.starts_with("charge.dispute.") {
                 self.dispute(app, account, event.data.object).await?
             } else {
-                news(&event.kind, event.data.object).ok_or(NotifyError::Malformed)?
+                objects::news(&event.kind, event.data.object).ok_or(NotifyError::Malformed)?
             };
             Ok(Told { event_ref: event.id, news })
         })
     }
-}
-
-/// What an event means to us; `None` when what it should hold is not there. An account tells of everything that happens in it, also by other programs.
-fn news(kind: &str, object: Value) -> Option<News> {
-    let id = |text: Option<String>| text.and_then(|text| text.parse::<PaymentId>().ok());
-    Some(match kind {
-        "checkout.session.completed" | "checkout.session.async_payment_succeeded" | "checkout.session.expired" => {
-            let session: Session = serde_json::from_value(object).ok()?;
-            let outcome = session.outcome();
-            id(session.metadata.payment_id).map_or(News::Nothing, |payment| News::Payment(payment, outcome))
-        }
-        "checkout.session.async_payment_failed" => {
-            let session: Session = serde_json::from_value(object).ok()?;
-            id(session.metadata.payment_id).map_or(News::Nothing, |payment| News::Payment(payment, Outcome::Failed("declined by the bank".to_owned())))
-        }
-        "payment_intent.succeeded" => {
-            let intent: Intent = serde_json::from_value(object).ok()?;
-            let outcome = if intent.status == "succeeded" { captured(intent.amount_received, intent.currency.as_deref()) } else { Outcome::Pending };
-            id(intent.metadata.payment_id).map_or(News::Nothing, |payment| News::Payment(payment, outcome))
-        }
-        "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
-            let refund: StripeRefund = serde_json::from_value(object).ok()?;
-            let id = refund.metadata.refund_id.and_then(|text| text.parse::<RefundId>().ok());
-            let round = refund.metadata.round.and_then(|text| text.parse().ok());
-            id.zip(round).map_or(News::Nothing, |(id, round)| News::Refund(id, round))
-        }
-        // A declined card is no end of a session: its buyer may take another one. The rest is not ours to know.
-        _ => News::Nothing,
-    })
 }

@@ -473,21 +473,23 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
         main id="content" {
             div class="panel cover flood" { (index(&reader, &slug, "money")) h1 { (reader.t("money-desk")) } @if who.staff.may(Scope::AccountsWrite).is_ok() { p { a href="/payment-accounts" { (reader.t("treasury")) } } } }
             div class="gatefold" {
-                section class="panel" aria-labelledby="cases" {
+                div class="panel" {
+                section aria-labelledby="cases" {
                     header class="head" { h2 id="cases" { (reader.t("refund-cases")) } p { (reader.t("refund-cases-lead")) } }
                     @if cases.is_empty() { p class="faded" { (reader.t("refund-cases-none")) } }
                     ul class="ledger" { @for case in &cases {
                         li { p { b { (case.amount.print()) } " · " (reader.t("order")) " " (order(case.order_id)) br; @if case.reason == Some(RefundReason::Disputed) { (reader.t("desk-disputed")) } @else { (reader.t(&format!("desk-refund-{}", case.status.name()))) } @if let Some(error) = case.last_error.as_ref().filter(|_| !who.staff.masked) { br; span class="hurt" { (error) } } br; span class="faded" { (at(case.requested_at)) } } }
                     } }
                 }
-                (differing(&reader, &who, &festival, &differences, latest.as_ref()))
-                section class="panel" aria-labelledby="open" {
+                section aria-labelledby="open" {
                     header class="head" { h2 id="open" { (reader.t("payments-open")) } p { (reader.t("payments-open-lead")) } }
                     @if open.is_empty() { p class="faded" { (reader.t("payments-open-none")) } }
                     ul class="ledger" { @for payment in &open {
                         li { p { b { (payment.amount.print()) } " · " (reader.t("order")) " " (order(payment.order_id)) br; (reader.t(&format!("payment-{}", payment.status.name()))) " · " (payment.provider) br; span class="faded" { (at(payment.created_at)) } } }
                     } }
                 }
+                }
+                (differing(&reader, &who, &festival, &differences, latest.as_ref()))
             }
         }
     }))

@@ -162,7 +162,7 @@ fn connecting(reader: &Reader, connected: Option<&PaymentAccount>, hurt: &Hurt) 
                 @if hurt.place == "methods" { p class="hurt" role="alert" { (hurt.why) } }
             }
             p class="small faded" { (reader.t("treasury-methods-lead")) }
-            div { button class="button" { (reader.t(if connected.is_some() { "treasury-change" } else { "treasury-connect" })) } }
+            div { button class="button" { (reader.t("treasury-keep")) } }
         }
     }
 }

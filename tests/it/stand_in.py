@@ -291,6 +291,8 @@ async def stripe(request, handler):
     if "forbidden" in key:
         return server.json_response({"error": {"type": "invalid_request_error", "message": "This key may not do that"}}, status=403)
     way = moods.get(part)
+    if way == "revoked":
+        return server.json_response({"error": {"type": "invalid_request_error", "message": "Expired API Key provided"}}, status=401)
     if request.method == "GET" and request.path == "/v1/refunds" and "created" in server.unflatten_data(request.query):
         return listed(request, "refund", lambda o: o._export())
     if way == "down":

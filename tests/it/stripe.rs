@@ -363,8 +363,44 @@ async fn another_amount_than_was_asked_for_goes_back_whole() {
     assert_eq!((fan.status().await.as_str(), fan.tickets().await.len(), world.refunds(&fan).await), ("held", 0, vec![("requested".to_owned(), 13_901)]));
     world.house.run_workers().await;
     assert_eq!((world.refunds(&fan).await, world.back().await), (vec![("done".to_owned(), 13_901)], vec![("succeeded".to_owned(), 13_901)]));
-    fan.pay(&key(), "stripe").await.expect(201);
+    // The right amount is paid; then the bank disputes the wrong one, which went back: nothing else of the order is touched.
+    let right = fan.pay(&key(), "stripe").await.expect(201);
+    world.stripe.act(&world.stripe.session_of(&right).await, "pay", None).await;
+    world.house.advance(TimeDelta::seconds(3));
+    world.come_back(&right).await;
+    assert_eq!(fan.status().await, "paid");
+    let path = format!("/v1/payment-accounts/{}/webhook-secrets", world.account["account_id"].as_str().unwrap());
+    world.festival.promoter.send("POST", &path, &json!({ "secret": SECRET })).await.expect(200);
+    let intent = world.stripe.sessions().await.iter().find(|s| s["id"] == session.as_str()).unwrap()["payment_intent"].clone();
+    let object = json!({ "id": "dp_1", "object": "dispute", "status": "needs_response", "amount": 13_900, "currency": "eur", "payment_intent": intent });
+    let event = json!({ "id": "evt_dp", "object": "event", "type": "charge.dispute.created", "data": { "object": object } }).to_string();
+    tell(&world.house, &world.account["notification_url"], SECRET, world.house.app.clock.now(), &event).await.expect(200);
+    assert_eq!((world.refunds(&fan).await, fan.tickets().await[0]["status"].as_str()), (vec![("done".to_owned(), 13_901)], Some("valid")));
+    world.house.run_workers().await;
+    world.house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_of_one_promoter_that_works_no_more_stops_nobody_elses_sale() {
+    let world = World::open(20).await;
+    world.stripe.mood("sessions", "revoked").await;
+    for n in 0..8 {
+        let fan = world.house.anybody().order(&format!("fan{n}@x.example"), &[(&world.offer, 1)]).await;
+        assert_eq!(fan.pay(&key(), "stripe").await.expect(201)["status"], "unknown");
+    }
+    // Its own negative control: a provider that does not answer stops the sale, because nobody could pay.
+    world.stripe.mood("sessions", "down").await;
+    let mut fans = Vec::new();
+    for n in 0..5 {
+        fans.push(world.house.anybody().order(&format!("late{n}@x.example"), &[(&world.offer, 1)]).await);
+    }
+    for fan in &fans {
+        fan.pay(&key(), "stripe").await.expect(201);
+    }
+    assert_eq!(world.house.anybody().place(&key(), "noor@haddad.example", &[(&world.offer, 1)]).await.problem(), "payments-down");
+    world.stripe.mood("sessions", "").await;
     world.advance(TimeDelta::minutes(16)).await;
+    world.house.run_workers().await;
     world.house.run_workers().await;
     world.house.close().await;
 }

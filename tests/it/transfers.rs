@@ -2,6 +2,7 @@
 //! at the gate or at the link wins, and never both.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 
 use crate::{
@@ -337,6 +338,24 @@ async fn whoever_is_first_at_the_gate_or_at_the_link_wins_and_never_both() {
     let mut conn = world.house.database().await;
     let deadlocks: i64 = sqlx::query_scalar("select deadlocks from pg_stat_database where datname = current_database()").fetch_one(&mut conn).await.unwrap();
     assert_eq!(deadlocks, 0);
+    world.house.run_workers().await;
+    world.house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_passed_it_on_a_moment_ago_binds_it_to_no_phone() {
+    let world = World::open(1).await;
+    let own = &world.own[0];
+    let id: gatefold::id::TicketId = own.id.parse().unwrap();
+    // As the request of the former holder saw it, before it waited for the lock.
+    let seen = gatefold::tickets::ticket(&world.house.app.pools.web, id).await.unwrap().unwrap();
+    own.send(NOOR).await.expect(201);
+    Link::of(&world.house, NOOR).await.take().await.expect(200);
+    let phone = SigningKey::from_bytes(&[7; 32]);
+    let public = phone.verifying_key().to_bytes();
+    let proof = phone.sign(&[b"gatefold-bind-v1\0".as_slice(), id.0.as_bytes(), &public].concat()).to_bytes();
+    let bound = gatefold::entry::binding::bind(&world.house.app, &seen, &public, &proof).await;
+    assert!(matches!(bound, Err(gatefold::entry::binding::BindError::NotFound)), "{bound:?}");
     world.house.run_workers().await;
     world.house.close().await;
 }

@@ -178,7 +178,11 @@ async fn show(reader: &Reader, app: &App, Opened { transfer, ticket, festival }:
         transfer.status == TransferStatus::Sent && ticket.status == TicketStatus::Valid && transfer::ends_at(app, ticket).await?.is_open(app.clock.now());
     if !is_open {
         let is_theirs = transfer.status == TransferStatus::Accepted && ticket.link_generation == transfer.from_link_generation + 1;
-        let key = if transfer.status == TransferStatus::Sent { "over" } else { transfer.status.name() };
+        let key = match transfer.status {
+            TransferStatus::Sent => "over",
+            TransferStatus::Accepted if is_theirs => "yours",
+            ended => ended.name(),
+        };
         let ways = if is_theirs {
             vec![(ticket.url(app), reader.t("transfer-open").into_owned())]
         } else {

@@ -14,7 +14,7 @@ use crate::{
     festivals::api::FestivalsApi,
     library::{api::LibraryApi, transfer::api::TransfersApi},
     lineup::api::LineupApi,
-    offers::api::OffersApi,
+    offers::{api::OffersApi, vouchers::api::VouchersApi},
     orders::api::OrdersApi,
     payments::{accounts::api::PaymentAccountsApi, api::PaymentsApi, refunds::api::RefundsApi},
     releases::api::ReleasesApi,
@@ -25,7 +25,7 @@ use crate::{
 
 /// The whole JSON API.
 pub type Api = (
-    (FestivalsApi, LineupApi, OffersApi, ReleasesApi, ReportsApi, DevicesApi),
+    (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, DevicesApi),
     (
         WaitingApi,
         OrdersApi,
@@ -50,7 +50,7 @@ pub type Api = (
 #[must_use]
 pub fn service() -> OpenApiService<Api, ()> {
     let api = (
-        (FestivalsApi, LineupApi, OffersApi, ReleasesApi, ReportsApi, DevicesApi),
+        (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, DevicesApi),
         (
             WaitingApi,
             OrdersApi,

@@ -160,6 +160,8 @@ ids! {
     StockId;
     /// A code that lowers a price.
     VoucherId;
+    /// A batch of vouchers.
+    VoucherBatchId;
     /// A promise: lines, total, state.
     OrderId;
     /// Our wish to be paid.

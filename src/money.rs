@@ -267,8 +267,16 @@ pub fn split(minor: i64, weights: &[u32]) -> Vec<i64> {
 /// The tax inside a gross amount at a rate in parts per million, rounded half to even.
 #[must_use]
 pub fn tax_within(gross_minor: i64, rate_ppm: u32) -> i64 {
-    let numerator = i128::from(gross_minor) * i128::from(rate_ppm);
-    let denominator = 1_000_000 + i128::from(rate_ppm);
+    half_even(i128::from(gross_minor) * i128::from(rate_ppm), 1_000_000 + i128::from(rate_ppm))
+}
+
+/// An amount times a rate in parts per million, rounded half to even.
+#[must_use]
+pub fn times_ppm(minor: i64, rate_ppm: u32) -> i64 {
+    half_even(i128::from(minor) * i128::from(rate_ppm), 1_000_000)
+}
+
+fn half_even(numerator: i128, denominator: i128) -> i64 {
     let (floor, rest) = (numerator.div_euclid(denominator), numerator.rem_euclid(denominator));
     let up = match (rest * 2).cmp(&denominator) {
         std::cmp::Ordering::Greater => true,

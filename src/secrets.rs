@@ -67,9 +67,11 @@ pub enum Purpose {
     PaymentReturn,
     /// The link of whoever a ticket is passed on to.
     TransferLink,
+    /// Finds addresses on the lists of vouchers.
+    VoucherAddress,
 }
 
-const PURPOSES: [(Purpose, &str); 19] = [
+const PURPOSES: [(Purpose, &str); 20] = [
     (Purpose::OrderLink, "order-link"),
     (Purpose::HolderLink, "holder-link"),
     (Purpose::SignInLink, "sign-in-link"),
@@ -89,6 +91,7 @@ const PURPOSES: [(Purpose, &str); 19] = [
     (Purpose::DatabaseRole, "database-role"),
     (Purpose::PaymentReturn, "payment-return"),
     (Purpose::TransferLink, "transfer-link"),
+    (Purpose::VoucherAddress, "voucher-address"),
 ];
 
 /// The keys of the house. Never printed, never in the database.

@@ -119,6 +119,8 @@ async fn copy_offers(
     add_ons: &HashMap<AddOnId, AddOnId>,
 ) -> anyhow::Result<()> {
     let pool = &app.pools.web;
+    let fee = offers::fee(&mut *pool.acquire().await?, of).await?;
+    offers::fees::set_fee(app, staff, festival, fee).await?;
     let mut offers = offers::offers(pool, of).await?;
     let stocks: HashMap<StockId, offers::Stock> = offers::stocks_of(pool, of).await?.into_iter().map(|s| (s.stock_id, s)).collect();
     let size = |stock: StockId| stocks.get(&stock).and_then(|s| s.capacity).map(|there| capacity.unwrap_or(there));
@@ -148,6 +150,7 @@ async fn copy_offers(
                 paused: None,
                 max_per_order: offer.max_per_order,
                 max_per_fan: offer.max_per_fan,
+                hidden: false,
             },
             capacity: size(offer.stock_id),
             tiers: tiers.collect(),

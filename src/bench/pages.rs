@@ -150,6 +150,7 @@ async fn waiting_offer(world: &World) -> anyhow::Result<String> {
             paused: None,
             max_per_order: 4,
             max_per_fan: None,
+            hidden: false,
         },
         capacity: Some(1_000),
         tiers: vec![NewTier { name: Text::en("Now"), price: Money::new(14_900, "EUR".parse()?), until_at: None, capacity: None }],

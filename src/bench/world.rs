@@ -105,7 +105,17 @@ impl World {
         let pass = offers::add_pass(&app, &staff, festival, &pass).await?.pass_id;
         let component = |pass_id, release_id, weight| NewComponent { pass_id, release_id, add_on_id: None, weight, tax_kind: TaxKind::Fixed, tax_ppm: 90_000 };
         let new = NewOffer {
-            terms: OfferTerms { name, about: Text::default(), sort: 0, opens_at: None, closes_at: None, paused: None, max_per_order: 6, max_per_fan: Some(12) },
+            terms: OfferTerms {
+                name,
+                about: Text::default(),
+                sort: 0,
+                opens_at: None,
+                closes_at: None,
+                paused: None,
+                max_per_order: 6,
+                max_per_fan: Some(12),
+                hidden: false,
+            },
             capacity: Some(i32::try_from(u64::from(bench.orders) * u64::from(bench.rounds) * 2 + u64::from(bench.fill.unwrap_or(0)) + 100_000)?),
             tiers: vec![NewTier { name: Text::en("Now"), price: Money::new(14_900, "EUR".parse()?), until_at: None, capacity: None }],
             components: vec![component(Some(pass), None, 133), component(None, Some(release), 16)],

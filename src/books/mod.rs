@@ -10,7 +10,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    id::{self, FestivalId, ReleaseId},
+    id::{self, FestivalId, OrderId, ReleaseId},
     money::{Currency, Money},
 };
 
@@ -25,6 +25,8 @@ pub enum Account {
     Tax(u32),
     /// What the holders of the rights in a release are owed, without tax.
     Rights(ReleaseId),
+    /// What the house takes for selling, without tax.
+    Fee,
     /// Money that goes back to its buyer.
     Owed,
     /// What the promoter keeps of what was returned.
@@ -42,6 +44,7 @@ impl Account {
             Self::Promoter => "promoter".to_owned(),
             Self::Tax(ppm) => format!("tax:{ppm}"),
             Self::Rights(release) => format!("rights:{release}"),
+            Self::Fee => "fee".to_owned(),
             Self::Owed => "owed".to_owned(),
             Self::Kept => "kept".to_owned(),
             Self::Hand => "by_hand".to_owned(),
@@ -109,7 +112,8 @@ pub fn fresh(festival: FestivalId, now: DateTime<Utc>) -> Uuid {
     id::fresh(festival, now)
 }
 
-/// Writes a journal with its entries; joins the transaction that it speaks of. Two statements, whatever its size.
+/// Writes a journal with its entries; joins the transaction that it speaks of. Two statements, whatever its size. The documents of the orders that it is
+/// `about` are looked at behind it, where their festival writes invoices.
 ///
 /// # Errors
 /// What the database said.
@@ -119,10 +123,11 @@ pub async fn record(
     id: Uuid,
     kind: JournalKind,
     journal: &Journal,
+    about: &[OrderId],
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     debug_assert!(journal.balances(), "a journal balances: {journal:?}");
-    store::insert(conn, festival, id, kind, now).await?;
+    store::insert(conn, festival, id, kind, about, now).await?;
     let entries: Vec<(String, &Currency, i64)> = journal.0.iter().filter(|(_, minor)| **minor != 0).map(|((a, c), minor)| (a.name(), c, *minor)).collect();
     if entries.is_empty() { Ok(()) } else { store::insert_entries(conn, festival, id, &entries).await }
 }

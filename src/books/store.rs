@@ -5,16 +5,31 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::JournalKind;
-use crate::{id::FestivalId, money::Currency};
+use crate::{
+    id::{FestivalId, OrderId},
+    money::Currency,
+};
 
-pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, id: Uuid, kind: JournalKind, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into journals (festival_id, journal_id, kind, at) values ($1, $2, $3, $4)")
-        .bind(festival)
-        .bind(id)
-        .bind(kind)
-        .bind(now)
-        .execute(conn)
-        .await?;
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    id: Uuid,
+    kind: JournalKind,
+    about: &[OrderId],
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "with j as (insert into journals (festival_id, journal_id, kind, at) values ($1, $2, $3, $4)) \
+         insert into documents_due (festival_id, due_id, order_ids) select $1, $2, $5 \
+         where cardinality($5::uuid[]) > 0 and exists (select from invoicing where festival_id = $1)",
+    )
+    .bind(festival)
+    .bind(id)
+    .bind(kind)
+    .bind(now)
+    .bind(about)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

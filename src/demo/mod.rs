@@ -260,6 +260,7 @@ async fn offer(app: &App, staff: &Staff, id: FestivalId, passes: &Passes, album:
         paused: None,
         max_per_order: 6,
         max_per_fan: Some(12),
+        hidden: false,
     };
     let make = async |terms: OfferTerms,
                       capacity: i32,

@@ -127,8 +127,17 @@ pub struct FestivalsApi;
 /// A problem `not-found`.
 pub async fn visible(app: &App, festival: FestivalId, staff: Option<&crate::accounts::Staff>) -> Result<Festival, Problem> {
     let found = super::one(&app.pools.web, festival).await?.ok_or_else(|| NOT_FOUND.problem())?;
-    let own = staff.is_some_and(|s| s.promoter == found.promoter_id && s.reaches(festival) && s.may(Scope::CatalogRead).is_ok());
-    if found.published_at.is_some() && found.rehearsal_of.is_none() || own { Ok(found) } else { Err(NOT_FOUND.problem()) }
+    if found.published_at.is_some() && found.rehearsal_of.is_none() || staff.is_some_and(|staff| is_own(staff, &found)) {
+        Ok(found)
+    } else {
+        Err(NOT_FOUND.problem())
+    }
+}
+
+/// Whether a festival is one of those that a member or a token reads as its own.
+#[must_use]
+pub fn is_own(staff: &crate::accounts::Staff, festival: &Festival) -> bool {
+    staff.promoter == festival.promoter_id && staff.reaches(festival.festival_id) && staff.may(Scope::CatalogRead).is_ok()
 }
 
 #[OpenApi(prefix_path = "/v1", tag = "Chapter::Festivals")]

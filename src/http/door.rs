@@ -138,7 +138,14 @@ pub struct Arrival(pub chrono::DateTime<chrono::Utc>);
 fn body_limit(path: &str) -> usize {
     match path {
         "/v1/scan-batches" => 1 << 20,
-        p if p.ends_with("/lineup-imports") || p.contains("/uploads/") && p.contains("/parts/") || p.ends_with("/poster") || p.ends_with("/cover") => 8 << 20,
+        p if p.ends_with("/lineup-imports")
+            || p.starts_with("/v1/vouchers/") && p.ends_with("/addresses")
+            || p.contains("/uploads/") && p.contains("/parts/")
+            || p.ends_with("/poster")
+            || p.ends_with("/cover") =>
+        {
+            8 << 20
+        }
         p if p.starts_with("/v1/payment-notifications/") => 256 << 10,
         "/gate/frames" => 1 << 20,
         _ => 64 << 10,

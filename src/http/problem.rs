@@ -53,7 +53,7 @@ kinds! {
     PAUSED = 409, "paused", "The sale is paused", "The detail says why; look again in a minute.";
     FAN_LIMIT = 409, "fan-limit", "The limit per fan is reached", "The limit counts held and paid orders of this address.";
     PRICE_CHANGED = 409, "price-changed", "The price went up meanwhile", "Nothing is held. The member lines has the new prices; ask again with the new total.";
-    VOUCHER = 409, "voucher-refused", "The voucher does not help here", "The member reason says why: unknown, used_up, not_now or not_for_these. Nothing is held; ask again without it or with another.";
+    VOUCHER = 409, "voucher-refused", "The voucher does not help here", "The member reason says why: unknown, used_up, not_now, not_for_these, not_listed or fan_limit. Nothing is held; ask again without it or with another.";
     NOT_HELD = 409, "not-held", "The order is not held any more", "Ten minutes are over, or it was cancelled. Place a new order.";
     ALREADY_PAID = 409, "already-paid", "The order is paid", "Look at the order; nothing more is owed.";
     PAYMENT_OPEN = 409, "payment-open", "Another payment of this order is open", "Finish it or wait until it is decided.";

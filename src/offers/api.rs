@@ -12,7 +12,7 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use super::{AddOn, NewOffer, NewVoucher, Offer, OfferTerms, OnSale, Pass, PassTerms, Stock, TierTerms, Voucher, VoucherTerms};
+use super::{AddOn, BookingFee, NewOffer, Offer, OfferTerms, OnSale, Pass, PassTerms, Stock, TierTerms, vouchers::api::opened};
 use crate::{
     accounts::{
         Scope,
@@ -20,15 +20,20 @@ use crate::{
     },
     app::App,
     fault::Fault,
-    festivals::{self, api::visible},
+    festivals::{
+        self,
+        api::{is_own, visible},
+    },
     fresh::Fresh,
     http::{
+        limit::Client,
         patch::{merge_patch, version_of},
         problem::{Changing, Created, Guarded, NOT_FOUND, Or, Problem, Usual},
         tags::Chapter,
     },
-    id::{FestivalId, OfferId, PassId, StockId, VoucherId},
+    id::{FestivalId, OfferId, PassId, StockId},
     page::Page,
+    refusals,
     words::Text,
 };
 
@@ -64,6 +69,14 @@ pub struct Resize {
     pub capacity: Option<i32>,
 }
 
+/// The booking fee that orders are placed under now.
+#[derive(Debug, Object)]
+#[oai(skip_serializing_if_is_none)]
+pub struct FeeInForce {
+    /// What it takes.
+    pub booking_fee: Option<BookingFee>,
+}
+
 /// A delay of an opening.
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
@@ -73,6 +86,11 @@ pub struct Delay {
     /// How many minutes later they open.
     #[oai(validator(minimum(value = "1"), maximum(value = "1440")))]
     pub minutes: i64,
+}
+
+refusals! {
+    /// What looking at offers refuses.
+    Looking: NOT_FOUND, VOUCHER;
 }
 
 /// Passes, add-ons, offers and stock.
@@ -149,9 +167,20 @@ impl OffersApi {
 
     /// List the offers of a festival
     ///
-    /// As fans see them: with the price of the moment and availability in coarse words. Placing decides, this list does not.
+    /// As fans see them: with the price of the moment and availability in coarse words. Placing decides, this list does not. With the code of a voucher
+    /// it is what that code makes of them: hidden offers that it opens, and its prices; 409 `voucher-refused` says why it does not help. Hidden offers
+    /// are shown to their promoter, too.
     #[oai(path = "/festivals/:festival_id/offers", method = "get", operation_id = "list_offers")]
-    async fn list_offers(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<OnSale>>, Or<Usual>> {
+    async fn list_offers(
+        &self,
+        who: Anyone,
+        app: Data<&App>,
+        client: Data<&Client>,
+        festival_id: Path<FestivalId>,
+        /// The code of a voucher.
+        #[oai(name = "Voucher", validator(max_length = 60))]
+        code: Header<Option<String>>,
+    ) -> Result<Json<Page<OnSale>>, Or<Looking>> {
         let pool = &app.pools.web;
         let read = async || {
             visible(&app, *festival_id, who.0.as_ref()).await?;
@@ -160,7 +189,17 @@ impl OffersApi {
         // Fans and their programs look a thousand times a second; who changes offers sees at once what they changed.
         let shelf = if who.0.is_some() { read().await? } else { app.the::<Shelves>().get(*festival_id, read).await? };
         let now = app.clock.now();
-        Ok(Json(Page { items: shelf.0.iter().map(|offer| super::on_sale(offer.clone(), &shelf.1, now)).collect(), next: None }))
+        let voucher = match code.as_deref() {
+            Some(code) => Some(opened(&app, &client, *festival_id, code, now).await?),
+            None => None,
+        };
+        let sees_all = match &who.0 {
+            Some(staff) => festivals::one(pool, *festival_id).await?.is_some_and(|f| is_own(staff, &f)),
+            None => false,
+        };
+        let opens = |offer: &Offer| voucher.as_ref().is_some_and(|v| v.does_open(offer.offer_id));
+        let seen = shelf.0.iter().filter(|offer| !offer.hidden || sees_all || opens(offer));
+        Ok(Json(Page { items: seen.map(|offer| super::on_sale(offer.clone(), &shelf.1, now, voucher.as_ref())).collect(), next: None }))
     }
 
     /// Make an offer
@@ -250,48 +289,43 @@ impl OffersApi {
         Ok(Json(super::change_tier(&app, &staff, *offer_id, *tier_no, &body, confirm.as_deref()).await?))
     }
 
-    /// List the vouchers of a festival
+    /// Look at the booking fee of a festival
     ///
-    /// With their codes and uses, newest first. Scope `offers:write`, because codes are worth money.
-    #[oai(path = "/festivals/:festival_id/vouchers", method = "get", operation_id = "list_vouchers")]
-    async fn list_vouchers(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<Page<Voucher>>, Or<Usual>> {
-        staff.may(Scope::OffersWrite)?;
-        reach(&staff, *festival_id)?;
-        Ok(Json(Page { items: super::vouchers(&app, &staff, *festival_id).await?, next: None }))
+    /// What the house takes of a unit that costs something, inside its price; none where it takes nothing.
+    #[oai(path = "/festivals/:festival_id/booking-fee", method = "get", operation_id = "show_booking_fee")]
+    async fn show_booking_fee(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<FeeInForce>, Or<Usual>> {
+        visible(&app, *festival_id, who.0.as_ref()).await?;
+        let mut conn = app.pools.web.acquire().await?;
+        Ok(Json(FeeInForce { booking_fee: super::fee(&mut conn, *festival_id).await? }))
     }
 
-    /// Make a voucher
+    /// Set the booking fee of a festival
     ///
-    /// A code is taken once a festival: a repeated request answers 409. Scope `offers:write`.
-    #[oai(path = "/festivals/:festival_id/vouchers", method = "post", operation_id = "create_voucher")]
-    async fn create_voucher(
+    /// For orders that are placed from now on; lines of before keep theirs. No price changes by it: it is inside. Setting it again changes nothing.
+    /// Scope `money:write`.
+    #[oai(path = "/festivals/:festival_id/booking-fee", method = "put", operation_id = "set_booking_fee")]
+    async fn set_booking_fee(
         &self,
         AsStaff(staff): AsStaff,
         app: Data<&App>,
         festival_id: Path<FestivalId>,
-        body: Json<NewVoucher>,
-    ) -> Result<Created<Voucher>, Or<Changing>> {
-        staff.may(Scope::OffersWrite)?;
+        body: Json<BookingFee>,
+    ) -> Result<Json<BookingFee>, Or<Changing>> {
+        staff.may(Scope::MoneyWrite)?;
         reach(&staff, *festival_id)?;
-        let voucher = super::add_voucher(&app, &staff, *festival_id, &body).await?;
-        let location = format!("/v1/vouchers/{}", voucher.voucher_id);
-        Ok(Created { body: voucher, location })
+        super::fees::set_fee(&app, &staff, *festival_id, Some(*body)).await?;
+        Ok(body)
     }
 
-    /// Change a voucher
+    /// End the booking fee of a festival
     ///
-    /// How often and when it is good and for which offers; code and effect stay. Doing it again changes nothing. Scope `offers:write`.
-    #[oai(path = "/vouchers/:voucher_id", method = "put", operation_id = "change_voucher")]
-    async fn change_voucher(
-        &self,
-        AsStaff(staff): AsStaff,
-        app: Data<&App>,
-        voucher_id: Path<VoucherId>,
-        body: Json<VoucherTerms>,
-    ) -> Result<Json<Voucher>, Or<Changing>> {
-        staff.may(Scope::OffersWrite)?;
-        reach(&staff, voucher_id.festival())?;
-        Ok(Json(super::change_voucher(&app, &staff, *voucher_id, &body).await?))
+    /// For orders that are placed from now on. Ending it again changes nothing. Scope `money:write`.
+    #[oai(path = "/festivals/:festival_id/booking-fee", method = "delete", operation_id = "end_booking_fee")]
+    async fn end_booking_fee(&self, AsStaff(staff): AsStaff, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<FeeInForce>, Or<Changing>> {
+        staff.may(Scope::MoneyWrite)?;
+        reach(&staff, *festival_id)?;
+        super::fees::set_fee(&app, &staff, *festival_id, None).await?;
+        Ok(Json(FeeInForce { booking_fee: None }))
     }
 
     /// List the stocks of a festival

@@ -42,6 +42,9 @@ pub struct OfferTerms {
     /// The most of one fan, over all orders.
     #[oai(skip_serializing_if_is_none, validator(minimum(value = "1"), maximum(value = "1000")))]
     pub max_per_fan: Option<i32>,
+    /// Whether pages and lists leave it out: only a voucher opens it then.
+    #[oai(default)]
+    pub hidden: bool,
 }
 
 fn ten() -> i32 {
@@ -426,6 +429,7 @@ fn terms_of(offer: &Offer) -> OfferTerms {
         paused: offer.paused.clone(),
         max_per_order: offer.max_per_order,
         max_per_fan: offer.max_per_fan,
+        hidden: offer.hidden,
     }
 }
 

@@ -5,9 +5,10 @@
 
 pub mod api;
 mod catalog;
+pub mod fees;
 mod shelf;
 mod store;
-mod vouchers;
+pub mod vouchers;
 
 use chrono::{DateTime, Utc};
 use poem_openapi::{Enum, Object};
@@ -16,19 +17,17 @@ use sqlx::FromRow;
 
 use crate::{
     id::{AddOnId, FestivalId, GateId, OfferId, PassId, ReleaseId, StockId, ZoneId},
-    money::{Currency, Money, split, tax_within},
+    money::{Currency, Money},
     words::Text,
 };
 
 pub use catalog::{
     NewComponent, NewOffer, NewTier, OfferTerms, TierTerms, add_add_on, add_offer, add_pass, add_stock, change_offer, change_pass, change_tier, delay, resize,
 };
+pub use fees::{Bearer, BookingFee, FEE, FeeShare};
 pub use shelf::{Shelf, Taken, move_to_sold, release_held, release_sold, shelf, take, take_if_free, units_of};
-pub use store::{add_ons, offers, passes, stocks, stocks_of};
-pub use vouchers::{
-    NewVoucher, NoVoucher, Voucher, VoucherTerms, Vouchers, add_voucher, change_voucher, lock_vouchers, return_uses, use_if_free, use_vouchers, voucher_key,
-    vouchers,
-};
+pub use store::{add_ons, fee, offers, passes, stocks, stocks_of};
+pub use vouchers::{NoVoucher, Uses, Voucher, Vouchers, lock_vouchers, opened_by, return_uses, use_if_free, use_vouchers, voucher_key};
 
 /// A right of entry: days x zones x re-entry rule.
 #[derive(Clone, Debug, Object, FromRow)]
@@ -215,6 +214,9 @@ pub struct Offer {
     pub max_per_order: i32,
     /// The most of one fan, over all orders.
     pub max_per_fan: Option<i32>,
+    /// Whether pages and lists leave it out: only a voucher opens it.
+    #[serde(default)]
+    pub hidden: bool,
     /// Its price steps.
     pub tiers: Vec<Tier>,
     /// What it is made of.
@@ -231,6 +233,10 @@ pub struct Offer {
     #[oai(skip)]
     #[serde(default)]
     pub festival_paused: Option<Text>,
+    /// What the house takes of a unit.
+    #[oai(skip)]
+    #[serde(default)]
+    pub fee: Option<BookingFee>,
     /// Whether fans see its festival: a draft sells nothing.
     #[oai(skip)]
     #[serde(default)]
@@ -360,6 +366,9 @@ pub struct Share {
     /// The add-on, if it is one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub add_on_id: Option<AddOnId>,
+    /// What it is where it is the booking fee.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fee: Option<FeeShare>,
     /// The share of one unit, in the smallest unit of the currency.
     pub minor: i64,
     /// The tax inside it.
@@ -404,24 +413,10 @@ impl Offer {
         open
     }
 
-    /// How a price splits over the components, exact to the smallest unit, with the tax inside each share.
+    /// How a price splits over the components and the booking fee, exact to the smallest unit, with the tax inside each share.
     #[must_use]
     pub fn shares(&self, unit_minor: i64) -> Vec<Share> {
-        let weights: Vec<u32> = self.components.iter().map(|c| c.weight).collect();
-        self.components
-            .iter()
-            .zip(split(unit_minor, &weights))
-            .map(|(c, minor)| Share {
-                component_no: c.component_no,
-                pass_id: c.pass_id,
-                release_id: c.release_id,
-                add_on_id: c.add_on_id,
-                minor,
-                tax_minor: tax_within(minor, c.tax_ppm),
-                tax_kind: c.tax_kind,
-                tax_ppm: c.tax_ppm,
-            })
-            .collect()
+        fees::shares(self, unit_minor)
     }
 }
 
@@ -440,9 +435,9 @@ pub struct OnSale {
     pub price: Option<Money>,
 }
 
-/// What fans see of an offer, by the counters of its stocks.
+/// What fans see of an offer, by the counters of its stocks; with a voucher, what that makes of it.
 #[must_use]
-pub fn on_sale(offer: Offer, stocks: &[Stock], at: DateTime<Utc>) -> OnSale {
+pub fn on_sale(offer: Offer, stocks: &[Stock], at: DateTime<Utc>, voucher: Option<&Voucher>) -> OnSale {
     let find = |id: StockId| stocks.iter().find(|s| s.stock_id == id);
     let tiers = offer.open_tiers(at);
     let of_tier = |tier: &Tier, count: fn(&Stock) -> i32| tier.stock_id.and_then(find).map_or(i32::MAX, count);
@@ -456,7 +451,8 @@ pub fn on_sale(offer: Offer, stocks: &[Stock], at: DateTime<Utc>) -> OnSale {
     let left = in_tiers(Stock::left).min(in_stocks(Stock::left));
     let capacity: fn(&Stock) -> i32 = |s| s.capacity.unwrap_or(i32::MAX);
     let whole = in_stocks(capacity).min(in_tiers(capacity));
-    let availability = match offer.window(at) {
+    let opened = voucher.is_some_and(|v| v.does_open(offer.offer_id));
+    let availability = match offer.window(at).filter(|state| !(opened && *state == Availability::NotYet)) {
         Some(state) => state,
         None if tiers.is_empty() => Availability::Over,
         None if left > (whole / 20).clamp(3, 50) => Availability::OnSale,
@@ -465,7 +461,10 @@ pub fn on_sale(offer: Offer, stocks: &[Stock], at: DateTime<Utc>) -> OnSale {
         None => Availability::SoldOut,
     };
     let (tier_no, price) = match tier {
-        Some(tier) => (Some(tier.tier_no), Some(Money::new(tier.price_minor, offer.currency))),
+        Some(tier) => {
+            let off = voucher.map_or(0, |v| v.takes_off(offer.offer_id, tier.price_minor));
+            (Some(tier.tier_no), Some(Money::new(tier.price_minor - off, offer.currency)))
+        }
         None => (None, None),
     };
     OnSale { tier_no, price, availability, offer }

@@ -1,13 +1,11 @@
 //! The rows of passes, add-ons, offers and stock.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool, types::Json};
 
-use super::{AddOn, Issuable, NewOffer, NewVoucher, Offer, OfferTerms, Pass, PassTerms, Stock, TierTerms, Voucher, VoucherTerms};
+use super::{AddOn, BookingFee, Issuable, NewOffer, Offer, OfferTerms, Pass, PassTerms, Stock, TierTerms};
 use crate::{
-    id::{AddOnId, FestivalId, OfferId, PassId, PromoterId, StockId, VoucherId},
+    id::{AddOnId, FestivalId, OfferId, PassId, PromoterId, StockId},
     words::Text,
 };
 
@@ -73,6 +71,7 @@ pub(super) async fn offers_of(conn: &mut PgConnection, festival: FestivalId, off
     let rows: Vec<(Json<Offer>,)> = sqlx::query_as(
         "select to_jsonb(o) || jsonb_build_object( \
              'currency', f.currency, 'published', f.published_at is not null, 'festival_paused', f.paused, \
+             'fee', (select to_jsonb(b) from booking_fees b where b.festival_id = $1), \
              'tiers', (select coalesce(jsonb_agg(to_jsonb(t) order by t.tier_no), '[]') from tiers t where t.festival_id = $1 and t.offer_id = o.offer_id), \
              'components', (select coalesce(jsonb_agg(to_jsonb(c) order by c.component_no), '[]') from components c where c.festival_id = $1 and c.offer_id = o.offer_id), \
              'requirements', (select coalesce(jsonb_agg(to_jsonb(r) order by r.requirement_no), '[]') from requirements r where r.festival_id = $1 and r.offer_id = o.offer_id), \
@@ -291,8 +290,8 @@ pub(super) async fn insert_offer(
 ) -> Result<(), sqlx::Error> {
     let terms = &new.terms;
     sqlx::query(
-        "insert into offers (festival_id, offer_id, stock_id, sort, name, about, opens_at, closes_at, paused, max_per_order, max_per_fan, created_at, version) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1)",
+        "insert into offers (festival_id, offer_id, stock_id, sort, name, about, opens_at, closes_at, paused, max_per_order, max_per_fan, created_at, version, hidden) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 1, $13)",
     )
     .bind(festival)
     .bind(offer)
@@ -306,6 +305,7 @@ pub(super) async fn insert_offer(
     .bind(terms.max_per_order)
     .bind(terms.max_per_fan)
     .bind(now)
+    .bind(terms.hidden)
     .execute(&mut *conn)
     .await?;
     sqlx::query(
@@ -376,7 +376,7 @@ pub(super) async fn lock_offer(conn: &mut PgConnection, promoter: PromoterId, of
 
 pub(super) async fn update_offer(conn: &mut PgConnection, offer: OfferId, terms: &OfferTerms) -> Result<Option<Offer>, sqlx::Error> {
     sqlx::query(
-        "update offers set sort = $3, name = $4, about = $5, opens_at = $6, closes_at = $7, paused = $8, max_per_order = $9, max_per_fan = $10, version = version + 1 \
+        "update offers set sort = $3, name = $4, about = $5, opens_at = $6, closes_at = $7, paused = $8, max_per_order = $9, max_per_fan = $10, hidden = $11, version = version + 1 \
          where festival_id = $1 and offer_id = $2",
     )
     .bind(offer.festival())
@@ -389,6 +389,7 @@ pub(super) async fn update_offer(conn: &mut PgConnection, offer: OfferId, terms:
     .bind(terms.paused.as_ref().map(Json))
     .bind(terms.max_per_order)
     .bind(terms.max_per_fan)
+    .bind(terms.hidden)
     .execute(&mut *conn)
     .await?;
     Ok(offers_of(conn, offer.festival(), &[offer]).await?.pop())
@@ -407,7 +408,6 @@ pub(super) async fn update_tier(conn: &mut PgConnection, offer: OfferId, tier_no
     Ok(done.rows_affected() == 1)
 }
 
-/// The moment of the first order of an offer, behind which its opening may not move.
 /// Whether an order of an offer was placed before a moment. Its stock is locked first, so that no batch that has read the offer is still on its
 /// way.
 pub(super) async fn is_taken_before(conn: &mut PgConnection, offer: OfferId, moment: DateTime<Utc>) -> Result<bool, sqlx::Error> {
@@ -419,12 +419,17 @@ pub(super) async fn is_taken_before(conn: &mut PgConnection, offer: OfferId, mom
     .bind(offer)
     .execute(&mut *conn)
     .await?;
-    sqlx::query_scalar("select exists (select from lines where festival_id = $1 and order_id < $3 and offer_id = $2)")
-        .bind(offer.festival())
-        .bind(offer)
-        .bind(crate::id::first_at(moment))
-        .fetch_one(conn)
-        .await
+    // Whoever came in by a voucher that opens it did so before it opened anyway.
+    sqlx::query_scalar(
+        "select exists (select from lines l join orders o on o.festival_id = l.festival_id and o.order_id = l.order_id \
+                        where l.festival_id = $1 and l.order_id < $3 and l.offer_id = $2 \
+                          and not exists (select from voucher_rules v where v.festival_id = o.festival_id and v.voucher_id = o.voucher_id and v.opens))",
+    )
+    .bind(offer.festival())
+    .bind(offer)
+    .bind(crate::id::first_at(moment))
+    .fetch_one(conn)
+    .await
 }
 
 /// Moves the ends of tiers that lie behind an opening with it.
@@ -463,81 +468,33 @@ pub(super) async fn locked(conn: &mut PgConnection, festival: FestivalId, stocks
         .await
 }
 
-// - vouchers -
+// - booking fees -
 
-pub(super) async fn lock_vouchers(conn: &mut PgConnection, festival: FestivalId, keys: &[[u8; 16]]) -> Result<Vec<Voucher>, sqlx::Error> {
-    sqlx::query_as("select * from vouchers where festival_id = $1 and code_key = any($2) order by voucher_id for no key update")
-        .bind(festival)
-        .bind(keys.iter().map(<[u8; 16]>::as_slice).collect::<Vec<_>>())
-        .fetch_all(conn)
-        .await
+/// The booking fee of a festival.
+///
+/// # Errors
+/// What the database said.
+pub async fn fee(conn: &mut PgConnection, festival: FestivalId) -> Result<Option<BookingFee>, sqlx::Error> {
+    sqlx::query_as("select fixed_minor, ppm, borne_by, tax_ppm, is_kept from booking_fees where festival_id = $1").bind(festival).fetch_optional(conn).await
 }
 
-pub(super) async fn lock_vouchers_by_id(conn: &mut PgConnection, festival: FestivalId, ids: Vec<VoucherId>) -> Result<Vec<Voucher>, sqlx::Error> {
-    sqlx::query_as("select * from vouchers where festival_id = $1 and voucher_id = any($2) order by voucher_id for no key update")
-        .bind(festival)
-        .bind(ids)
-        .fetch_all(conn)
-        .await
-}
-
-pub(super) async fn use_vouchers(conn: &mut PgConnection, festival: FestivalId, uses: &BTreeMap<VoucherId, i32>) -> Result<u64, sqlx::Error> {
-    let (ids, counts): (Vec<VoucherId>, Vec<i32>) = uses.iter().unzip();
-    let done = sqlx::query(
-        "update vouchers v set used = v.used + u.uses from unnest($2::uuid[], $3::integer[]) as u (voucher_id, uses) \
-         where v.festival_id = $1 and v.voucher_id = u.voucher_id",
+pub(super) async fn set_fee(conn: &mut PgConnection, festival: FestivalId, fee: Option<&BookingFee>) -> Result<(), sqlx::Error> {
+    let Some(fee) = fee else {
+        sqlx::query("delete from booking_fees where festival_id = $1").bind(festival).execute(conn).await?;
+        return Ok(());
+    };
+    sqlx::query(
+        "insert into booking_fees (festival_id, fixed_minor, ppm, borne_by, tax_ppm, is_kept) values ($1, $2, $3, $4, $5, $6) \
+         on conflict (festival_id) do update set fixed_minor = excluded.fixed_minor, ppm = excluded.ppm, borne_by = excluded.borne_by, \
+             tax_ppm = excluded.tax_ppm, is_kept = excluded.is_kept",
     )
     .bind(festival)
-    .bind(ids)
-    .bind(counts)
+    .bind(fee.fixed_minor)
+    .bind(i32::try_from(fee.ppm).unwrap_or(i32::MAX))
+    .bind(fee.borne_by)
+    .bind(i32::try_from(fee.tax_ppm).unwrap_or(i32::MAX))
+    .bind(fee.is_kept)
     .execute(conn)
     .await?;
-    Ok(done.rows_affected())
-}
-
-pub(super) async fn insert_voucher(
-    conn: &mut PgConnection,
-    id: VoucherId,
-    key: &[u8; 16],
-    sealed: &[u8],
-    new: &NewVoucher,
-    now: DateTime<Utc>,
-) -> Result<Voucher, sqlx::Error> {
-    sqlx::query_as(
-        "insert into vouchers (festival_id, voucher_id, code_key, sealed_code, label, percent_off, minor_off, offer_ids, max_uses, used, opens_at, closes_at, created_at) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12) returning *",
-    )
-    .bind(id.festival())
-    .bind(id)
-    .bind(key.as_slice())
-    .bind(sealed)
-    .bind(&new.terms.label)
-    .bind(new.percent_off)
-    .bind(new.minor_off)
-    .bind(&new.terms.offer_ids)
-    .bind(new.terms.max_uses)
-    .bind(new.terms.opens_at)
-    .bind(new.terms.closes_at)
-    .bind(now)
-    .fetch_one(conn)
-    .await
-}
-
-pub(super) async fn update_voucher(conn: &mut PgConnection, id: VoucherId, terms: &VoucherTerms) -> Result<Option<Voucher>, sqlx::Error> {
-    sqlx::query_as(
-        "update vouchers set label = $3, offer_ids = $4, max_uses = $5, opens_at = $6, closes_at = $7 where festival_id = $1 and voucher_id = $2 returning *",
-    )
-    .bind(id.festival())
-    .bind(id)
-    .bind(&terms.label)
-    .bind(&terms.offer_ids)
-    .bind(terms.max_uses)
-    .bind(terms.opens_at)
-    .bind(terms.closes_at)
-    .fetch_optional(conn)
-    .await
-}
-
-pub(super) async fn vouchers(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<Voucher>, sqlx::Error> {
-    sqlx::query_as("select * from vouchers where festival_id = $1 order by voucher_id desc limit 500").bind(festival).fetch_all(conn).await
+    Ok(())
 }

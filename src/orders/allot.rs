@@ -6,7 +6,7 @@ use super::{Line, PlaceError, Request};
 use crate::{
     id::{OfferId, StockId, VoucherId},
     money::Money,
-    offers::{Availability, NoVoucher, Offer, Shelf, Taken, Voucher, Vouchers},
+    offers::{Availability, NoVoucher, Offer, Shelf, Taken, Uses, Voucher, Vouchers},
 };
 
 /// What held and paid orders of a fan already take of offers with a limit: by key of the address and offer.
@@ -18,7 +18,7 @@ pub(super) struct Allotted {
     pub(super) lines: Vec<Line>,
     pub(super) total: Money,
     pub(super) units: Vec<Taken>,
-    pub(super) voucher: Option<VoucherId>,
+    pub(super) voucher: Option<(VoucherId, Uses)>,
 }
 
 /// Decides requests in their order; each takes all of its basket or nothing.
@@ -38,22 +38,18 @@ fn allot_one(shelf: &mut Shelf, fans: &mut FanCounts, vouchers: &mut Vouchers, r
             None => wanted.push((wish.offer_id, wish.quantity)),
         }
     }
+    let offers = || wanted.iter().map(|(id, _)| *id);
+    let voucher = request.voucher.as_ref().map(|key| vouchers.help(key, request.arrived_at, &request.email_key, offers()));
+    let voucher = voucher.transpose().map_err(PlaceError::Voucher)?;
     for (i, (id, quantity)) in wanted.iter().enumerate() {
+        let opened = voucher.is_some_and(|voucher| voucher.does_open(*id));
         let offer = shelf
             .offers
             .get(id)
-            .filter(|o| o.published)
+            .filter(|o| o.published && (opened || !o.hidden))
             .ok_or_else(|| PlaceError::Invalid(format!("/lines/{i}/offer_id"), "there is no such offer".to_owned()))?;
-        may_order(offer, *quantity, &wanted, fans, request)?;
+        may_order(offer, *quantity, &wanted, fans, request, opened)?;
     }
-    let voucher = match &request.voucher {
-        Some(key) => {
-            let voucher = vouchers.get(key).ok_or(PlaceError::Voucher(NoVoucher::Unknown))?;
-            voucher.helps(request.arrived_at, wanted.iter().map(|(id, _)| *id)).map_err(PlaceError::Voucher)?;
-            Some(voucher)
-        }
-        None => None,
-    };
     let mut planned: BTreeMap<StockId, i32> = BTreeMap::new();
     let mut lines: Vec<Line> = Vec::new();
     for (id, quantity) in &wanted {
@@ -61,6 +57,10 @@ fn allot_one(shelf: &mut Shelf, fans: &mut FanCounts, vouchers: &mut Vouchers, r
         if let Some(offer) = shelf.offers.get(id) {
             plan(shelf, offer, *quantity, request, voucher, &mut planned, &mut lines)?;
         }
+    }
+    let spent = discount(&lines);
+    if voucher.is_some_and(|voucher| !voucher.affords(spent)) {
+        return Err(PlaceError::Voucher(NoVoucher::UsedUp));
     }
     let currency = lines.first().map(|l| l.unit.currency);
     let currency = currency.ok_or_else(|| PlaceError::Invalid("/lines".to_owned(), "the basket is empty".to_owned()))?;
@@ -80,19 +80,25 @@ fn allot_one(shelf: &mut Shelf, fans: &mut FanCounts, vouchers: &mut Vouchers, r
             *count += quantity;
         }
     }
-    let voucher = voucher.map(|voucher| voucher.voucher_id);
-    if let Some(used) = request.voucher.as_ref().and_then(|key| vouchers.get_mut(key)) {
-        used.used += 1;
+    let voucher = voucher.map(|voucher| (voucher.voucher_id, Uses { orders: 1, minor: spent }));
+    if let Some(key) = &request.voucher {
+        vouchers.count(key, &request.email_key, spent);
     }
     let units = planned.into_iter().map(|(stock_id, quantity)| Taken { stock_id, quantity }).collect();
     Ok(Allotted { lines, total, units, voucher })
 }
 
-/// Window, limits and requirements of one offer of a basket.
-fn may_order(offer: &Offer, quantity: i32, wanted: &[(OfferId, i32)], fans: &FanCounts, request: &Request) -> Result<(), PlaceError> {
+/// What a voucher takes off lines.
+fn discount(lines: &[Line]) -> i64 {
+    lines.iter().filter_map(|line| Some(line.discount?.minor.saturating_mul(i64::from(line.quantity)))).fold(0, i64::saturating_add)
+}
+
+/// Window, limits and requirements of one offer of a basket; opened by a voucher, it need not be on sale yet.
+fn may_order(offer: &Offer, quantity: i32, wanted: &[(OfferId, i32)], fans: &FanCounts, request: &Request, opened: bool) -> Result<(), PlaceError> {
     let id = offer.offer_id;
     match offer.window(request.arrived_at) {
         None => {}
+        Some(Availability::NotYet) if opened => {}
         Some(Availability::NotYet) => return Err(PlaceError::NotYet(id, offer.opens_at.unwrap_or(request.arrived_at))),
         Some(Availability::Paused) => return Err(PlaceError::Paused(id, offer.pause().cloned().unwrap_or_default())),
         Some(_) => return Err(PlaceError::Over(id)),
@@ -232,12 +238,14 @@ mod tests {
             festival_paused: None,
             max_per_order: 10,
             max_per_fan: None,
+            hidden: false,
             tiers,
             components: Vec::new(),
             requirements: Vec::new(),
             stocks: Vec::new(),
             version: 1,
             currency: "EUR".parse().unwrap(),
+            fee: None,
             published: true,
         };
         shelf.offers.insert(offer_id, offer);
@@ -260,7 +268,7 @@ mod tests {
     }
 
     fn one(shelf: &mut Shelf, request: &Request) -> Result<Allotted, PlaceError> {
-        allot(shelf, &mut FanCounts::new(), &mut Vouchers::new(), &[request]).pop().unwrap()
+        allot(shelf, &mut FanCounts::new(), &mut Vouchers::default(), &[request]).pop().unwrap()
     }
 
     #[test]
@@ -339,7 +347,7 @@ mod tests {
                 request(&wishes)
             }).collect();
             let before = shelf.stocks.clone();
-            let answers = allot(&mut shelf, &mut FanCounts::new(), &mut Vouchers::new(), &requests.iter().collect::<Vec<_>>());
+            let answers = allot(&mut shelf, &mut FanCounts::new(), &mut Vouchers::default(), &requests.iter().collect::<Vec<_>>());
             let mut given: BTreeMap<StockId, i32> = BTreeMap::new();
             for (answer, request) in answers.iter().zip(&requests) {
                 if let Ok(allotted) = answer {

@@ -21,7 +21,7 @@ use crate::{
         limit::{Client, Limited, Limits},
         problem::{
             ALREADY_PAID, Changing, Created, FAN_LIMIT, KEY_MISSING, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN,
-            PAYMENTS_DOWN, PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, TOO_MANY, Usual, VOUCHER, Wrong,
+            PAYMENTS_DOWN, PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, TOO_MANY, Usual, Wrong,
         },
         tags::Chapter,
     },
@@ -41,7 +41,7 @@ impl From<PlaceError> for Problem {
             PlaceError::Invalid(pointer, reason) => Self::invalid(vec![Wrong { pointer, reason }]),
             PlaceError::KeyReused => KEY_REUSED.problem(),
             PlaceError::WaitingRoom(offer, turn) => waiting::api::needs_place(offer, &turn),
-            PlaceError::Voucher(reason) => VOUCHER.because(words).with("reason", json!(reason)),
+            PlaceError::Voucher(why) => why.into(),
             PlaceError::Slower(wait) => Self { retry_after: Some(wait), ..TOO_MANY.because(words) },
             PlaceError::PaymentsDown => Self { retry_after: Some(15), ..PAYMENTS_DOWN.problem() },
             PlaceError::PlaceUsed => PLACE_USED.problem(),
@@ -54,7 +54,7 @@ impl From<PlaceError> for Problem {
                 FAN_LIMIT.because(words).with("offer_id", json!(offer)).with("max", json!(max)).with("have", json!(have))
             }
             PlaceError::Requirement(offer, any_of) => REQUIREMENT.because(words).with("offer_id", json!(offer)).with("any_of", json!(any_of)),
-            PlaceError::PriceChanged(lines, total) => PRICE_CHANGED.because(words).with("lines", json!(lines)).with("total", json!(total)),
+            PlaceError::PriceChanged(lines, total) => PRICE_CHANGED.because(words).with("lines", json!(seen(lines))).with("total", json!(total)),
             PlaceError::Busy(busy) => busy.into(),
         }
     }
@@ -128,7 +128,7 @@ pub struct Breakdown {
     pub net: Money,
     /// Taxes by rate.
     pub taxes: Vec<Tax>,
-    /// Fees; inside the total like everything else.
+    /// Booking fees with their tax; inside the total like everything else.
     pub fee: Money,
 }
 
@@ -145,8 +145,12 @@ pub struct Tax {
 #[must_use]
 pub fn breakdown(lines: &[Line], total: Money) -> Breakdown {
     let mut taxes: std::collections::BTreeMap<u32, i64> = std::collections::BTreeMap::new();
+    let mut fee = 0;
     for line in lines {
         for share in &line.shares {
+            if share.fee.is_some() {
+                fee += share.minor * i64::from(line.quantity);
+            }
             *taxes.entry(share.tax_ppm).or_default() += share.tax_minor * i64::from(line.quantity);
         }
     }
@@ -158,7 +162,7 @@ pub fn breakdown(lines: &[Line], total: Money) -> Breakdown {
             .filter(|(_, minor)| *minor != 0)
             .map(|(rate_ppm, minor)| Tax { rate_ppm, amount: Money::new(minor, total.currency) })
             .collect(),
-        fee: Money::new(0, total.currency),
+        fee: Money::new(fee, total.currency),
     }
 }
 
@@ -187,6 +191,15 @@ pub fn order_url(app: &App, order: OrderId, generation: i16) -> String {
     format!("{}/o/{order}/{}", app.settings.public_url, app.secrets.link(Purpose::OrderLink, order.0, generation))
 }
 
+/// Lines as their buyer sees them: without a fee that the promoter bears.
+#[must_use]
+pub fn seen(mut lines: Vec<Line>) -> Vec<Line> {
+    for line in &mut lines {
+        line.shares.retain(|share| share.fee.is_none() || share.minor > 0);
+    }
+    lines
+}
+
 fn placed(app: &App, order: Placed) -> Created<PlacedOrder> {
     let location = format!("/v1/orders/{}", order.order_id);
     let body = PlacedOrder {
@@ -194,7 +207,7 @@ fn placed(app: &App, order: Placed) -> Created<PlacedOrder> {
         secret: app.secrets.link(Purpose::OrderLink, order.order_id.0, order.link_generation),
         url: order_url(app, order.order_id, order.link_generation),
         breakdown: breakdown(&order.lines, order.total),
-        lines: order.lines,
+        lines: seen(order.lines),
         total: order.total,
         held_until: order.held_until,
     };
@@ -209,7 +222,10 @@ pub async fn readable(app: &App, who: &Reader, id: OrderId) -> Result<Order, Pro
     if let Reader::Staff(staff) = who {
         staff.may(Scope::OrdersRead)?;
     }
-    let order = super::order(&app.pools.web, id).await?;
+    let mut order = super::order(&app.pools.web, id).await?;
+    if let (Some(order), Reader::Fan(_)) = (&mut order, who) {
+        order.lines = seen(std::mem::take(&mut order.lines));
+    }
     let allowed = match (&order, who) {
         (Some(order), Reader::Fan(secret)) => app.secrets.is_link(Purpose::OrderLink, id.0, order.link_generation, secret),
         (Some(_), Reader::Staff(staff)) => {
@@ -320,6 +336,6 @@ impl OrdersApi {
         of_fan(&app, &secret, *order_id).await?;
         super::cancel(&app, *order_id).await?;
         let order = super::order(&app.pools.web, *order_id).await?.ok_or_else(|| NOT_FOUND.problem())?;
-        Ok(Json(order))
+        Ok(Json(Order { lines: seen(order.lines), ..order }))
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     breaker::Breaker,
     festivals,
     id::{FestivalId, OfferId, OrderId, VoucherId},
-    offers::{self, Taken},
+    offers::{self, Taken, Uses},
     sabotage, secrets,
 };
 
@@ -162,7 +162,7 @@ impl Kind for Placing {
         &app.pools.place
     }
 
-    async fn run(_app: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[Request]) -> Result<Vec<Self::Answer>, Trouble> {
+    async fn run(app: &App, conn: &mut PgConnection, festival: FestivalId, batch: &[Request]) -> Result<Vec<Self::Answer>, Trouble> {
         // Twins in this process share one answer: the first of a key decides.
         let mut firsts: HashMap<[u8; 16], usize> = HashMap::with_capacity(batch.len());
         for (i, request) in batch.iter().enumerate() {
@@ -171,11 +171,9 @@ impl Kind for Placing {
         let mut wanted: Vec<OfferId> = batch.iter().flat_map(|r| r.basket.iter().map(|w| w.offer_id)).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let mut codes: Vec<[u8; 16]> = batch.iter().filter_map(|r| r.voucher).collect();
-        codes.sort_unstable();
-        codes.dedup();
+        let asked: Vec<([u8; 16], &str)> = batch.iter().filter_map(|r| Some((r.voucher?, r.email_key.as_str()))).collect();
         // The one order of locks: vouchers before stock.
-        let mut vouchers = offers::lock_vouchers(conn, festival, &codes).await?;
+        let mut vouchers = offers::lock_vouchers(conn, &app.secrets, festival, &asked).await?;
         let mut shelf = offers::shelf(conn, festival, &wanted).await?;
         let keys: Vec<[u8; 16]> = firsts.keys().copied().collect();
         let existing = store::by_keys(conn, festival, &keys).await?;
@@ -190,17 +188,24 @@ impl Kind for Placing {
             addresses.dedup();
             store::fan_counts(conn, festival, &addresses, &limited).await?
         };
+        let bounded = vouchers.bounded();
+        if !bounded.is_empty() {
+            let mut addresses: Vec<&str> = asked.iter().map(|(_, email_key)| *email_key).collect();
+            addresses.sort_unstable();
+            addresses.dedup();
+            vouchers.know(store::voucher_counts(conn, festival, &addresses, &bounded).await?);
+        }
         sabotage::pause().await;
         let decided = allot(&mut shelf, &mut fans, &mut vouchers, &fresh);
-        let mut uses: BTreeMap<VoucherId, i32> = BTreeMap::new();
+        let mut uses: BTreeMap<VoucherId, Uses> = BTreeMap::new();
         let mut rows: Vec<store::NewOrder<'_>> = Vec::with_capacity(fresh.len());
         let mut units: Vec<Taken> = Vec::new();
         let mut answers: HashMap<[u8; 16], Result<Placed, PlaceError>> = HashMap::with_capacity(batch.len());
         for (request, outcome) in fresh.iter().zip(decided) {
             let outcome = outcome.map(|allotted| {
                 units.extend(&allotted.units);
-                if let Some(voucher) = allotted.voucher {
-                    *uses.entry(voucher).or_default() += 1;
+                if let Some((voucher, more)) = allotted.voucher {
+                    *uses.entry(voucher).or_default() += more;
                 }
                 let held_until = request.arrived_at + HOLD;
                 let placed = Placed {
@@ -216,7 +221,7 @@ impl Kind for Placing {
                     lines: allotted.lines,
                     total: allotted.total,
                     units: allotted.units,
-                    voucher: allotted.voucher,
+                    voucher: allotted.voucher.map(|(id, _)| id),
                     held_until,
                 });
                 placed

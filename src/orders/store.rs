@@ -10,7 +10,7 @@ use crate::{
     app::App,
     id::{FestivalId, OfferId, OrderId, StockId, VoucherId},
     money::{Currency, Money},
-    offers::{Share, Taken},
+    offers::{Share, Taken, Uses},
     secrets::Purpose,
     words::Language,
 };
@@ -285,21 +285,43 @@ pub async fn allocations(conn: &mut PgConnection, festival: FestivalId, orders: 
     Ok(rows.into_iter().map(|(order, stock_id, quantity)| (order, Taken { stock_id, quantity })).collect())
 }
 
-/// How often orders use vouchers.
+/// What orders use of vouchers.
 ///
 /// # Errors
 /// What the database said.
-pub async fn voucher_uses(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<BTreeMap<VoucherId, i32>, sqlx::Error> {
-    let used: Vec<VoucherId> = sqlx::query_scalar("select voucher_id from orders where festival_id = $1 and order_id = any($2) and voucher_id is not null")
-        .bind(festival)
-        .bind(orders)
-        .fetch_all(conn)
-        .await?;
-    let mut uses = BTreeMap::new();
-    for voucher in used {
-        *uses.entry(voucher).or_default() += 1;
+pub async fn voucher_uses(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<BTreeMap<VoucherId, Uses>, sqlx::Error> {
+    let used: Vec<(VoucherId, i64)> = sqlx::query_as(
+        "select o.voucher_id, sum(l.discount_minor * l.quantity)::bigint from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
+         where o.festival_id = $1 and o.order_id = any($2) and o.voucher_id is not null group by o.order_id, o.voucher_id",
+    )
+    .bind(festival)
+    .bind(orders)
+    .fetch_all(conn)
+    .await?;
+    let mut uses: BTreeMap<VoucherId, Uses> = BTreeMap::new();
+    for (voucher, minor) in used {
+        *uses.entry(voucher).or_default() += Uses { orders: 1, minor };
     }
     Ok(uses)
+}
+
+/// How many held and paid orders of addresses use vouchers.
+pub(super) async fn voucher_counts(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    addresses: &[&str],
+    vouchers: &[VoucherId],
+) -> Result<Vec<(String, VoucherId, i32)>, sqlx::Error> {
+    sqlx::query_as(
+        "select email_key, voucher_id, count(*)::integer from orders \
+         where festival_id = $1 and email_key = any($2) and voucher_id = any($3) and status in ('held', 'part_paid', 'paid', 'partly_refunded') \
+         group by email_key, voucher_id",
+    )
+    .bind(festival)
+    .bind(addresses)
+    .bind(vouchers)
+    .fetch_all(conn)
+    .await
 }
 
 /// Counts a payment of each of some locked orders that stay held.

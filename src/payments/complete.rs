@@ -217,7 +217,7 @@ async fn fulfil(
         .collect();
     let due_at = festivals::mail_due(conn, festival, now).await?;
     mail::queue(conn, festival, &letters, now, due_at).await?;
-    books::record(conn, festival, journal, JournalKind::Sale, &booked(captured, &lines), now).await?;
+    books::record(conn, festival, journal, JournalKind::Sale, &booked(captured, &lines), &ids, now).await?;
     webhooks::record(conn, festival, "order.paid", &ids.iter().map(|id| id.0).collect::<Vec<_>>(), now).await?;
     offers::move_to_sold(conn, festival, &units).await?;
     tickets::issue(conn, festival, &issues, stamp, now).await
@@ -233,7 +233,12 @@ fn booked(captured: &[&Payment], lines: &[(OrderId, Line)]) -> Journal {
         for share in &line.shares {
             let times = |minor: i64| Money::new(minor * i64::from(line.quantity), line.unit.currency);
             journal.credit(Account::Tax(share.tax_ppm), times(share.tax_minor));
-            journal.credit(share.release_id.map_or(Account::Promoter, Account::Rights), times(share.minor - share.tax_minor));
+            let payee = if share.fee.is_some() { Account::Fee } else { share.release_id.map_or(Account::Promoter, Account::Rights) };
+            journal.credit(payee, times(share.minor - share.tax_minor));
+            if let Some(fee) = share.fee {
+                journal.debit(Account::Promoter, times(fee.borne_minor));
+                journal.credit(Account::Fee, times(fee.borne_minor));
+            }
         }
     }
     journal
@@ -284,8 +289,8 @@ pub(super) async fn late(app: &App, payment: PaymentId, outcome: &Outcome, heard
 /// Takes what an ended order had once more: the use of its voucher and its stock, both or nothing.
 async fn take_again(conn: &mut PgConnection, festival: FestivalId, order: OrderId, units: &[Taken]) -> Result<bool, Trouble> {
     let uses = orders::voucher_uses(conn, festival, &[order]).await?;
-    for voucher in uses.keys() {
-        if !offers::use_if_free(conn, festival, *voucher).await? {
+    for (voucher, uses) in &uses {
+        if !offers::use_if_free(conn, festival, *voucher, *uses).await? {
             return Ok(false);
         }
     }
@@ -336,7 +341,7 @@ async fn try_late(app: &App, id: PaymentId, outcome: &Outcome, heard: Option<&He
         let mut owed = Journal::default();
         owed.debit(Account::Clearing(payment.provider.clone()), payment.amount);
         owed.credit(Account::Owed, payment.amount);
-        books::record(&mut tx, festival, journal, JournalKind::Late, &owed, now).await?;
+        books::record(&mut tx, festival, journal, JournalKind::Late, &owed, &[], now).await?;
         store::request_refund(&mut tx, festival, &payment, "late_money", now).await?;
         let letter = Draft { thing: id.0, kind: "money_back", lane: Lane::Change, language: order.language, recipient: order.email.clone() };
         let due_at = festivals::mail_due(&mut tx, festival, now).await?;

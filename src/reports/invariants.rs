@@ -79,7 +79,7 @@ pub static INVARIANTS: &[Invariant] = &[
                             on l.festival_id = x.festival_id and l.order_id = x.order_id and l.line_no = x.line_no and (s ->> 'component_no')::smallint = x.component_no \
                         where l.line_no is null or x.units > l.quantity or x.minor > (s ->> 'minor')::bigint * l.quantity or x.tax > (s ->> 'tax_minor')::bigint * l.quantity) \
                      + (select count(*) from orders o left join ( \
-                            select l.festival_id, l.order_id, bool_and(coalesce(x.back, 0) = l.quantity) as whole from ( \
+                            select l.festival_id, l.order_id, bool_and(coalesce(x.back, 0) = l.quantity or s ? 'fee') as whole from ( \
                                 select distinct festival_id, order_id from refunds where returned_at is not null) r \
                             join lines l on l.festival_id = r.festival_id and l.order_id = r.order_id cross join lateral jsonb_array_elements(l.shares) s \
                             left join returned x on x.festival_id = l.festival_id and x.order_id = l.order_id and x.line_no = l.line_no \
@@ -88,7 +88,7 @@ pub static INVARIANTS: &[Invariant] = &[
                         where o.status in ('paid', 'partly_refunded', 'refunded') \
                           and o.status <> case when w.whole is null then 'paid' when w.whole then 'refunded' else 'partly_refunded' end) \
                      + (select count(*) from refunds where status = 'done' and returned_at is null and reason <> 'late_money') \
-                     + (select count(*) from (select l.returned, coalesce(min(coalesce(x.back, 0)) filter (where not s ? 'release_id'), min(coalesce(x.back, 0))) as back \
+                     + (select count(*) from (select l.returned, coalesce(min(coalesce(x.back, 0)) filter (where s ? 'pass_id' or s ? 'add_on_id'), min(coalesce(x.back, 0)) filter (where not s ? 'fee')) as back \
                             from lines l cross join lateral jsonb_array_elements(l.shares) s \
                             left join returned x on x.festival_id = l.festival_id and x.order_id = l.order_id and x.line_no = l.line_no and x.component_no = (s ->> 'component_no')::smallint \
                             group by l.festival_id, l.order_id, l.line_no, l.returned) l where l.returned <> l.back)",
@@ -153,6 +153,13 @@ pub static INVARIANTS: &[Invariant] = &[
                     select count(*) from orders o where o.festival_id = v.festival_id and o.voucher_id = v.voucher_id and o.status in ('held', 'part_paid', 'paid', 'partly_refunded'))",
     },
     Invariant {
+        name: "budgets-equal-discounts",
+        claim: "a voucher with a budget took off what held and paid orders have less to pay by it",
+        query: "select count(*) from voucher_rules r where $1::timestamptz is not null and r.budget_minor is not null and r.spent_minor <> ( \
+                    select coalesce(sum(l.discount_minor * l.quantity), 0) from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
+                    where o.festival_id = r.festival_id and o.voucher_id = r.voucher_id and o.status in ('held', 'part_paid', 'paid', 'partly_refunded'))",
+    },
+    Invariant {
         name: "journals-balance",
         claim: "the entries of a journal add up to zero in each currency",
         query: "select count(*) from (select 1 from journal_entries where $1::timestamptz is not null group by festival_id, journal_id, currency having sum(minor) <> 0) j",
@@ -173,22 +180,24 @@ pub static INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "sales-are-booked",
-        claim: "the accounts of tax, of rights and of the promoter have what the lines of paid orders say, less what was returned, and what was kept of it",
+        claim: "the accounts of tax, of rights, of fees and of the promoter have what the lines of paid orders say, less what was returned, and what was kept of it",
         query: "with shares as materialized ( \
-                    select o.festival_id, o.currency, s ->> 'tax_ppm' as tax_ppm, coalesce('rights:' || (s ->> 'release_id'), 'promoter') as payee, \
-                           sum((s ->> 'tax_minor')::bigint * l.quantity) as tax, sum(((s ->> 'minor')::bigint - (s ->> 'tax_minor')::bigint) * l.quantity) as net \
+                    select o.festival_id, o.currency, s ->> 'tax_ppm' as tax_ppm, case when s ? 'fee' then 'fee' else coalesce('rights:' || (s ->> 'release_id'), 'promoter') end as payee, \
+                           sum((s ->> 'tax_minor')::bigint * l.quantity) as tax, sum(((s ->> 'minor')::bigint - (s ->> 'tax_minor')::bigint) * l.quantity) as net, \
+                           coalesce(sum((s -> 'fee' ->> 'borne_minor')::bigint * l.quantity), 0) as borne \
                     from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id cross join lateral jsonb_array_elements(l.shares) s \
                     where $1::timestamptz is not null and o.paid_at is not null group by 1, 2, 3, 4), \
                 given_up as materialized ( \
-                    select r.festival_id, r.currency, s ->> 'tax_ppm' as tax_ppm, coalesce('rights:' || (s ->> 'release_id'), 'promoter') as payee, \
+                    select r.festival_id, r.currency, s ->> 'tax_ppm' as tax_ppm, case when s ? 'fee' then 'fee' else coalesce('rights:' || (s ->> 'release_id'), 'promoter') end as payee, \
                            sum(i.tax_minor) as tax, sum(i.minor - i.tax_minor) as net \
                     from refunds r join refund_items i on i.festival_id = r.festival_id and i.refund_id = r.refund_id \
                     join lines l on l.festival_id = r.festival_id and l.order_id = r.order_id and l.line_no = i.line_no \
                     cross join lateral jsonb_array_elements(l.shares) s where r.status <> 'withdrawn' and (s ->> 'component_no')::smallint = i.component_no group by 1, 2, 3, 4) \
                 select count(*) from (select 1 from ( \
-                    select festival_id, currency, account, minor from journal_entries where account in ('promoter', 'kept') or account like 'tax:%' or account like 'rights:%' \
+                    select festival_id, currency, account, minor from journal_entries where account in ('promoter', 'kept', 'fee') or account like 'tax:%' or account like 'rights:%' \
                     union all select festival_id, currency, 'tax:' || tax_ppm, tax from shares \
                     union all select festival_id, currency, payee, net from shares \
+                    union all select festival_id, currency, 'fee', borne from shares union all select festival_id, currency, 'promoter', -borne from shares \
                     union all select festival_id, currency, 'kept', kept_minor from refunds where status <> 'withdrawn' \
                     union all select festival_id, currency, 'tax:' || tax_ppm, -tax from given_up \
                     union all select festival_id, currency, payee, -net from given_up) m \
@@ -216,9 +225,10 @@ pub static INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "placed-after-opening",
-        claim: "no order was placed before the sale of its offers opened",
+        claim: "no order was placed before the sale of its offers opened, but with a voucher that opens them",
         query: "select count(*) from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
-                join offers f on f.festival_id = l.festival_id and f.offer_id = l.offer_id where $1::timestamptz is not null and o.placed_at < f.opens_at",
+                join offers f on f.festival_id = l.festival_id and f.offer_id = l.offer_id where $1::timestamptz is not null and o.placed_at < f.opens_at \
+                  and not exists (select from voucher_rules v where v.festival_id = o.festival_id and v.voucher_id = o.voucher_id and v.opens)",
     },
     Invariant {
         name: "one-open-entry",

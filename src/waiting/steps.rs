@@ -149,7 +149,7 @@ pub async fn step(app: &App, due: Due, placed: i64, longest_wait: Duration) -> R
     }
     let left =
         of.takes().filter_map(|(id, units)| stocks.iter().find(|s| s.stock_id == id).and_then(|s| s.capacity.map(|_| i64::from(s.left() / units)))).min();
-    let mut availability = offers::on_sale(of, &stocks, now).availability;
+    let mut availability = offers::on_sale(of, &stocks, now, None).availability;
     if app.the::<Breaker>().is_open(now) {
         availability = Availability::Paused;
     }

@@ -125,11 +125,13 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
             (false, _) => w.f("mail-confirmation-lead", [("count", issued.len().to_string())]).into_owned(),
         };
         let moment = order.paid_at.map(|at| w.at(at, &f.time_zone).long()).unwrap_or_default();
-        let taxes: Vec<String> = breakdown(&order.lines, order.total)
+        let inside = breakdown(&order.lines, order.total);
+        let fee = (inside.fee.minor > 0).then(|| w.f("mail-fee", [("amount", inside.fee.print())]).into_owned());
+        let taxes = inside
             .taxes
             .iter()
-            .map(|t| w.f("mail-tax", [("amount", t.amount.print()), ("rate", format!("{}", f64::from(t.rate_ppm) / 10_000.0))]).into_owned())
-            .collect();
+            .map(|t| w.f("mail-tax", [("amount", t.amount.print()), ("rate", format!("{}", f64::from(t.rate_ppm) / 10_000.0))]).into_owned());
+        let taxes: Vec<String> = fee.into_iter().chain(taxes).collect();
         let paid = if taxes.is_empty() {
             w.f("mail-paid-plain", [("moment", moment), ("number", order.number())])
         } else {

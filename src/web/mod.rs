@@ -24,7 +24,7 @@ pub mod treasury;
 
 use poem::{Route, get, post};
 
-use storefront::{bank, buy, festival, lineup, order, pay, returns, ticket, transfer, waiting};
+use storefront::{bank, buy, festival, lineup, order, pay, returns, ticket, transfer, voucher, waiting};
 
 /// Every page and file of the web.
 #[must_use]
@@ -34,6 +34,7 @@ pub fn routes() -> Route {
         .at("/f/:slug", get(festival::page))
         .at("/f/:slug/line-up", get(lineup::page))
         .at("/f/:slug/orders", post(buy::place))
+        .at("/f/:slug/vouchers", post(voucher::look).get(voucher::over))
         .at("/w/:offer", get(waiting::page))
         .at("/w/:offer/turn", get(waiting::look))
         .at("/w/:offer/extensions", post(waiting::extend))

@@ -97,7 +97,7 @@ impl Sheet {
         let pass = share.pass_id.and_then(|id| self.passes.iter().find(|p| p.pass_id == id)).map(|p| &p.terms.name);
         let named = pass.or_else(|| share.add_on_id.and_then(|id| self.add_ons.iter().find(|a| a.add_on_id == id)).map(|a| &a.name));
         let title = share.release_id.and_then(|id| self.titles.iter().find(|(r, _)| *r == id));
-        html! { @if let Some(name) = named { (text(name, reader.language)) } @else if let Some((_, title)) = title { (title) } }
+        html! { @if let Some(name) = named { (text(name, reader.language)) } @else if let Some((_, title)) = title { (title) } @else if share.fee.is_some() { (reader.t("booking-fee")) } }
     }
 
     /// What a refund returns, in words.
@@ -273,6 +273,9 @@ fn refund_form(reader: &Reader, sheet: &Sheet, typed: &[(String, String)], hurt:
                     }
                 }
                 div class="field" { label for="kept" { (reader.f("keep-of-it", [("currency", sheet.order.total.currency.code().to_owned())])) } input id="kept" name="kept" inputmode="decimal" maxlength="20" autocomplete="off" value=(field(typed, "kept")); }
+                @if sheet.left.iter().any(|l| l.is_fee && l.minor > 0) { div class="field" { label for="fees" { (reader.t("booking-fee")) } select id="fees" name="fees" {
+                    @for one in ["by-rule", "back", "stays"] { option value=(one) selected[field(typed, "fees") == one] { (reader.t(&format!("fee-{one}"))) } }
+                } } }
                 div class="field" { label for="reason" { (reader.t("reason")) } select id="reason" name="reason" {
                     @for one in RefundReason::GIVEN { option value=(one.name()) selected[one.name() == reason] { (reader.t(&format!("why-{}", one.name()))) } }
                 } }
@@ -331,6 +334,11 @@ fn asked<'a>(sheet: &Sheet, typed: &'a [(String, String)]) -> Result<Asked<'a>, 
         order_id: sheet.order.order_id,
         parts,
         kept_minor: money(field(typed, "kept").trim())?,
+        keep_fees: match field(typed, "fees") {
+            "back" => Some(false),
+            "stays" => Some(true),
+            _ => None,
+        },
         currency: Some(currency),
         reason,
         note: field(typed, "note").trim(),

@@ -99,6 +99,15 @@ const TABLE: &[(&str, May)] = &[
     ("change_offer", Of(OffersWrite)),
     ("change_tier", Of(OffersWrite)),
     ("change_voucher", Of(OffersWrite)),
+    ("show_booking_fee", Anyone),
+    ("set_booking_fee", Of(MoneyWrite)),
+    ("end_booking_fee", Of(MoneyWrite)),
+    ("list_voucher_addresses", Of(OffersWrite)),
+    ("forget_voucher_addresses", Of(OffersWrite)),
+    ("list_voucher_batches", Of(OffersWrite)),
+    ("create_voucher_batch", Of(OffersWrite)),
+    ("change_voucher_batch", Of(OffersWrite)),
+    ("export_voucher_codes", Of(OffersWrite)),
     ("claim_ticket", May::Fan),
     ("clear_site", Of(GatesWrite)),
     ("complete_upload", Music(ReleasesWrite)),
@@ -293,6 +302,7 @@ struct World {
     waited: String,
     place: String,
     voucher: String,
+    voucher_batch: String,
     upload: String,
     release: String,
     zone: String,
@@ -378,6 +388,7 @@ impl World {
 
         let voucher = promoter.make(&festival.path("/vouchers"), json!({ "code": "FERRY20", "terms": {}, "percent_off": 20 })).await;
         let voucher = text(&voucher, "voucher_id");
+        let batch = promoter.make(&festival.path("/voucher-batches"), json!({ "size": 2, "terms": {}, "percent_off": 20 })).await;
         let card = text(&promoter.make(&festival.path("/supervisor-cards"), json!({ "name": "Jo", "day_index": 2 })).await, "card_number");
         let (shift, other_shift) = (supervisors::shift(&house, &festival).await, supervisors::shift(&house, &elsewhere).await);
 
@@ -455,6 +466,7 @@ impl World {
             waited,
             place,
             voucher,
+            voucher_batch: text(&batch, "batch_id"),
             other,
             revoked,
             expired,
@@ -503,6 +515,7 @@ impl World {
             ("{secret_no}", "1".to_owned()),
             ("{stock_id}", real(&self.stock)),
             ("{voucher_id}", real(&self.voucher)),
+            ("{batch_id}", real(&self.voucher_batch)),
             ("{upload_id}", real(&self.upload)),
             ("{gate_id}", real(&self.festival.gate)),
             ("{pass_id}", real(&self.pass)),
@@ -638,7 +651,10 @@ impl World {
             "create_stock" => Some(json!({ "name": "beds", "capacity": 10 })),
             "create_upload" => Some(json!({ "purpose": "audio", "bytes": 10 })),
             "create_voucher" => Some(json!({ "code": fresh, "terms": {}, "percent_off": 5 })),
-            "change_voucher" => Some(json!({ "max_uses": 3 })),
+            "set_booking_fee" => Some(json!({ "ppm": 50_000, "borne_by": "buyer", "is_kept": false })),
+            "change_voucher" | "change_voucher_batch" => Some(json!({ "max_uses": 3 })),
+            "list_voucher_addresses" => Some(json!({ "addresses": ["mara@x.example"] })),
+            "create_voucher_batch" => Some(json!({ "size": 2, "terms": {}, "percent_off": 5 })),
             "create_zone" => Some(json!({ "name": { "en": "Dock" } })),
             "import_lineup" => Some(json!([{ "act": "Hull", "stage": "Crane", "start": "2026-06-19T22:15:00", "end": "2026-06-19T23:00:00" }])),
             "pay_order" => Some(json!({ "way": "simulated_instant" })),

@@ -48,7 +48,9 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("tickets-of-paid-orders", &["update orders set status = 'refunded', ended_at = paid_at where status = 'paid'"]),
     ("vouchers-equal-uses", &["update vouchers set used = used + 1"]),
     ("vouchers-equal-uses", &["update orders set voucher_id = null where voucher_id is not null"]),
+    ("budgets-equal-discounts", &["update voucher_rules set spent_minor = spent_minor + 1 where budget_minor is not null"]),
     ("journals-balance", &["update journal_entries set minor = minor + 1 where account = 'promoter'"]),
+    ("sales-are-booked", &["update journal_entries set account = 'lost' where account = 'fee'"]),
     ("journals-balance", &["delete from journal_entries where account like 'tax:%'"]),
     (
         "sales-are-booked",
@@ -241,9 +243,12 @@ pub async fn world(house: &House) -> Festival {
 
     house.anybody().order("jonas@x.example", &[(&limited, 2)]).await.pay(&key(), "simulated_instant").await.expect(201);
     house.anybody().order("held@x.example", &[(&limited, 1)]).await;
-    festival.promoter.make(&festival.path("/vouchers"), json!({ "code": "FERRY20", "terms": {}, "percent_off": 20 })).await;
+    festival.promoter.make(&festival.path("/vouchers"), json!({ "code": "FERRY20", "terms": { "budget_minor": 100_000 }, "percent_off": 20 })).await;
     let lowered = json!({ "email": "cheap@x.example", "lines": [{ "offer_id": limited, "quantity": 1 }], "voucher": "FERRY20" });
     crate::actors::answer(house.anybody().request("POST", "/v1/orders").header("idempotency-key", key()).json(&lowered)).await.expect(201);
+    // The house takes something from here on.
+    let fee = json!({ "fixed_minor": 100, "ppm": 30_000, "borne_by": "buyer", "tax_ppm": 210_000, "is_kept": true });
+    festival.promoter.send("PUT", &festival.path("/booking-fee"), &fee).await.expect(200);
     // Returned in part, in whole, and on its way while the bank is silent.
     for (quantity, parts, silent) in [(2, json!([{ "line_no": 1, "units": 1 }]), false), (1, json!([]), false), (1, json!([]), true)] {
         let sorry = house.anybody().order(&format!("sorry{silent}{quantity}@x.example"), &[(&bundle, quantity)]).await;

@@ -15,6 +15,7 @@ mod counting;
 mod distribute;
 mod failover;
 mod faults;
+mod fees;
 mod floors;
 mod fuzz;
 mod house;

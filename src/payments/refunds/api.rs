@@ -88,6 +88,8 @@ pub struct NewRefund {
     pub parts: Vec<RefundPart>,
     /// What you keep of it.
     pub kept: Option<Money>,
+    /// Whether the booking fee stays; as the line says where you do not. One that the promoter bears always stays.
+    pub keep_fees: Option<bool>,
     /// Why; `late_money` and `disputed` are the house's own.
     pub reason: RefundReason,
     /// A sentence for whoever asks later. It is needed where somebody came in on a ticket.
@@ -125,7 +127,7 @@ impl NewRefund {
             wrong.push(Wrong::new("/reason", "the house gives that reason itself"));
         }
         if wrong.is_empty() {
-            Ok(Asked { order_id, parts, kept_minor, currency, reason: self.reason, note: self.note.trim() })
+            Ok(Asked { order_id, parts, kept_minor, keep_fees: self.keep_fees, currency, reason: self.reason, note: self.note.trim() })
         } else {
             Err(Problem::invalid(wrong))
         }

@@ -51,7 +51,15 @@ pub async fn disputed(app: &App, payment: PaymentId, dispute: &Dispute, heard: &
         return Ok(());
     }
     let parts = parts(&mut tx, order, dispute.amount).await?;
-    let asked = Asked { order_id: order, parts, kept_minor: 0, currency: Some(dispute.amount.currency), reason: RefundReason::Disputed, note: "" };
+    let asked = Asked {
+        order_id: order,
+        parts,
+        kept_minor: 0,
+        keep_fees: Some(false),
+        currency: Some(dispute.amount.currency),
+        reason: RefundReason::Disputed,
+        note: "",
+    };
     let fingerprint = orders::short_hash(&[dispute.provider_ref.as_bytes()]);
     let asking = Asking { asked: &asked, payment: Some(payment), actor: Actor::Provider, key_hash, fingerprint };
     match super::ask(app, &mut tx, &held, &asking, |_| Ok(())).await {
@@ -105,8 +113,18 @@ mod tests {
 
     #[test]
     fn money_is_taken_from_the_first_line_on() {
-        let left =
-            |line_no, component_no, minor| Left { line_no, component_no, has_tickets: true, release_id: None, tax_ppm: 0, units: 1, minor, tax_minor: 0 };
+        let left = |line_no, component_no, minor| Left {
+            line_no,
+            component_no,
+            has_tickets: true,
+            release_id: None,
+            is_fee: false,
+            is_kept: false,
+            tax_ppm: 0,
+            units: 1,
+            minor,
+            tax_minor: 0,
+        };
         let all = [left(1, 1, 1_000), left(1, 2, 0), left(2, 1, 500)];
         let of = |minor| money(&all, minor).into_iter().map(|part| (part.line_no, part.amount_minor.unwrap_or(0))).collect::<Vec<_>>();
         assert_eq!(of(300), [(1, 300)]);

@@ -222,6 +222,8 @@ pub struct Asked<'a> {
     pub parts: Vec<Part>,
     /// What the promoter keeps, in the smallest unit.
     pub kept_minor: i64,
+    /// Whether the booking fee stays; as its line says where nobody decides.
+    pub keep_fees: Option<bool>,
     /// The currency of the amounts that are named; it has to be that of the order.
     pub currency: Option<Currency>,
     /// Why.
@@ -317,7 +319,9 @@ pub async fn quote(app: &App, staff: &Staff, asked: &Asked<'_>) -> Result<Quote,
 pub async fn request(app: &App, staff: &Staff, asked: &Asked<'_>, key: &str, expected: Option<Money>) -> Result<Refund, RefundError> {
     staff.may(Scope::RefundsWrite)?;
     let key_hash = orders::short_hash(&[b"refund", asked.order_id.0.as_bytes(), key.as_bytes()]);
-    let fingerprint = orders::short_hash(&[format!("{:?}", (&asked.parts, asked.kept_minor, asked.reason, asked.note)).as_bytes()]);
+    // A request without the later words has the fingerprint that it always had.
+    let fees = asked.keep_fees.map_or(String::new(), |keep| format!("{keep}"));
+    let fingerprint = orders::short_hash(&[format!("{:?}{fees}", (&asked.parts, asked.kept_minor, asked.reason, asked.note)).as_bytes()]);
     let mut tx = app.pools.web.begin().await?;
     let order = locked(&mut tx, staff, asked.order_id).await?;
     if let Some(same) = store::by_key(&mut tx, asked.order_id, &key_hash).await? {
@@ -373,7 +377,7 @@ async fn ask(
     let new = store::New { refund_id, payment_id, order_id: asked.order_id, amount, asked, key_hash: *key_hash, fingerprint: *fingerprint, journal_id };
     store::insert(conn, &new, &plan.items, now).await?;
     if let Some(id) = journal_id {
-        books::record(conn, festival, id, JournalKind::Returned, &journal, now).await?;
+        books::record(conn, festival, id, JournalKind::Returned, &journal, &[], now).await?;
     }
     let returned = tickets::lock_all(conn, festival, &plan.tickets).await?;
     store::insert_tickets(conn, refund_id, &returned).await?;
@@ -410,7 +414,10 @@ async fn planned(conn: &mut PgConnection, order: &Held, asked: &Asked<'_>) -> Re
     if asked.currency.is_some_and(|currency| currency != order.currency) {
         return Err(RefundError::Wrong("/parts".to_owned(), format!("the currency of the order is {}", order.currency)));
     }
-    let left = store::left(&mut *conn, order.order_id).await?;
+    let mut left = store::left(&mut *conn, order.order_id).await?;
+    for fee in left.iter_mut().filter(|l| l.is_fee && asked.keep_fees.unwrap_or(l.is_kept)) {
+        fee.keep();
+    }
     let tickets = store::returnable(&mut *conn, order.order_id).await?;
     let mut plan = plan::plan(&left, &tickets, &asked.parts)?;
     let heard = store::heard(conn, order.order_id).await?;
@@ -448,7 +455,7 @@ fn given_up<'a>(items: impl Iterator<Item = &'a Item>, left: &[Left], currency: 
     for item in items {
         let Some(of) = left.iter().find(|l| (l.line_no, l.component_no) == (item.line_no, item.component_no)) else { continue };
         journal.debit(Account::Tax(of.tax_ppm), Money::new(item.tax_minor, currency));
-        journal.debit(of.release_id.map_or(Account::Promoter, Account::Rights), Money::new(item.minor - item.tax_minor, currency));
+        journal.debit(of.payee(), Money::new(item.minor - item.tax_minor, currency));
     }
     journal
 }

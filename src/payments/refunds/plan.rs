@@ -6,6 +6,7 @@ use sqlx::FromRow;
 
 use super::{Item, Part};
 use crate::{
+    books::Account,
     id::{ReleaseId, TicketId},
     money,
     tickets::TicketStatus,
@@ -22,6 +23,10 @@ pub struct Left {
     pub has_tickets: bool,
     /// The release, if it is one: whose money it is.
     pub release_id: Option<ReleaseId>,
+    /// Whether it is the booking fee.
+    pub is_fee: bool,
+    /// Whether it stays when the rest of its unit goes back, unless somebody decides otherwise.
+    pub is_kept: bool,
     /// The rate of its tax in parts per million.
     #[sqlx(try_from = "i32")]
     pub tax_ppm: u32,
@@ -34,6 +39,16 @@ pub struct Left {
 }
 
 impl Left {
+    /// Whose money it is.
+    pub(super) fn payee(&self) -> Account {
+        if self.is_fee { Account::Fee } else { self.release_id.map_or(Account::Promoter, Account::Rights) }
+    }
+
+    /// It stays: its units go back without money.
+    pub(super) fn keep(&mut self) {
+        (self.minor, self.tax_minor) = (0, 0);
+    }
+
     /// Takes the money of so many units off; the last one takes all that is left, so nothing is lost to rounding.
     fn take(&mut self, units: i32) -> Item {
         let minor = if units >= self.units { self.minor } else { part(self.minor, i64::from(units), i64::from(self.units)) };
@@ -263,7 +278,18 @@ mod tests {
     use super::*;
 
     fn left(component_no: i16, has_tickets: bool, units: i32, minor: i64) -> Left {
-        Left { line_no: 1, component_no, has_tickets, release_id: None, tax_ppm: 90_000, units, minor, tax_minor: money::tax_within(minor, 90_000) }
+        Left {
+            line_no: 1,
+            component_no,
+            has_tickets,
+            release_id: None,
+            is_fee: false,
+            is_kept: false,
+            tax_ppm: 90_000,
+            units,
+            minor,
+            tax_minor: money::tax_within(minor, 90_000),
+        }
     }
 
     fn ticket(component_no: i16, unit_no: i32, is_used: bool) -> Returnable {

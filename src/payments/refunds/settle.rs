@@ -175,7 +175,7 @@ pub async fn told(app: &App, refund_id: RefundId, round: i16, outcome: Result<Re
                 let mut journal = Journal::default();
                 journal.debit(Account::Clearing(refund.provider.clone()), refund.amount);
                 journal.credit(Account::Owed, refund.amount);
-                books::record(&mut tx, festival, books::fresh(festival, now), JournalKind::Refund, &journal, now).await?;
+                books::record(&mut tx, festival, books::fresh(festival, now), JournalKind::Refund, &journal, &[], now).await?;
             }
             tracing::error!(%error, refund = %refund_id, "a provider refused a refund; somebody has to decide");
             let ending = store::Ending { error: Some(&error), ..store::Ending::default() };
@@ -259,7 +259,7 @@ async fn done(conn: &mut PgConnection, order: &Held, refund: &Refund, ending: st
         let mut journal = Journal::default();
         journal.debit(Account::Owed, refund.amount);
         journal.credit(if by_hand { Account::Hand } else { Account::Clearing(refund.provider.clone()) }, refund.amount);
-        books::record(conn, festival, journal_id, JournalKind::Refund, &journal, now).await?;
+        books::record(conn, festival, journal_id, JournalKind::Refund, &journal, &[order.order_id], now).await?;
     }
     // Whose money came too late was told so when it came; it is news again where somebody had to help. Whose bank took it back knows.
     let is_news = match refund.reason {
@@ -413,7 +413,7 @@ async fn withdraw(conn: &mut PgConnection, order: &Held, refund: &Refund, note: 
     journal.debit(Account::Owed, refund.amount);
     journal.debit(Account::Kept, refund.kept);
     if !journal.is_empty() {
-        books::record(conn, festival, books::fresh(festival, now), JournalKind::Withdrawn, &journal, now).await?;
+        books::record(conn, festival, books::fresh(festival, now), JournalKind::Withdrawn, &journal, &[], now).await?;
     }
     let ending = store::Ending { note: Some(note).filter(|note| !note.trim().is_empty()), ..store::Ending::default() };
     store::end(conn, refund.refund_id, RefundStatus::Withdrawn, &ending, Some(now)).await?;

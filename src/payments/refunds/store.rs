@@ -76,16 +76,20 @@ pub(super) async fn insert_tickets(conn: &mut PgConnection, refund: RefundId, ti
     Ok(())
 }
 
-/// What is left of every component of an order: what was paid for, without what went back or is on its way.
+/// What is left of every component of an order: what was paid for, without what went back or is on its way. A fee that was kept of a unit that went
+/// back is not left.
 ///
 /// # Errors
 /// What the database said.
 pub async fn left(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Left>, sqlx::Error> {
     sqlx::query_as(
-        "select l.line_no, (s ->> 'component_no')::smallint as component_no, not s ? 'release_id' as has_tickets, (s ->> 'release_id')::uuid as release_id, \
+        "select l.line_no, (s ->> 'component_no')::smallint as component_no, s ? 'pass_id' or s ? 'add_on_id' as has_tickets, \
+                (s ->> 'release_id')::uuid as release_id, s ? 'fee' as is_fee, coalesce((s -> 'fee' ->> 'is_kept')::boolean, false) as is_kept, \
                 (s ->> 'tax_ppm')::integer as tax_ppm, l.quantity - coalesce(i.units, 0)::integer as units, \
-                (s ->> 'minor')::bigint * l.quantity - coalesce(i.minor, 0)::bigint as minor, \
-                (s ->> 'tax_minor')::bigint * l.quantity - coalesce(i.tax_minor, 0)::bigint as tax_minor \
+                least((s ->> 'minor')::bigint * l.quantity - coalesce(i.minor, 0)::bigint, \
+                      case when s ? 'fee' then (s ->> 'minor')::bigint * (l.quantity - coalesce(i.units, 0)::bigint) end) as minor, \
+                least((s ->> 'tax_minor')::bigint * l.quantity - coalesce(i.tax_minor, 0)::bigint, \
+                      case when s ? 'fee' then (s ->> 'tax_minor')::bigint * (l.quantity - coalesce(i.units, 0)::bigint) end) as tax_minor \
          from lines l cross join lateral jsonb_array_elements(l.shares) s \
          left join lateral (select sum(i.units) as units, sum(i.minor) as minor, sum(i.tax_minor) as tax_minor from refunds r \
                             join refund_items i on i.festival_id = r.festival_id and i.refund_id = r.refund_id \
@@ -470,7 +474,7 @@ pub(super) async fn befores(conn: &mut PgConnection, id: RefundId) -> Result<Has
 }
 
 /// A line with how many of its units came back, by what came back of its components: a unit is back when the last of its tickets is, and where it has
-/// none, when its album is.
+/// none, when its album is. Its fee does not matter: it may stay.
 #[derive(Debug, FromRow)]
 pub(super) struct Back {
     pub(super) line_no: i16,
@@ -485,7 +489,8 @@ pub(super) struct Back {
 pub(super) async fn back(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Back>, sqlx::Error> {
     sqlx::query_as(
         "select l.line_no, l.offer_id, l.tier_no, l.returned, \
-                coalesce(min(b.units) filter (where not s ? 'release_id'), min(b.units))::integer as now_returned, bool_and(b.units = l.quantity) as is_whole \
+                coalesce(min(b.units) filter (where s ? 'pass_id' or s ? 'add_on_id'), min(b.units) filter (where not s ? 'fee'))::integer as now_returned, \
+                bool_and(b.units = l.quantity or s ? 'fee') as is_whole \
          from lines l cross join lateral jsonb_array_elements(l.shares) s \
          cross join lateral (select coalesce(sum(i.units), 0) as units from refunds r join refund_items i on i.festival_id = r.festival_id and i.refund_id = r.refund_id \
                              where r.festival_id = l.festival_id and r.order_id = l.order_id and r.returned_at is not null \

@@ -20,7 +20,7 @@ use crate::{
     id::{OfferId, ReleaseId},
     lineup::{self, Billed},
     money::Money,
-    offers::{self, Availability, OnSale},
+    offers::{self, Availability, NoVoucher, OnSale, Voucher},
     releases::{self, Playable, Release},
     waiting::{self, Standing},
     web::{
@@ -77,15 +77,27 @@ struct Content {
     releases: Vec<(Release, Vec<Playable>)>,
     /// Offers whose waiting room is on and has not let this reader in.
     rooms: Vec<OfferId>,
+    /// The code that this reader typed, and why it does not help, where it does not.
+    code: Option<(String, Option<NoVoucher>)>,
 }
 
-async fn content(app: &App, slug: &str, turns: &[OfferId]) -> Result<Content, Problem> {
+/// A code that a reader typed, and what it does.
+pub struct Typed {
+    /// The code.
+    pub code: String,
+    /// What it does.
+    pub found: Result<Voucher, NoVoucher>,
+}
+
+async fn content(app: &App, slug: &str, turns: &[OfferId], typed: Option<Typed>) -> Result<Content, Problem> {
     let festival = published(app, slug).await?;
     let pool = &app.pools.web;
     let id = festival.festival_id;
     let stocks = offers::stocks_of(pool, id).await?;
     let now = app.clock.now();
-    let offers: Vec<OnSale> = offers::offers(pool, id).await?.into_iter().map(|o| offers::on_sale(o, &stocks, now)).collect();
+    let voucher = typed.as_ref().and_then(|typed| typed.found.as_ref().ok());
+    let seen = offers::offers(pool, id).await?.into_iter().filter(|o| !o.hidden || voucher.is_some_and(|v| v.does_open(o.offer_id)));
+    let offers: Vec<OnSale> = seen.map(|o| offers::on_sale(o, &stocks, now, voucher)).collect();
     let ids: Vec<ReleaseId> = offers.iter().flat_map(|o| o.offer.components.iter().filter_map(|c| c.release_id)).collect();
     let tracks = releases::tracks(pool, &ids).await?;
     let mut found = Vec::new();
@@ -97,7 +109,8 @@ async fn content(app: &App, slug: &str, turns: &[OfferId]) -> Result<Content, Pr
         }
     }
     let rooms = waiting::on(app, now).into_iter().filter(|offer| !turns.contains(offer)).collect();
-    Ok(Content { rooms, days: festivals::days(pool, id).await?, bill: lineup::billed(pool, id).await?, offers, releases: found, festival })
+    let code = typed.map(|Typed { code, found }| (code, found.err()));
+    Ok(Content { rooms, code, days: festivals::days(pool, id).await?, bill: lineup::billed(pool, id).await?, offers, releases: found, festival })
 }
 
 /// The links at the head of a festival's pages.
@@ -142,7 +155,7 @@ pub fn poster(reader: &Reader, festival: &Festival, days: &[Day], sticker: Optio
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, arrival: Data<&Arrival>, Path(slug): Path<String>) -> PageResult {
     let turns = turns(request, &app, arrival.0.0)?;
     let by = format!("/f/{slug} {turns:?}");
-    let mut response = shared(request, &app, &reader, &by, || festival(&reader, &app, &slug, &turns)).await?;
+    let mut response = shared(request, &app, &reader, &by, || festival(&reader, &app, &slug, &turns, None)).await?;
     if kept_basket(request)?.is_none() {
         keep_basket(&app, &mut response);
     }
@@ -150,7 +163,10 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, arrival: D
 }
 
 /// The offers in whose waiting rooms it is the turn of a reader.
-fn turns(request: &Request, app: &App, now: DateTime<Utc>) -> Result<Vec<OfferId>, Problem> {
+///
+/// # Errors
+/// Never in a house that was put together.
+pub fn turns(request: &Request, app: &App, now: DateTime<Utc>) -> Result<Vec<OfferId>, Problem> {
     let mut turns = Vec::new();
     if !keeps_a_place(request) {
         return Ok(turns);
@@ -166,8 +182,12 @@ fn turns(request: &Request, app: &App, now: DateTime<Utc>) -> Result<Vec<OfferId
     Ok(turns)
 }
 
-async fn festival(reader: &Reader, app: &App, slug: &str, turns: &[OfferId]) -> PageResult {
-    let content = content(app, slug, turns).await?;
+/// The page of a festival, for whoever typed a code: what it makes of the offers.
+///
+/// # Errors
+/// A problem `not-found`.
+pub async fn festival(reader: &Reader, app: &App, slug: &str, turns: &[OfferId], typed: Option<Typed>) -> PageResult {
+    let content = content(app, slug, turns, typed).await?;
     let f = &content.festival;
     let acts = content.bill.iter().filter_map(|b| b.name.as_deref()).collect::<std::collections::BTreeSet<_>>().len();
     // What nobody can have for itself is no lowest price: a pass that needs another beside it, or one that is sold out.
@@ -184,7 +204,7 @@ async fn festival(reader: &Reader, app: &App, slug: &str, turns: &[OfferId]) -> 
         reader,
         title: format!("{}: {}", f.terms.name.read(reader.language), reader.t("festival-title")),
         festival: Some(f),
-        private: false,
+        private: content.code.is_some(),
         refresh: None,
         script_refreshes: false,
     };
@@ -198,6 +218,7 @@ async fn festival(reader: &Reader, app: &App, slug: &str, turns: &[OfferId]) -> 
                 @if !content.bill.is_empty() { (billing(reader, &content)) }
                 (music(reader, &content))
                 (form(reader, &content))
+                (code(reader, &content))
             }
         }
     }))
@@ -332,7 +353,7 @@ fn offer(reader: &Reader, content: &Content, i: usize, on_sale: &OnSale) -> Mark
                 @if is_bundle && let Some(price) = on_sale.price { (shares(reader, content, on_sale, price)) }
                 @if on_sale.availability != Availability::OnSale { (state(reader, content, on_sale)) }
                 div class="take" {
-                    @if let Some(price) = on_sale.price { p class="price" { (price.print_short()) } }
+                    @if let Some(price) = on_sale.price { p class="price" { (price.print_short()) } (fee(reader, on_sale, price)) }
                     @if room { a class="button" href=(format!("/w/{}", o.offer_id)) { (reader.t("waiting-enter")) } }
                     @if open && let Some(price) = on_sale.price {
                         label {
@@ -349,6 +370,12 @@ fn offer(reader: &Reader, content: &Content, i: usize, on_sale: &OnSale) -> Mark
     }
 }
 
+/// The fee inside a price, where it is not in the table of its shares.
+fn fee(reader: &Reader, on_sale: &OnSale, price: Money) -> Markup {
+    let fee = on_sale.offer.shares(price.minor).into_iter().find(|share| share.fee.is_some() && share.minor > 0);
+    html! { @if on_sale.offer.components.len() < 2 && let Some(fee) = fee { p class="faded" { (reader.f("with-fee", [("amount", Money::new(fee.minor, price.currency).print())])) } } }
+}
+
 /// The cover of a release: what was uploaded, or what its title prints.
 #[must_use]
 pub fn sleeve(release: &Release) -> Markup {
@@ -362,13 +389,13 @@ fn shares(reader: &Reader, content: &Content, on_sale: &OnSale, price: Money) ->
     html! {
         table class="sum" {
             tbody {
-                @for share in on_sale.offer.shares(price.minor) {
+                @for share in on_sale.offer.shares(price.minor).into_iter().filter(|share| share.fee.is_none() || share.minor > 0) {
                     @let release = content.releases.iter().find(|(r, _)| Some(r.release_id) == share.release_id);
                     tr {
                         th scope="row" {
                             @match release {
                                 Some((release, tracks)) => { (name(&release.terms.title)) (reader.t("clause")) (reader.f("tracks-count", [("count", tracks.len().to_string())])) }
-                                None => @if share.pass_id.is_some() { (reader.t("the-pass")) } @else { (reader.t("the-add-on")) }
+                                None => @if share.fee.is_some() { (reader.t("booking-fee")) } @else if share.pass_id.is_some() { (reader.t("the-pass")) } @else { (reader.t("the-add-on")) }
                             }
                         }
                         td { (Money::new(share.minor, price.currency).print()) }
@@ -387,17 +414,44 @@ fn form(reader: &Reader, content: &Content) -> Markup {
         form id="offers" method="post" action=(format!("/f/{}/orders", f.slug)) aria-labelledby="passes" data-basket="" data-once="" {
             header class="head" { h2 id="passes" { (reader.t("passes")) } p { (reader.t("all-in")) } }
             @if content.offers.is_empty() { p { (reader.t("no-offers")) } }
+            @if let Some((code, None)) = &content.code {
+                p class="notice" role="status" { (reader.f("voucher-helps", [("code", code.clone())])) }
+                input type="hidden" name="voucher" value=(code);
+            }
             ol { @for (i, on_sale) in content.offers.iter().enumerate() { (offer(reader, content, i, on_sale)) } }
             @if open {
                 section class="stack" {
                     header class="head" { h2 { (reader.t("where-to")) } p { (reader.t("where-to-lead")) } }
                     div class="field" { label for="email" { (reader.t("your-email")) } input id="email" name="email" type="email" autocomplete="email" required maxlength="254"; small { (reader.t("no-password")) } }
                     div class="field" { label for="name" { (reader.t("your-name")) } input id="name" name="name" autocomplete="name" maxlength="120"; small { (reader.t("your-name-lead")) } }
-                    div class="field" { label for="voucher" { (reader.t("your-voucher")) } input id="voucher" name="voucher" autocomplete="off" autocapitalize="characters" maxlength="60"; small { (reader.t("your-voucher-lead")) } }
                 }
                 div class="basket" {
                     p { b data-sum="" data-sign=(f.currency.sign()) data-exponent=(f.currency.exponent()) { (Money::new(0, f.currency).print()) } br; small { (reader.t("nothing-charged")) } }
                     button class="button" { (reader.t("hold-button")) }
+                }
+            }
+        }
+    }
+}
+
+/// Where a code is typed: before anything is held, so that the prices above are what is paid.
+fn code(reader: &Reader, content: &Content) -> Markup {
+    let home = format!("/f/{}", content.festival.terms.slug);
+    let typed = content.code.as_ref();
+    let why = typed.and_then(|(_, why)| *why);
+    html! {
+        section id="code" class="stack" aria-labelledby="voucher-head" {
+            @if typed.is_some() && why.is_none() {
+                header class="head" { h2 id="voucher-head" { (reader.t("your-voucher")) } p { a href=(format!("{home}#offers")) { (reader.t("voucher-without")) } } }
+            } @else {
+                header class="head" { h2 id="voucher-head" { (reader.t("your-voucher")) } p { (reader.t("your-voucher-lead")) } }
+                form method="post" action=(format!("{home}/vouchers#offers")) {
+                    div class="field" {
+                        label for="voucher" { (reader.t("your-voucher-code")) }
+                        input id="voucher" name="voucher" value=[typed.map(|(code, _)| code)] autocomplete="off" autocapitalize="characters" maxlength="60" required aria-invalid=[why.map(|_| "true")] aria-describedby=[why.map(|_| "voucher-why")];
+                        @if let Some(why) = why { p class="hurt" id="voucher-why" role="alert" { (reader.t(&format!("reason-voucher-{}", why.name()))) } }
+                    }
+                    button class="button plain" { (reader.t("voucher-look")) }
                 }
             }
         }

@@ -9,4 +9,5 @@ pub mod pay;
 pub mod returns;
 pub mod ticket;
 pub mod transfer;
+pub mod voucher;
 pub mod waiting;

@@ -133,7 +133,8 @@ async fn locked(app: &App, conn: &mut PgConnection, id: OrderId, secret: &str) -
     order.filter(|order| order.is_link(app, secret)).ok_or(RefundError::NotFound)
 }
 
-/// What the rule makes of tickets of a locked order: an album that was heard is not returned with its ticket, and the share that is kept is rounded down.
+/// What the rule makes of tickets of a locked order: an album that was heard is not returned with its ticket, the fee goes with a whole unit by its own
+/// rule, and the share that is kept is rounded down.
 async fn asked<'a>(app: &App, conn: &mut PgConnection, order: &Held, tickets: &[TicketId]) -> Result<Asked<'a>, RefundError> {
     let id = order.order_id;
     if !matches!(order.status, OrderStatus::Paid | OrderStatus::PartlyRefunded) {
@@ -165,7 +166,7 @@ async fn asked<'a>(app: &App, conn: &mut PgConnection, order: &Held, tickets: &[
         }
     }
     let left = super::store::left(&mut *conn, id).await?;
-    for (line_no, component_no, units) in store::unheard_albums(&mut *conn, id, tickets).await? {
+    for (line_no, component_no, units) in store::goes_along(&mut *conn, id, tickets).await? {
         // What is on its way back is not there any more.
         let there = left.iter().find(|l| (l.line_no, l.component_no) == (line_no, component_no)).map_or(0, |l| l.units);
         let units = units.min(there);
@@ -174,7 +175,7 @@ async fn asked<'a>(app: &App, conn: &mut PgConnection, order: &Held, tickets: &[
         }
         parts.push(Part { line_no, component_no: Some(component_no), units: Some(units), ..Part::default() });
     }
-    let mut asked = Asked { order_id: id, parts, kept_minor: 0, currency: None, reason: RefundReason::Asked, note: "" };
+    let mut asked = Asked { order_id: id, parts, kept_minor: 0, keep_fees: None, currency: None, reason: RefundReason::Asked, note: "" };
     let (plan, ..) = super::planned(conn, order, &asked).await?;
     asked.kept_minor = i64::try_from(i128::from(plan.minor()) * i128::from(terms.kept_ppm) / 1_000_000).unwrap_or(0);
     Ok(asked)

@@ -59,15 +59,20 @@ pub(super) async fn free_tickets(conn: &mut PgConnection, order: OrderId) -> Res
     .await
 }
 
-/// Albums that come back with tickets: by line and component as many as units are given back whole, where nobody heard them and copies are unclaimed.
-pub(super) async fn unheard_albums(conn: &mut PgConnection, order: OrderId, tickets: &[TicketId]) -> Result<Vec<(i16, i16, i32)>, sqlx::Error> {
+/// What comes back with tickets whose units are given back whole, by line and component: as many albums where nobody heard them and copies are unclaimed,
+/// and as many fees.
+pub(super) async fn goes_along(conn: &mut PgConnection, order: OrderId, tickets: &[TicketId]) -> Result<Vec<(i16, i16, i32)>, sqlx::Error> {
     sqlx::query_as(
-        "select e.line_no, e.component_no, least(u.units, e.copies - e.claimed)::integer from entitlements e \
-         join (select t.line_no, count(distinct t.unit_no) as units from tickets t where t.festival_id = $1 and t.order_id = $2 and t.ticket_id = any($3) \
+        "with u as ( \
+             select t.line_no, count(distinct t.unit_no)::integer as units from tickets t where t.festival_id = $1 and t.order_id = $2 and t.ticket_id = any($3) \
                and not exists (select from tickets rest where rest.festival_id = t.festival_id and rest.order_id = t.order_id and rest.line_no = t.line_no \
                                and rest.unit_no = t.unit_no and rest.status in ('valid', 'exchanged') and rest.ticket_id <> all($3)) \
-               group by t.line_no) u on u.line_no = e.line_no \
-         where e.festival_id = $1 and e.order_id = $2 and e.first_taken_at is null and e.copies > e.claimed order by 1, 2",
+             group by t.line_no) \
+         select e.line_no, e.component_no, least(u.units, e.copies - e.claimed)::integer from entitlements e join u on u.line_no = e.line_no \
+         where e.festival_id = $1 and e.order_id = $2 and e.first_taken_at is null and e.copies > e.claimed \
+         union all \
+         select l.line_no, 0::smallint, u.units from lines l join u on u.line_no = l.line_no \
+         where l.festival_id = $1 and l.order_id = $2 and l.shares @> '[{\"component_no\": 0}]' order by 1, 2",
     )
     .bind(order.festival())
     .bind(order)

@@ -79,7 +79,7 @@ pub async fn give_back(app: &App, id: OrderId, secret: &str) -> Result<Refund, R
     if order.status != OrderStatus::Paid || twin_of(&app.pools.work, id, app.clock.now()).await?.is_none() {
         return Err(RefundError::NoTwin);
     }
-    let asked = Asked { order_id: id, parts: Vec::new(), kept_minor: 0, currency: None, reason: RefundReason::Mistake, note: "" };
+    let asked = Asked { order_id: id, parts: Vec::new(), kept_minor: 0, keep_fees: Some(false), currency: None, reason: RefundReason::Mistake, note: "" };
     let asking = super::Asking { asked: &asked, payment: None, actor: Actor::Fan, key_hash, fingerprint: key_hash };
     let refund = super::ask(app, &mut tx, &order, &asking, |plan| if plan.used > 0 { Err(RefundError::NoTwin) } else { Ok(()) }).await?;
     postgres::commit(tx).await?;

@@ -28,7 +28,11 @@ create table voucher_batches (
     label text not null,
     size integer not null constraint voucher_batches_size check (size > 0),
     created_at timestamptz not null,
-    constraint voucher_batches_pkey primary key (festival_id, batch_id)
+    -- What makes asking again harmless: hashes over caller and key, and over what is asked.
+    key_hash bytea not null,
+    fingerprint bytea not null,
+    constraint voucher_batches_pkey primary key (festival_id, batch_id),
+    constraint voucher_batches_key unique (festival_id, key_hash)
 );
 
 -- Who a voucher is for: keyed hashes of addresses, so that a copy of the database names nobody. Random by their nature, written by hand, never

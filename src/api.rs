@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     accounts::api::DevicesApi,
+    documents::api::DocumentsApi,
     entry::{
         api::EntryApi, bands::api::BandsApi, binding::api::BindingApi, head_counts::api::HeadCountsApi, help_desk::api::HelpDeskApi,
         incident::api::IncidentApi, ledger::api::LedgerApi, overrides::api::OverridesApi,
@@ -25,7 +26,7 @@ use crate::{
 
 /// The whole JSON API.
 pub type Api = (
-    (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, DevicesApi),
+    (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, DevicesApi, DocumentsApi),
     (
         WaitingApi,
         OrdersApi,
@@ -50,7 +51,7 @@ pub type Api = (
 #[must_use]
 pub fn service() -> OpenApiService<Api, ()> {
     let api = (
-        (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, DevicesApi),
+        (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, DevicesApi, DocumentsApi),
         (
             WaitingApi,
             OrdersApi,

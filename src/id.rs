@@ -160,6 +160,8 @@ ids! {
     StockId;
     /// A code that lowers a price.
     VoucherId;
+    /// An invoice or a credit note.
+    DocumentId;
     /// A batch of vouchers.
     VoucherBatchId;
     /// A promise: lines, total, state.

@@ -64,6 +64,7 @@ pub mod tickets;
 pub mod library;
 pub mod books;
 pub mod payments;
+pub mod documents;
 pub mod entry;
 pub mod reports;
 

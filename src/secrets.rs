@@ -235,6 +235,19 @@ impl Secrets {
     }
 }
 
+/// The first 16 bytes of SHA-256 over parts, each with its length before it.
+#[must_use]
+pub fn short_hash(parts: &[&[u8]]) -> [u8; 16] {
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend((part.len() as u64).to_be_bytes());
+        all.extend(*part);
+    }
+    let mut short = [0; 16];
+    short.copy_from_slice(&sha256(&all)[..16]);
+    short
+}
+
 /// The letters of Crockford's base32: no I, L, O, U.
 pub const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 

@@ -105,7 +105,15 @@ fn fonts() -> &'static Fonts {
         let mut machine = fontdb::Database::new();
         machine.load_system_fonts();
         let chinese = |weight: fontdb::Weight| {
-            let names = ["Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback"];
+            let names = [
+                "Noto Sans CJK SC",
+                "Noto Sans SC",
+                "Source Han Sans SC",
+                "Source Han Sans CN",
+                "WenQuanYi Micro Hei",
+                "WenQuanYi Zen Hei",
+                "Droid Sans Fallback",
+            ];
             let families: Vec<fontdb::Family<'_>> = names.iter().map(|name| fontdb::Family::Name(name)).collect();
             let id = machine.query(&fontdb::Query { families: &families, weight, ..fontdb::Query::default() })?;
             let (data, index) = machine.with_face_data(id, |data, index| (data.to_vec(), index))?;
@@ -113,10 +121,7 @@ fn fonts() -> &'static Fonts {
             Face::of(Box::leak(data.into_boxed_slice()), index)
         };
         let weight = |latin: &'static [u8], weight: fontdb::Weight| Face::of(latin, 0).into_iter().chain(chinese(weight)).collect();
-        Fonts {
-            plain: weight(dejavu::sans_condensed::regular(), fontdb::Weight::NORMAL),
-            bold: weight(dejavu::sans_condensed::bold(), fontdb::Weight::BOLD),
-        }
+        Fonts { plain: weight(dejavu::sans_condensed::regular(), fontdb::Weight::NORMAL), bold: weight(dejavu::sans_condensed::bold(), fontdb::Weight::BOLD) }
     })
 }
 

@@ -164,8 +164,8 @@ pub async fn all(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<Festival>, sql
 ///
 /// # Errors
 /// What the database said.
-pub async fn one(pool: &PgPool, festival: FestivalId) -> Result<Option<Festival>, sqlx::Error> {
-    sqlx::query_as("select * from festivals where festival_id = $1 and festival_id > 0").bind(festival).fetch_optional(pool).await
+pub async fn one(conn: impl sqlx::PgExecutor<'_>, festival: FestivalId) -> Result<Option<Festival>, sqlx::Error> {
+    sqlx::query_as("select * from festivals where festival_id = $1 and festival_id > 0").bind(festival).fetch_optional(conn).await
 }
 
 /// A festival by the end of its address.

@@ -3,6 +3,7 @@
 pub mod contract;
 pub mod cookies;
 pub mod door;
+pub mod idempotency;
 pub mod limit;
 pub mod listing;
 pub mod patch;

@@ -26,7 +26,7 @@ pub use catalog::{
 };
 pub use fees::{Bearer, BookingFee, FEE, FeeShare};
 pub use shelf::{Shelf, Taken, move_to_sold, release_held, release_sold, shelf, take, take_if_free, units_of};
-pub use store::{add_ons, fee, offers, passes, stocks, stocks_of};
+pub use store::{add_ons, fee, offers, offers_in, passes, stocks, stocks_of};
 pub use vouchers::{NoVoucher, Uses, Voucher, Vouchers, lock_vouchers, opened_by, return_uses, use_if_free, use_vouchers, voucher_key};
 
 /// A right of entry: days x zones x re-entry rule.

@@ -90,9 +90,16 @@ pub(super) async fn offers_of(conn: &mut PgConnection, festival: FestivalId, off
 /// # Errors
 /// What the database said.
 pub async fn offers(pool: &PgPool, festival: FestivalId) -> Result<Vec<Offer>, sqlx::Error> {
-    let mut conn = pool.acquire().await?;
+    offers_in(&mut *pool.acquire().await?, festival).await
+}
+
+/// The same; joins a transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn offers_in(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<Offer>, sqlx::Error> {
     let ids: Vec<OfferId> = sqlx::query_scalar("select offer_id from offers where festival_id = $1 limit 500").bind(festival).fetch_all(&mut *conn).await?;
-    let mut offers = offers_of(&mut conn, festival, &ids).await?;
+    let mut offers = offers_of(conn, festival, &ids).await?;
     offers.sort_by_key(|o| (o.sort, o.offer_id));
     Ok(offers)
 }

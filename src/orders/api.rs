@@ -20,8 +20,8 @@ use crate::{
         door::Arrival,
         limit::{Client, Limited, Limits},
         problem::{
-            ALREADY_PAID, Changing, Created, FAN_LIMIT, KEY_MISSING, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN,
-            PAYMENTS_DOWN, PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, TOO_MANY, Usual, Wrong,
+            ALREADY_PAID, Changing, Created, FAN_LIMIT, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN, PAYMENTS_DOWN,
+            PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, TOO_MANY, Usual, Wrong,
         },
         tags::Chapter,
     },
@@ -71,6 +71,8 @@ impl From<CancelError> for Problem {
         }
     }
 }
+
+pub use crate::http::idempotency::request_key;
 
 refusals! {
     /// What placing refuses.
@@ -170,19 +172,6 @@ pub fn breakdown(lines: &[Line], total: Money) -> Breakdown {
 #[must_use]
 pub fn holder(client: Client, email: &str) -> Holder {
     Holder { fan: super::short_hash(&[b"fan", accounts::email_key(email).as_bytes()]), address: client.key(), network: client.network() }
-}
-
-/// The key of a request: 16 to 128 visible ASCII characters, because whoever knows key and address gets the order again.
-///
-/// # Errors
-/// A problem `key-missing`, or `invalid` when it is too short to be a secret.
-pub fn request_key(header: Option<&str>) -> Result<&str, Problem> {
-    let key = header.ok_or_else(|| KEY_MISSING.problem())?;
-    if (16..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()) {
-        Ok(key)
-    } else {
-        Err(Problem::invalid(vec![Wrong::new("Idempotency-Key", "16 to 128 visible ASCII characters, fresh and random: a UUID will do")]))
-    }
 }
 
 /// The link of an order's page.

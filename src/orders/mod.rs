@@ -14,6 +14,7 @@ mod end;
 mod forget;
 mod grief;
 mod place;
+mod read;
 mod recent;
 mod store;
 
@@ -31,15 +32,15 @@ use crate::{
     words::{Language, Text},
 };
 
+pub use crate::secrets::short_hash;
 pub use doors::{admit_waiting, order_of_place};
 pub use end::{CancelError, Cancelling, LONGEST, Swept, cancel, expire_due, extend_holds, keep_holds};
 pub use forget::{Walked, forget_carts};
 pub use grief::{Holder, OpenHolds};
-pub use place::{Asking, Placing, Request, place, short_hash};
+pub use place::{Asking, Placing, Request, place};
+pub use read::{order, orders_of, search, whole};
 pub use recent::{Recent, what_they_take};
-pub use store::{
-    Held, allocations, count_payments, finish, held, lock, mark_returned, order, orders_of, refunded, reopen, search, unfulfillable, voucher_uses,
-};
+pub use store::{Held, allocations, count_payments, finish, held, lock, mark_returned, refunded, reopen, unfulfillable, voucher_uses};
 
 /// How long stock is held for an order.
 pub const HOLD: TimeDelta = TimeDelta::minutes(10);

@@ -19,7 +19,8 @@ use crate::{
     festivals,
     id::{FestivalId, OfferId, OrderId, VoucherId},
     offers::{self, Taken, Uses},
-    sabotage, secrets,
+    sabotage,
+    secrets::short_hash,
 };
 
 /// A request to place an order, understood and with everything it needs to be decided again.
@@ -134,19 +135,6 @@ pub async fn place(app: &App, asking: Asking<'_>, arrived_at: DateTime<Utc>) -> 
         holds.held(placed.order_id, holder, arrived_at);
     }
     Ok(placed)
-}
-
-/// The first 16 bytes of SHA-256 over parts, each with its length before it.
-#[must_use]
-pub fn short_hash(parts: &[&[u8]]) -> [u8; 16] {
-    let mut all = Vec::new();
-    for part in parts {
-        all.extend((part.len() as u64).to_be_bytes());
-        all.extend(*part);
-    }
-    let mut short = [0; 16];
-    short.copy_from_slice(&secrets::sha256(&all)[..16]);
-    short
 }
 
 /// Batches of placing.

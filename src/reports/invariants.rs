@@ -204,6 +204,22 @@ pub static INVARIANTS: &[Invariant] = &[
                 group by festival_id, currency, account having sum(minor) <> 0) d",
     },
     Invariant {
+        name: "documents-have-no-gaps",
+        claim: "the numbers of a series of documents are 1, 2, 3, .., and its counter is the last of them",
+        query: "select count(*) from invoicing i cross join lateral (values ('invoice', i.last_invoice), ('credit_note', i.last_credit_note)) s (kind, last) \
+                left join lateral (select count(*) as n, coalesce(max(number), 0) as most from documents d where d.festival_id = i.festival_id and d.kind = s.kind) d on true \
+                where $1::timestamptz is not null and (d.n <> s.last or d.most <> s.last)",
+    },
+    Invariant {
+        name: "documents-say-what-was-paid",
+        claim: "an invoice is the total of an order that was paid, a credit note what went back of one that has an invoice",
+        query: "select (select count(*) from documents d join orders o on o.festival_id = d.festival_id and o.order_id = d.order_id \
+                        where $1::timestamptz is not null and d.kind = 'invoice' and (o.paid_at is null or (o.total_minor, o.currency) <> (d.total_minor, d.currency))) \
+                     + (select count(*) from documents d left join refunds r on r.festival_id = d.festival_id and r.refund_id = d.refund_id and r.order_id = d.order_id \
+                        where d.kind = 'credit_note' and ((r.amount_minor, r.currency) is distinct from (d.total_minor, d.currency) \
+                              or not exists (select from documents i where i.kind = 'invoice' and i.festival_id = d.festival_id and i.order_id = d.order_id)))",
+    },
+    Invariant {
         name: "one-confirmation",
         claim: "a paid order has exactly one confirmation, any other order none, while they are not in an archive",
         query: "select count(*) from orders o join festivals f on f.festival_id = o.festival_id and f.archived_at is null cross join lateral ( \

@@ -24,7 +24,7 @@ pub mod treasury;
 
 use poem::{Route, get, post};
 
-use storefront::{bank, buy, festival, lineup, order, pay, returns, ticket, transfer, voucher, waiting};
+use storefront::{bank, buy, documents, festival, lineup, order, pay, returns, ticket, transfer, voucher, waiting};
 
 /// Every page and file of the web.
 #[must_use]
@@ -48,6 +48,8 @@ pub fn routes() -> Route {
         .at("/o/:order/:secret/returns", post(returns::give_back))
         .at("/o/:order/:secret/holders", post(order::holders))
         .at("/o/:order/:secret/recalls", post(order::recall))
+        .at("/o/:order/:secret/billing", post(documents::bill).get(documents::over))
+        .at("/o/:order/:secret/documents/:document/document.pdf", get(documents::print))
         .at("/return/:payment/:secret", get(pay::come_back))
         .at("/t/offline.js", get(assets::ticket_worker))
         .at("/t/:ticket/:secret", get(ticket::page))

@@ -202,6 +202,13 @@ const TABLE: &[(&str, May)] = &[
     ("set_poster", Of(FestivalsWrite)),
     ("show_festival", Public),
     ("show_order", FanOrPromoter(OrdersRead)),
+    ("show_billing", FanOrPromoter(OrdersRead)),
+    ("set_billing", May::Fan),
+    ("list_documents", FanOrPromoter(OrdersRead)),
+    ("print_document", FanOrPromoter(OrdersRead)),
+    ("list_festival_documents", Of(OrdersRead)),
+    ("show_invoicing", Of(OrdersRead)),
+    ("set_invoicing", Of(MoneyWrite)),
     ("show_pack", Device),
     ("show_turn", Anyone),
     ("show_waiting_room", Public),
@@ -303,6 +310,7 @@ struct World {
     place: String,
     voucher: String,
     voucher_batch: String,
+    document: String,
     upload: String,
     release: String,
     zone: String,
@@ -335,6 +343,10 @@ fn text(value: &Value, member: &str) -> String {
     value[member].as_str().unwrap_or_else(|| panic!("no {member} in {value}")).to_owned()
 }
 
+fn invoicing() -> Value {
+    json!({ "mode": "on_request", "prefix": "NF26", "seller": { "name": "Night Ferry Foundation", "address": "Pier 9" } })
+}
+
 /// Money alone: the ticket stays.
 fn a_cent() -> Value {
     json!({ "reason": "goodwill", "note": "a cent", "parts": [{ "line_no": 1, "amount": { "minor": 1, "currency": "EUR" } }] })
@@ -364,6 +376,10 @@ impl World {
         let payment = text(&fan.pay(&key(), "simulated_instant").await.expect(201), "payment_id");
         let other_fan = house.anybody().order("jonas@x.example", &[(&offer, 1)]).await;
         other_fan.pay(&key(), "simulated_instant").await.expect(201);
+        promoter.send("PUT", &festival.path("/invoicing"), &invoicing()).await.expect(200);
+        answer(fan.request("PUT", "/billing").json(&json!({ "name": "Mara" }))).await.expect(200);
+        gatefold::documents::issue_due(&house.app).await.unwrap();
+        let document = text(&fan.get("/documents").await.expect(200)["items"][0], "document_id");
         let ticket = fan.tickets().await.remove(0);
         let sent = text(&fan.tickets().await[1], "ticket_id");
         let transfer = house.anybody().request("POST", &format!("/v1/tickets/{sent}/transfers")).bearer_auth(format!("gf_order_{}", fan.secret));
@@ -388,7 +404,8 @@ impl World {
 
         let voucher = promoter.make(&festival.path("/vouchers"), json!({ "code": "FERRY20", "terms": {}, "percent_off": 20 })).await;
         let voucher = text(&voucher, "voucher_id");
-        let batch = promoter.make(&festival.path("/voucher-batches"), json!({ "size": 2, "terms": {}, "percent_off": 20 })).await;
+        let batch = json!({ "size": 2, "terms": {}, "percent_off": 20 });
+        let batch = answer(promoter.request("POST", &festival.path("/voucher-batches")).header("idempotency-key", key()).json(&batch)).await.expect(201);
         let card = text(&promoter.make(&festival.path("/supervisor-cards"), json!({ "name": "Jo", "day_index": 2 })).await, "card_number");
         let (shift, other_shift) = (supervisors::shift(&house, &festival).await, supervisors::shift(&house, &elsewhere).await);
 
@@ -467,6 +484,7 @@ impl World {
             place,
             voucher,
             voucher_batch: text(&batch, "batch_id"),
+            document,
             other,
             revoked,
             expired,
@@ -516,6 +534,7 @@ impl World {
             ("{stock_id}", real(&self.stock)),
             ("{voucher_id}", real(&self.voucher)),
             ("{batch_id}", real(&self.voucher_batch)),
+            ("{document_id}", real(&self.document)),
             ("{upload_id}", real(&self.upload)),
             ("{gate_id}", real(&self.festival.gate)),
             ("{pass_id}", real(&self.pass)),
@@ -651,6 +670,8 @@ impl World {
             "create_stock" => Some(json!({ "name": "beds", "capacity": 10 })),
             "create_upload" => Some(json!({ "purpose": "audio", "bytes": 10 })),
             "create_voucher" => Some(json!({ "code": fresh, "terms": {}, "percent_off": 5 })),
+            "set_invoicing" => Some(invoicing()),
+            "set_billing" => Some(json!({ "name": "Mara" })),
             "set_booking_fee" => Some(json!({ "ppm": 50_000, "borne_by": "buyer", "is_kept": false })),
             "change_voucher" | "change_voucher_batch" => Some(json!({ "max_uses": 3 })),
             "list_voucher_addresses" => Some(json!({ "addresses": ["mara@x.example"] })),
@@ -661,6 +682,7 @@ impl World {
             "place_order" => Some(json!({ "email": "mara@lindqvist.example", "lines": [{ "offer_id": self.offer, "quantity": 1 }] })),
             "resize_stock" => Some(json!({ "capacity": 100 })),
             "set_day" => Some(json!({ "name": { "en": "Friday" }, "opens_at": "2026-06-19T12:00:00Z", "closes_at": "2026-06-20T03:00:00Z" })),
+            "end_booking_fee" | "forget_voucher_addresses" => None,
             _ if method == "GET" => None,
             _ => panic!("{operation} has no request in this test"),
         };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 const SRC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 
 /// The rooms in their order: each may use only rooms above it.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "audit",
     "mail",
     "webhooks",
@@ -21,6 +21,7 @@ const ROOMS: [&str; 17] = [
     "library",
     "books",
     "payments",
+    "documents",
     "entry",
     "reports",
 ];

@@ -14,6 +14,7 @@ mod corpus;
 mod counting;
 mod distribute;
 mod failover;
+mod documents;
 mod faults;
 mod fees;
 mod floors;

@@ -263,7 +263,11 @@ async fn a_batch_makes_many_codes_at_once_and_a_table_of_them() {
     let house = House::open().await;
     let (festival, offer) = on_sale(&house, 100).await;
     let body = json!({ "size": 250, "prefix": "Partner 7", "percent_off": 50, "terms": { "label": "Harbour radio", "max_uses": 1 } });
-    let batch = festival.promoter.make(&festival.path("/voucher-batches"), body).await;
+    let (path, once) = (festival.path("/voucher-batches"), key());
+    let make = async |body: &Value| answer(festival.promoter.request("POST", &path).header("idempotency-key", &once).json(body)).await;
+    let batch = make(&body).await.expect(201);
+    assert_eq!((make(&body).await.expect(201), make(&json!({ "size": 3, "percent_off": 50, "terms": {} })).await.problem()), (batch.clone(), "key-reused"));
+    assert_eq!(festival.promoter.send("POST", &path, &body).await.problem(), "key-missing");
     let id = batch["batch_id"].as_str().unwrap();
     let table = async || {
         let response = festival.promoter.request("GET", &format!("/v1/voucher-batches/{id}/codes")).send().await.unwrap();

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use poem::web::Data;
 use poem_openapi::{
     ApiResponse, Object, OpenApi,
-    param::{Path, Query},
+    param::{Header, Path, Query},
     payload::{Json, PlainText},
 };
 use serde_json::json;
@@ -21,13 +21,15 @@ use crate::{
     app::App,
     festivals::api::of_staff,
     http::{
+        idempotency::request_key,
         limit::{Client, Limited, Limits},
         listing::{before, fifty},
-        problem::{Changing, Created, Or, Problem, Usual, VOUCHER},
+        problem::{Changing, Created, KEY_REUSED, Or, Problem, Usual, VOUCHER},
         tags::Chapter,
     },
     id::{FestivalId, VoucherBatchId, VoucherId},
     page::{MOST, Page},
+    refusals,
 };
 
 impl From<NoVoucher> for Problem {
@@ -63,6 +65,11 @@ pub enum Codes {
     /// A line a code, with a head; lines as RFC 4180 has them.
     #[oai(status = 200, content_type = "text/csv")]
     Table(PlainText<String>, #[oai(header = "Content-Disposition")] String),
+}
+
+refusals! {
+    /// What making a batch refuses.
+    Batching: KEY_MISSING, FORBIDDEN, NOT_FOUND, CONFLICT, INVALID, KEY_REUSED;
 }
 
 /// Vouchers.
@@ -172,18 +179,21 @@ impl VouchersApi {
 
     /// Make a batch of vouchers
     ///
-    /// Up to 10,000 alike, each with a random code of its own. Asking again makes another batch. Scope `offers:write`.
+    /// Up to 10,000 alike, each with a random code of its own. Needs `Idempotency-Key`: the same key gets the same batch again. Scope `offers:write`.
     #[oai(path = "/festivals/:festival_id/voucher-batches", method = "post", operation_id = "create_voucher_batch")]
     async fn create_voucher_batch(
         &self,
         AsStaff(staff): AsStaff,
         app: Data<&App>,
         festival_id: Path<FestivalId>,
+        /// A fresh random key of this batch, 16 to 128 characters.
+        #[oai(name = "Idempotency-Key")]
+        key: Header<Option<String>>,
         body: Json<NewVoucherBatch>,
-    ) -> Result<Created<VoucherBatch>, Or<Changing>> {
+    ) -> Result<Created<VoucherBatch>, Or<Batching>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, *festival_id)?;
-        let made = batch::add(&app, &staff, *festival_id, &body).await?;
+        let made = batch::add(&app, &staff, *festival_id, &body, request_key(key.as_deref())?).await?.ok_or_else(|| KEY_REUSED.problem())?;
         let location = format!("/v1/voucher-batches/{}/codes", made.batch_id);
         Ok(Created { body: made, location })
     }

@@ -65,7 +65,8 @@ fn fresh_code(prefix: &str) -> String {
     Some(prefix.to_owned()).filter(|p| !p.is_empty()).into_iter().chain(groups).collect::<Vec<_>>().join("-")
 }
 
-pub(super) async fn add(app: &App, staff: &Staff, festival: FestivalId, new: &NewVoucherBatch) -> Result<VoucherBatch, Fault> {
+/// Makes a batch; the same key gets the same batch again. `None` where the key was used for another request.
+pub(super) async fn add(app: &App, staff: &Staff, festival: FestivalId, new: &NewVoucherBatch, key: &str) -> Result<Option<VoucherBatch>, Fault> {
     let effect = Effect { percent_off: new.percent_off, minor_off: new.minor_off, price_minor: new.price_minor, opens: new.opens };
     let prefix = letters(&new.prefix);
     let mut checks = Checks::default();
@@ -77,13 +78,18 @@ pub(super) async fn add(app: &App, staff: &Staff, festival: FestivalId, new: &Ne
     let mut tx = app.for_promoter(staff.promoter).await?;
     festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
     let batch = VoucherBatch { batch_id: VoucherBatchId::fresh(festival, now), label: new.terms.label.clone(), size: new.size, created_at: now };
-    store::insert_batch(&mut tx, &batch).await?;
+    let key = secrets::short_hash(&[b"voucher-batch", staff.promoter.0.as_bytes(), key.as_bytes()]);
+    let fingerprint = secrets::short_hash(&[format!("{new:?}").as_bytes()]);
+    if !store::insert_batch(&mut tx, &batch, &key, &fingerprint).await? {
+        let (id, asked) = store::batch_by_key(&mut tx, festival, &key).await?.ok_or(Fault::NotFound)?;
+        return Ok(if asked == fingerprint { store::batch(&mut tx, id).await? } else { None });
+    }
     let all: Vec<Made> = (0..new.size).map(|_| made(&app.secrets, festival, &fresh_code(&prefix), now)).collect();
     store::insert(&mut tx, festival, &all, Some(batch.batch_id), effect, &new.terms, now).await.map_err(taken)?;
     let after = serde_json::json!({ "size": new.size });
     note(&mut tx, staff, festival, ("voucher_batch.added", "voucher_batch", batch.batch_id.to_string()), Some(after), now).await?;
     tx.commit().await?;
-    Ok(batch)
+    Ok(Some(batch))
 }
 
 /// Changes every voucher of a batch alike: all of them, or none where one does not fit.

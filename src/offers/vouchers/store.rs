@@ -221,16 +221,31 @@ pub(super) async fn replace_list(conn: &mut PgConnection, voucher: VoucherId, ke
     Ok(())
 }
 
-pub(super) async fn insert_batch(conn: &mut PgConnection, batch: &VoucherBatch) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into voucher_batches (festival_id, batch_id, label, size, created_at) values ($1, $2, $3, $4, $5)")
-        .bind(batch.batch_id.festival())
-        .bind(batch.batch_id)
-        .bind(&batch.label)
-        .bind(batch.size)
-        .bind(batch.created_at)
-        .execute(conn)
-        .await?;
-    Ok(())
+/// Writes a batch; not where its key was used.
+pub(super) async fn insert_batch(conn: &mut PgConnection, batch: &VoucherBatch, key: &[u8; 16], fingerprint: &[u8; 16]) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "insert into voucher_batches (festival_id, batch_id, label, size, created_at, key_hash, fingerprint) values ($1, $2, $3, $4, $5, $6, $7) \
+         on conflict on constraint voucher_batches_key do nothing",
+    )
+    .bind(batch.batch_id.festival())
+    .bind(batch.batch_id)
+    .bind(&batch.label)
+    .bind(batch.size)
+    .bind(batch.created_at)
+    .bind(key.as_slice())
+    .bind(fingerprint.as_slice())
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The batch that a key made, and what was asked for.
+pub(super) async fn batch_by_key(conn: &mut PgConnection, festival: FestivalId, key: &[u8; 16]) -> Result<Option<(VoucherBatchId, Vec<u8>)>, sqlx::Error> {
+    sqlx::query_as("select batch_id, fingerprint from voucher_batches where festival_id = $1 and key_hash = $2")
+        .bind(festival)
+        .bind(key.as_slice())
+        .fetch_optional(conn)
+        .await
 }
 
 pub(super) async fn batches(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<VoucherBatch>, sqlx::Error> {

@@ -2,6 +2,7 @@
 
 pub mod bank;
 pub mod buy;
+pub mod documents;
 pub mod festival;
 pub mod lineup;
 pub mod order;

@@ -8,6 +8,7 @@ use poem::{
 
 use super::{
     buy::{field, fields},
+    documents,
     festival::duration,
     pay::{to_pay, waiting},
     returns, ticket,
@@ -157,6 +158,7 @@ async fn money_back(reader: &Reader, app: &App, opened: &Opened) -> Result<Marku
 /// Everything of the order was returned.
 async fn returned(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let back = money_back(reader, app, opened).await?;
+    let documents = documents::section(reader, app, opened).await?;
     Ok(shell(reader, opened, &reader.t("ended-refunded"), None).page(&html! {
         main class="gatefold" id="content" {
             section class="panel cover flood" aria-labelledby="returned" {
@@ -164,7 +166,7 @@ async fn returned(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
                 h1 id="returned" { (reader.t("ended-refunded")) }
                 p class="lead" { (reader.t("ended-refunded-lead")) }
             }
-            div class="panel" { (back) section { header class="head" { h2 { (reader.t("what-you-paid")) } } (basket(reader, opened)) } }
+            div class="panel" { (back) section { header class="head" { h2 { (reader.t("what-you-paid")) } } (basket(reader, opened)) } (documents) }
         }
     }))
 }
@@ -184,6 +186,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let live: Vec<Numbered> = issued.iter().enumerate().filter(|(_, t)| matches!(t.status, TicketStatus::Valid | TicketStatus::Exchanged)).collect();
     let paid_at = order.paid_at.map(|at| reader.language.at(at, &opened.festival.terms.time_zone).long()).unwrap_or_default();
     let url = order_url(app, order.order_id, order.link_generation);
+    let documents = documents::section(reader, app, opened).await?;
     Ok(shell(reader, opened, &reader.t("your-tickets"), None).page(&html! {
         main class="gatefold" id="content" {
             section class="panel cover board" aria-labelledby="tickets" {
@@ -217,6 +220,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
                     }
                 }
                 section { header class="head" { h2 { (reader.t("what-you-paid")) } } (basket(reader, opened)) }
+                (documents)
             }
         }
     }))

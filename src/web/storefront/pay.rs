@@ -10,6 +10,7 @@ use poem::{
 
 use super::{
     buy::{field, fields},
+    documents,
     order::{Opened, basket, open, shell},
 };
 use crate::{
@@ -33,7 +34,8 @@ use crate::{
 pub(super) async fn to_pay(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hurt: Option<&str>) -> PageResult {
     let is_second = twins::is_bought_already(&app.pools.web, opened.order.order_id).await.map_err(Problem::from)?;
     let ways = payments::ways(app, opened.order.order_id.festival(), opened.order.total.minor).await.map_err(Problem::from)?;
-    Ok(held(reader, app, opened, last, hurt, is_second, &ways))
+    let documents = documents::section(reader, app, opened).await?;
+    Ok(held(reader, app, opened, last, hurt, (is_second, &ways, &documents)))
 }
 
 /// The choice of a way to pay.
@@ -61,7 +63,14 @@ fn ways_of(reader: &Reader, ways: &[Way]) -> Markup {
     }
 }
 
-fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hurt: Option<&str>, is_second: bool, ways: &[Way]) -> Response {
+fn held(
+    reader: &Reader,
+    app: &App,
+    opened: &Opened,
+    last: Option<&Payment>,
+    hurt: Option<&str>,
+    (is_second, ways, documents): (bool, &[Way], &Markup),
+) -> Response {
     let order = &opened.order;
     let now = app.clock.now();
     let left = (order.held_until - now).num_seconds().max(0);
@@ -97,6 +106,7 @@ fn held(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hur
                     }
                 }
                 form method="post" action=(format!("{url}/cancellations")) { p { button class="link" { (reader.t("give-up")) } (reader.t("gap")) span class="faded" { (reader.t("give-up-lead")) } } }
+                (documents)
             }
         }
     })

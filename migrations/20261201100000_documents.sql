@@ -59,7 +59,8 @@ alter table billing alter column festival_id set (n_distinct = 3);
 
 grant select, update (last_invoice, last_credit_note) on invoicing to gatefold_app;
 grant select, insert, update (mode, prefix, seller) on invoicing to gatefold_promoter;
-grant select, insert, delete on documents_due to gatefold_app;
+-- Whoever takes an entry locks it first.
+grant select, insert, update, delete on documents_due to gatefold_app;
 grant select, insert on documents to gatefold_app;
 grant select on documents, billing to gatefold_promoter;
 grant select, insert, update on billing to gatefold_app;

@@ -1,16 +1,22 @@
 -- Invoices and credit notes: numbered without gaps per festival, by a worker, frozen when they are numbered.
 create table invoicing (
     festival_id integer not null references festivals,
-    promoter_id uuid not null references promoters,
     mode text not null constraint invoicing_mode check (mode in ('always', 'on_request')),
-    -- What the numbers begin with; no two festivals of one seller share it.
+    -- What the numbers begin with.
     prefix text not null constraint invoicing_prefix check (prefix ~ '^[A-Z0-9][A-Z0-9-]{0,15}$'),
     seller jsonb not null,
     -- The last number of each series; its lock makes the series serial.
     last_invoice bigint not null,
     last_credit_note bigint not null,
-    constraint invoicing_pkey primary key (festival_id),
-    constraint invoicing_one_prefix unique (promoter_id, prefix)
+    constraint invoicing_pkey primary key (festival_id)
+);
+
+-- No two festivals of one seller share a prefix, not even one that is used no more.
+create table invoice_prefixes (
+    promoter_id uuid not null references promoters,
+    prefix text not null,
+    taken_by integer not null references festivals,
+    constraint invoice_prefixes_pkey primary key (promoter_id, prefix)
 );
 
 -- Orders whose documents are to be looked at: a row a batch of sales or a refund, in the transaction that they are about, gone when it was done.
@@ -36,12 +42,12 @@ create table documents (
     total_minor bigint not null,
     content jsonb not null,
     constraint documents_pkey primary key (festival_id, document_id),
-    constraint documents_gapless unique (festival_id, kind, number),
+    constraint documents_gapless unique (number, kind, festival_id),
     constraint documents_of_refunds check ((kind = 'credit_note') = (refund_id is not null))
 );
 -- One invoice an order, one credit note a refund; and what an order has.
 create unique index documents_one_invoice on documents (order_id, festival_id) where kind = 'invoice';
-create unique index documents_one_credit_note on documents (refund_id) where refund_id is not null;
+create unique index documents_one_credit_note on documents (refund_id, festival_id) where refund_id is not null;
 create index documents_of_order on documents (order_id, festival_id);
 
 -- Who an invoice is for, where the buyer said so. Goes with its order.
@@ -59,6 +65,7 @@ alter table billing alter column festival_id set (n_distinct = 3);
 
 grant select, update (last_invoice, last_credit_note) on invoicing to gatefold_app;
 grant select, insert, update (mode, prefix, seller) on invoicing to gatefold_promoter;
+grant select, insert on invoice_prefixes to gatefold_promoter;
 -- Whoever takes an entry locks it first.
 grant select, insert, update, delete on documents_due to gatefold_app;
 grant select, insert on documents to gatefold_app;

@@ -161,10 +161,10 @@ pub async fn set_invoicing(app: &App, staff: &Staff, festival: FestivalId, new: 
     if before.as_ref() == Some(new) {
         return Ok(());
     }
-    store::set_invoicing(&mut tx, festival, staff.promoter, new).await.map_err(|error| match Fault::from(error) {
-        Fault::Conflict(why) if why.contains("invoicing_one_prefix") => Fault::Conflict("another festival of yours has this prefix".to_owned()),
-        other => other,
-    })?;
+    if !store::take_prefix(&mut tx, festival, staff.promoter, &new.prefix).await? {
+        return Err(Fault::Conflict("another festival of yours has this prefix".to_owned()));
+    }
+    store::set_invoicing(&mut tx, festival, new).await?;
     let said = |one: &Invoicing| serde_json::json!({ "mode": one.mode, "prefix": one.prefix });
     let (action, object_kind, object_id) = ("invoicing.set", "festival", festival.0.to_string());
     let act = Act { festival, actor: staff.actor, action, object_kind, object_id, before: before.as_ref().map(said), after: Some(said(new)) };

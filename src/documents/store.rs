@@ -12,13 +12,28 @@ pub(super) async fn invoicing(conn: &mut PgConnection, festival: FestivalId) -> 
     sqlx::query_as("select mode, prefix, seller from invoicing where festival_id = $1").bind(festival).fetch_optional(conn).await
 }
 
-pub(super) async fn set_invoicing(conn: &mut PgConnection, festival: FestivalId, promoter: PromoterId, new: &Invoicing) -> Result<(), sqlx::Error> {
+/// Takes a prefix for a festival; not where another one of the same promoter has it.
+pub(super) async fn take_prefix(conn: &mut PgConnection, festival: FestivalId, promoter: PromoterId, prefix: &str) -> Result<bool, sqlx::Error> {
+    sqlx::query("insert into invoice_prefixes (promoter_id, prefix, taken_by) values ($1, $2, $3) on conflict (promoter_id, prefix) do nothing")
+        .bind(promoter)
+        .bind(prefix)
+        .bind(festival)
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query_scalar("select taken_by = $3 from invoice_prefixes where promoter_id = $1 and prefix = $2")
+        .bind(promoter)
+        .bind(prefix)
+        .bind(festival)
+        .fetch_one(conn)
+        .await
+}
+
+pub(super) async fn set_invoicing(conn: &mut PgConnection, festival: FestivalId, new: &Invoicing) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into invoicing (festival_id, promoter_id, mode, prefix, seller, last_invoice, last_credit_note) values ($1, $2, $3, $4, $5, 0, 0) \
+        "insert into invoicing (festival_id, mode, prefix, seller, last_invoice, last_credit_note) values ($1, $2, $3, $4, 0, 0) \
          on conflict (festival_id) do update set mode = excluded.mode, prefix = excluded.prefix, seller = excluded.seller",
     )
     .bind(festival)
-    .bind(promoter)
     .bind(new.mode)
     .bind(&new.prefix)
     .bind(Json(&new.seller))

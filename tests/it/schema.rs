@@ -272,6 +272,7 @@ async fn a_row_of_a_festival_carries_its_festival_first() {
         "recordings",
         "tracks",
         "uploads",
+        "invoice_prefixes",
         "payment_accounts",
         "payment_account_secrets",
         "comparisons",

@@ -19,14 +19,14 @@ use crate::{
     orders::api::OrdersApi,
     payments::{accounts::api::PaymentAccountsApi, api::PaymentsApi, refunds::api::RefundsApi},
     releases::api::ReleasesApi,
-    reports::api::ReportsApi,
+    reports::{api::ReportsApi, settlement::api::SettlementApi},
     tickets::api::TicketsApi,
     waiting::api::WaitingApi,
 };
 
 /// The whole JSON API.
 pub type Api = (
-    (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, DevicesApi, DocumentsApi),
+    (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, SettlementApi, DevicesApi, DocumentsApi),
     (
         WaitingApi,
         OrdersApi,
@@ -51,7 +51,7 @@ pub type Api = (
 #[must_use]
 pub fn service() -> OpenApiService<Api, ()> {
     let api = (
-        (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, DevicesApi, DocumentsApi),
+        (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, SettlementApi, DevicesApi, DocumentsApi),
         (
             WaitingApi,
             OrdersApi,

@@ -276,6 +276,13 @@ pub fn times_ppm(minor: i64, rate_ppm: u32) -> i64 {
     half_even(i128::from(minor) * i128::from(rate_ppm), 1_000_000)
 }
 
+/// A rate in parts per million in per cent: `9`, `8.875`.
+#[must_use]
+pub fn percent(ppm: u32) -> String {
+    let text = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 fn half_even(numerator: i128, denominator: i128) -> i64 {
     let (floor, rest) = (numerator.div_euclid(denominator), numerator.rem_euclid(denominator));
     let up = match (rest * 2).cmp(&denominator) {
@@ -322,6 +329,11 @@ mod tests {
         assert_eq!(tax_within(10900, 90_000), 900);
         assert_eq!(tax_within(1600, 210_000), 278);
         assert_eq!(tax_within(0, 210_000), 0);
+    }
+
+    #[test]
+    fn a_rate_is_printed_in_per_cent() {
+        assert_eq!([90_000, 88_750, 0, 1_000_000, 1].map(percent), ["9", "8.875", "0", "100", "0.0001"]);
     }
 
     proptest! {

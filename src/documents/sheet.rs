@@ -5,13 +5,7 @@ use super::{
     content::{Content, Row},
     paper::{Paper, Table},
 };
-use crate::words::Language;
-
-/// `9 %`, `8.875 %`: a rate in per cent.
-fn rate(ppm: u32) -> String {
-    let text = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
-    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
-}
+use crate::{money::percent, words::Language};
 
 /// The paper of a document in a language.
 #[must_use]
@@ -29,7 +23,7 @@ pub(super) fn sheet(document: &Document, content: &Content, language: Language) 
     facts.extend(content.of.iter().map(|of| (t("document-of"), of.clone())));
     let money = |minor: i64| content.money(minor).print();
     let small = |row: &Row| {
-        let rates = row.rates.iter().map(|(ppm, minor)| language.f("document-rate", [("rate", rate(*ppm)), ("amount", money(*minor))]).into_owned());
+        let rates = row.rates.iter().map(|(ppm, minor)| language.f("document-rate", [("rate", format!("{} %", percent(*ppm))), ("amount", money(*minor))]).into_owned());
         let mut lines = vec![rates.collect::<Vec<_>>().join(" · ")];
         if row.discount_minor > 0 {
             lines.push(language.f("discount", [("amount", money(row.discount_minor))]).into_owned());
@@ -55,7 +49,7 @@ pub(super) fn sheet(document: &Document, content: &Content, language: Language) 
     let head = ["document-what", "quantity", "document-each", "document-amount"].map(t).to_vec();
     let lines = Table { head, rows, sum: Some(sum) };
     let taxes = content.taxes.iter().map(|tax| {
-        let cells = vec![rate(tax.ppm), money(tax.net_minor), money(tax.tax_minor), money(tax.net_minor + tax.tax_minor)];
+        let cells = vec![format!("{} %", percent(tax.ppm)), money(tax.net_minor), money(tax.tax_minor), money(tax.net_minor + tax.tax_minor)];
         (cells, Vec::new())
     });
     let taxes = Table { head: ["document-rate-head", "document-net", "document-tax", "document-gross"].map(t).to_vec(), rows: taxes.collect(), sum: None };

@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub use audio::{AudioError, Sound, decode, ending};
-pub use store::{Playable, own, release, titles, tracks};
+pub use store::{Playable, own, release, titles, titles_and_artists, tracks};
 
 /// The size of a part of an upload, in bytes.
 pub const PART: usize = 8 << 20;

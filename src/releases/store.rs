@@ -150,6 +150,14 @@ pub async fn titles(pool: &PgPool, releases: &[ReleaseId]) -> Result<Vec<(Releas
     sqlx::query_as("select release_id, title from releases where release_id = any($1)").bind(releases).fetch_all(pool).await
 }
 
+/// What releases are called, and whose they are; joins a transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn titles_and_artists(conn: &mut PgConnection, releases: &[ReleaseId]) -> Result<Vec<(ReleaseId, String, String)>, sqlx::Error> {
+    sqlx::query_as("select release_id, title, artist from releases where release_id = any($1)").bind(releases).fetch_all(conn).await
+}
+
 /// The tracks of releases, in their order.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod invariants;
+pub mod settlement;
 mod store;
 
 pub use store::{AtGates, Day, GateMinute, KnownAtGates, KnownSales, OfferSales, ReasonCount, Sales, at_gates, masked, sales};

@@ -17,6 +17,7 @@ use crate::{
         transfer::{self, TransferStatus},
     },
     mail::{Email, Letter, RenderError},
+    money::percent,
     offers::{self, AddOn, Pass},
     orders::api::{breakdown, order_url},
     orders::{self, Order},
@@ -130,7 +131,7 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let taxes = inside
             .taxes
             .iter()
-            .map(|t| w.f("mail-tax", [("amount", t.amount.print()), ("rate", format!("{}", f64::from(t.rate_ppm) / 10_000.0))]).into_owned());
+            .map(|t| w.f("mail-tax", [("amount", t.amount.print()), ("rate", percent(t.rate_ppm))]).into_owned());
         let taxes: Vec<String> = fee.into_iter().chain(taxes).collect();
         let paid = if taxes.is_empty() {
             w.f("mail-paid-plain", [("moment", moment), ("number", order.number())])

@@ -18,6 +18,7 @@ pub mod money;
 pub mod problems;
 pub mod promoter;
 pub mod session;
+pub mod settlement;
 pub mod situation;
 pub mod storefront;
 pub mod treasury;
@@ -72,6 +73,9 @@ pub fn routes() -> Route {
         .at("/desk", get(promoter::desk))
         .at("/desk/:slug", get(promoter::festival))
         .at("/desk/:slug/money", get(money::page))
+        .at("/desk/:slug/settlement", get(settlement::page))
+        .at("/desk/:slug/settlement.csv", get(settlement::csv))
+        .at("/desk/:slug/settlement.xlsx", get(settlement::xlsx))
         .at("/desk/:slug/payment-differences/:id/clearances", post(money::clear))
         .at("/desk/:slug/orders/:order", get(money::show))
         .at("/desk/:slug/orders/:order/refunds", post(money::give_back))

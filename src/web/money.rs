@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// A member who may see the orders of a festival.
-async fn visitor(request: &Request, app: &App, slug: &str) -> Result<Option<(Member, Festival)>, Problem> {
+pub(super) async fn visitor(request: &Request, app: &App, slug: &str) -> Result<Option<(Member, Festival)>, Problem> {
     let Some(who) = member(request).await? else { return Ok(None) };
     let found = festivals::by_slug(&app.pools.web, slug).await?.filter(|f| f.promoter_id == who.staff.promoter).ok_or_else(|| NOT_FOUND.problem())?;
     who.staff.may(Scope::OrdersRead)?;
@@ -118,7 +118,7 @@ impl Sheet {
     }
 }
 
-fn shell<'a>(reader: &'a Reader, festival: &'a Festival, title: &str) -> Shell<'a> {
+pub(super) fn shell<'a>(reader: &'a Reader, festival: &'a Festival, title: &str) -> Shell<'a> {
     Shell {
         reader,
         title: format!("{title}: {}", festival.terms.name.read(reader.language)),
@@ -129,11 +129,12 @@ fn shell<'a>(reader: &'a Reader, festival: &'a Festival, title: &str) -> Shell<'
     }
 }
 
-fn index(reader: &Reader, slug: &str, here: &str) -> Markup {
+pub(super) fn index(reader: &Reader, slug: &str, here: &str) -> Markup {
     html! {
         nav class="index" aria-label=(reader.t("desk")) {
             a href=(format!("/desk/{slug}")) { (reader.t("desk")) }
             a href=(format!("/desk/{slug}/money")) aria-current=[(here == "money").then_some("page")] { (reader.t("money-desk")) }
+            a href=(format!("/desk/{slug}/settlement")) aria-current=[(here == "settlement").then_some("page")] { (reader.t("settlement")) }
         }
     }
 }

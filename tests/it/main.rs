@@ -44,6 +44,7 @@ mod schema;
 mod secrecy;
 mod servers;
 mod settings;
+mod settlement;
 mod shelf;
 mod statements;
 mod stripe;

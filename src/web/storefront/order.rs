@@ -22,6 +22,7 @@ use crate::{
     },
     id::{OrderId, TicketId},
     library::{self, Take, file_link},
+    money::percent,
     offers::{self, Offer},
     orders::{self, Order, OrderStatus, api::breakdown, api::order_url},
     payments::{
@@ -108,16 +109,10 @@ pub(super) fn basket(reader: &Reader, opened: &Opened) -> Markup {
             tbody {
                 tr class="total" { th scope="row" { (reader.t("total")) } td { (opened.order.total.print()) } }
                 @if inside.fee.minor > 0 { tr { th scope="row" { (reader.t("fee-inside")) } td { (inside.fee.print()) } } }
-                @for tax in &inside.taxes { tr { th scope="row" { (reader.f("tax-inside", [("rate", rate(tax.rate_ppm))])) } td { (tax.amount.print()) } } }
+                @for tax in &inside.taxes { tr { th scope="row" { (reader.f("tax-inside", [("rate", percent(tax.rate_ppm))])) } td { (tax.amount.print()) } } }
             }
         }
     }
-}
-
-/// `9`, `8.875`: a rate in per cent.
-pub(super) fn rate(ppm: u32) -> String {
-    let text = format!("{}.{:04}", ppm / 10_000, ppm % 10_000);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn ended(reader: &Reader, opened: &Opened, status: OrderStatus) -> Response {

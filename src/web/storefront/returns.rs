@@ -8,13 +8,13 @@ use poem::{
 
 use super::{
     buy::{field, fields},
-    order::{Numbered, Opened, open, rate, shell},
+    order::{Numbered, Opened, open, shell},
 };
 use crate::{
     app::App,
     http::{cookies::same_origin, problem::Problem},
     id::{OrderId, TicketId},
-    money::Money,
+    money::{Money, percent},
     orders::{Order, OrderStatus, api::order_url},
     payments::refunds::{
         RefundError,
@@ -85,7 +85,7 @@ fn returning(reader: &Reader, opened: &Opened, url: &str, live: &[Numbered], ter
     let lead = if terms.kept_ppm == 0 {
         reader.f("return-lead-whole", [("moment", until)])
     } else {
-        reader.f("return-lead", [("moment", until), ("kept", rate(terms.kept_ppm))])
+        reader.f("return-lead", [("moment", until), ("kept", percent(terms.kept_ppm))])
     };
     html! {
         details { summary { h2 { (reader.t("return-tickets")) } }

@@ -55,5 +55,5 @@ alter table offers add column hidden boolean not null default false;
 grant select on voucher_rules, voucher_batches, voucher_addresses to gatefold_app, gatefold_promoter;
 grant update (spent_minor) on voucher_rules to gatefold_app;
 grant insert, update (max_per_fan, budget_minor, listed) on voucher_rules to gatefold_promoter;
-grant insert on voucher_batches to gatefold_promoter;
+grant insert, update (label) on voucher_batches to gatefold_promoter;
 grant insert, delete on voucher_addresses to gatefold_promoter;

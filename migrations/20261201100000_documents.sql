@@ -1,7 +1,7 @@
 -- Invoices and credit notes: numbered without gaps per festival, by a worker, frozen when they are numbered.
 create table invoicing (
     festival_id integer not null references festivals,
-    mode text not null constraint invoicing_mode check (mode in ('always', 'on_request')),
+    mode text not null constraint invoicing_mode check (mode in ('always', 'on_request', 'off')),
     -- What the numbers begin with.
     prefix text not null constraint invoicing_prefix check (prefix ~ '^[A-Z0-9][A-Z0-9-]{0,15}$'),
     seller jsonb not null,

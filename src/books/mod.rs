@@ -14,6 +14,8 @@ use crate::{
     money::{Currency, Money},
 };
 
+pub use store::{is_due, look_at, put_off, take_due};
+
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Account {
@@ -104,6 +106,17 @@ impl Journal {
         }
         sums.values().all(|sum| *sum == 0)
     }
+}
+
+/// Orders whose documents are to be looked at: a row a journal that is about some, gone when it was done.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Due {
+    /// The festival.
+    pub festival_id: FestivalId,
+    /// Its id, by which entries are taken in their order.
+    pub due_id: Uuid,
+    /// The orders.
+    pub order_ids: Vec<OrderId>,
 }
 
 /// The id of a journal that is to be written.

@@ -1,12 +1,12 @@
 //! The rows of the books.
 
-use chrono::{DateTime, Utc};
-use sqlx::PgConnection;
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::JournalKind;
+use super::{Due, JournalKind};
 use crate::{
-    id::{FestivalId, OrderId},
+    id::{self, FestivalId, OrderId},
     money::Currency,
 };
 
@@ -46,4 +46,61 @@ pub(super) async fn insert_entries(conn: &mut PgConnection, festival: FestivalId
     .execute(conn)
     .await?;
     Ok(())
+}
+
+// - the queue of documents -
+
+/// Takes the oldest entry that is due and that nobody else has, in this transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn take_due(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Option<Due>, sqlx::Error> {
+    sqlx::query_as(
+        "delete from documents_due where (festival_id, due_id) = ( \
+             select festival_id, due_id from documents_due where due_id < $1 order by due_id limit 1 for update skip locked) \
+         returning festival_id, due_id, order_ids",
+    )
+    .bind(id::first_at(now + TimeDelta::milliseconds(1)))
+    .fetch_optional(conn)
+    .await
+}
+
+/// Puts an entry off: it becomes due again at a moment.
+///
+/// # Errors
+/// What the database said.
+pub async fn put_off(pool: &PgPool, due: &Due, until: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update documents_due set due_id = $3 where festival_id = $1 and due_id = $2")
+        .bind(due.festival_id)
+        .bind(due.due_id)
+        .bind(id::fresh(due.festival_id, until))
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// Lets the documents of an order be looked at; joins a transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn look_at(conn: &mut PgConnection, order: OrderId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into documents_due (festival_id, due_id, order_ids) values ($1, $2, $3)")
+        .bind(order.festival())
+        .bind(id::fresh(order.festival(), now))
+        .bind([order])
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Whether the documents of an order are to be looked at.
+///
+/// # Errors
+/// What the database said.
+pub async fn is_due(conn: &mut PgConnection, order: OrderId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from documents_due where festival_id = $1 and order_ids @> array[$2::uuid])")
+        .bind(order.festival())
+        .bind(order)
+        .fetch_one(conn)
+        .await
 }

@@ -103,8 +103,8 @@ impl DocumentsApi {
 
     /// Say who the invoice of an order is for
     ///
-    /// Before it is paid or after it, until the invoice is numbered: 409 then. Where the festival writes invoices on request this is the request. Saying
-    /// it again changes nothing.
+    /// Before it is paid or after it, until the invoice is numbered: 409 then. Where the festival writes invoices on request this is the request. 409, too,
+    /// where the order costs nothing or is over, or the festival writes none. Saying it again changes nothing.
     #[oai(path = "/orders/:order_id/billing", method = "put", operation_id = "set_billing")]
     async fn set_billing(
         &self,

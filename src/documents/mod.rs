@@ -15,7 +15,7 @@ mod vat;
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::{Enum, Object};
 use serde::{Deserialize, Serialize};
 use sqlx::{FromRow, PgConnection};
@@ -24,12 +24,13 @@ use crate::{
     accounts::Staff,
     app::App,
     audit::{self, Act},
+    books,
     fault::{Checks, Fault},
     festivals::{self, Festival},
     id::{DocumentId, FestivalId, OrderId, RefundId},
     money::Money,
     offers,
-    orders::{self, Order},
+    orders::{self, Order, OrderStatus},
     payments::refunds::{self, Refund, RefundReason, RefundStatus},
     words::{Language, Text},
 };
@@ -37,8 +38,8 @@ use content::{Around, Content};
 
 pub use store::{document, of_order};
 
-/// How many orders one transaction of the worker looks at.
-const BATCH: usize = 256;
+/// When documents that could not be written are tried again.
+const AGAIN: TimeDelta = TimeDelta::minutes(5);
 
 /// What a document is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, sqlx::Type)]
@@ -81,6 +82,8 @@ pub enum Mode {
     Always,
     /// For the orders whose buyers say who it is for.
     OnRequest,
+    /// No more invoices; what goes back of an order that has one still gets its credit note.
+    Off,
 }
 
 /// Who sells, as it stands on documents.
@@ -184,14 +187,17 @@ pub async fn billing(conn: &mut PgConnection, order: OrderId) -> Result<Option<B
 /// Says who the invoice of an order is for, until it is numbered. Where the order is paid already, it is numbered soon.
 ///
 /// # Errors
-/// [`Fault`]: also when the festival writes none, or the order costs nothing, or it is numbered.
+/// [`Fault`]: also when the festival writes none, or the order costs nothing or is over, or it is numbered.
 pub async fn bill(app: &App, id: OrderId, details: BillingDetails) -> Result<BillingDetails, Fault> {
     let (festival, now) = (id.festival(), app.clock.now());
     let details = checked(details)?;
     let mut tx = app.pools.web.begin().await?;
     let order = orders::lock(&mut tx, festival, &[id]).await?.pop().ok_or(Fault::NotFound)?;
-    if store::invoicing(&mut tx, festival).await?.is_none() {
+    if store::invoicing(&mut tx, festival).await?.is_none_or(|invoicing| invoicing.mode == Mode::Off) {
         return Err(Fault::Conflict("this festival writes no invoices: ask its promoter".to_owned()));
+    }
+    if matches!(order.status, OrderStatus::Expired | OrderStatus::Cancelled | OrderStatus::Unfulfillable) {
+        return Err(Fault::Conflict("the order was not paid and is over".to_owned()));
     }
     if order.total_minor == 0 {
         return Err(Fault::Conflict("the order costs nothing".to_owned()));
@@ -200,7 +206,7 @@ pub async fn bill(app: &App, id: OrderId, details: BillingDetails) -> Result<Bil
         return Err(Fault::Conflict("the invoice is written; its promoter can help".to_owned()));
     }
     store::set_billing(&mut tx, id, &details, now).await?;
-    store::insert_due(&mut tx, festival, id, now).await?;
+    books::look_at(&mut tx, id, now).await?;
     tx.commit().await?;
     Ok(details)
 }
@@ -210,6 +216,8 @@ fn checked(details: BillingDetails) -> Result<BillingDetails, Fault> {
     let mut details = BillingDetails { name: details.name.trim().to_owned(), address: plain(&details.address), ..details };
     let mut checks = Checks::default();
     checks.claim(!details.name.is_empty(), "/name", "whose it is").claim(!details.name.contains(['\n', '\r']), "/name", "one line");
+    let is_country = |letters: &String| letters.len() == 2 && letters.bytes().all(|b| b.is_ascii_uppercase());
+    checks.claim(details.country.as_ref().is_none_or(is_country), "/country", "two capital letters");
     checks.claim(details.address.lines().count() <= 8, "/address", "at most eight lines");
     if let Some(number) = details.vat_number.take().filter(|number| !number.trim().is_empty()) {
         match details.country.as_deref() {
@@ -226,30 +234,35 @@ fn checked(details: BillingDetails) -> Result<BillingDetails, Fault> {
     Ok(details)
 }
 
-/// Writes the documents that are due; how many. Called by a worker.
+/// Whether the documents of an order are about to be written.
+///
+/// # Errors
+/// What the database said.
+pub async fn is_due(conn: &mut PgConnection, order: OrderId) -> Result<bool, sqlx::Error> {
+    books::is_due(conn, order).await
+}
+
+/// Writes the documents that are due; how many. Called by a worker. What cannot be written stands in nobody's way: it is put off.
 ///
 /// # Errors
 /// What the database said.
 pub async fn issue_due(app: &App) -> Result<usize, sqlx::Error> {
     let mut issued = 0;
-    while let Some(some) = issue_some(app).await? {
-        issued += some;
+    loop {
+        let mut tx = app.pools.work.begin().await?;
+        let Some(due) = books::take_due(&mut tx, app.clock.now()).await? else { return Ok(issued) };
+        match issue(app, &mut tx, due.festival_id, &due.order_ids).await {
+            Ok(some) => {
+                tx.commit().await?;
+                issued += some;
+            }
+            Err(error) => {
+                tx.rollback().await?;
+                tracing::error!(%error, festival = due.festival_id.0, "documents could not be written; they are tried again");
+                books::put_off(&app.pools.work, &due, app.clock.now() + AGAIN).await?;
+            }
+        }
     }
-    Ok(issued)
-}
-
-/// Writes what one entry of the queue is about, in one transaction; `None` where nothing is due.
-async fn issue_some(app: &App) -> Result<Option<usize>, sqlx::Error> {
-    let mut tx = app.pools.work.begin().await?;
-    let Some((festival, mut ids)) = store::take_due(&mut tx).await? else { return Ok(None) };
-    let mut issued = 0;
-    ids.sort_unstable();
-    ids.dedup();
-    for ids in ids.chunks(BATCH) {
-        issued += issue(app, &mut tx, festival, ids).await?;
-    }
-    tx.commit().await?;
-    Ok(Some(issued))
 }
 
 /// Writes what is missing of the documents of some orders: the one order of locks is orders first, then the series.
@@ -284,7 +297,7 @@ async fn issue(app: &App, conn: &mut PgConnection, festival: FestivalId, ids: &[
     for order in &paid {
         let asked = billing.get(&order.order_id);
         if !invoices.contains_key(&order.order_id) {
-            if invoicing.mode == Mode::OnRequest && asked.is_none() {
+            if invoicing.mode == Mode::Off || (invoicing.mode == Mode::OnRequest && asked.is_none()) {
                 continue;
             }
             let number = write(DocumentKind::Invoice, order, None, content::invoice(order, around(&invoicing, order, asked, &of, &offers)));

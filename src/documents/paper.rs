@@ -26,9 +26,9 @@ pub struct Paper {
     pub language: String,
     /// Its title: `Invoice NF26-000001`.
     pub title: String,
-    /// Who writes it: a name, then lines.
+    /// Who writes it: what they are called here, a name, then lines.
     pub from: Vec<String>,
-    /// Who it is for.
+    /// Who it is for: the same.
     pub to: Vec<String>,
     /// What it is about: names and values.
     pub facts: Vec<(String, String)>,
@@ -289,7 +289,7 @@ pub fn print(paper: &Paper) -> Result<Vec<u8>, NoPaper> {
     layout.rule(1.5);
     layout.y += 10.0;
     let top = layout.y;
-    let party = |of: &[String]| of.iter().enumerate().map(|(i, line)| (line.clone(), i == 0, 10.0)).collect::<Vec<_>>();
+    let party = |of: &[String]| of.iter().enumerate().map(|(i, line)| (line.clone(), i == 1, if i == 0 { 8.0 } else { 10.0 })).collect::<Vec<_>>();
     layout.block(paragraph(), &party(&paper.from), LEFT, 220.0);
     let left_end = (layout.page, layout.y);
     (layout.page, layout.y) = (0, top);

@@ -23,7 +23,10 @@ pub(super) fn sheet(document: &Document, content: &Content, language: Language) 
     facts.extend(content.of.iter().map(|of| (t("document-of"), of.clone())));
     let money = |minor: i64| content.money(minor).print();
     let small = |row: &Row| {
-        let rates = row.rates.iter().map(|(ppm, minor)| language.f("document-rate", [("rate", format!("{} %", percent(*ppm))), ("amount", money(*minor))]).into_owned());
+        let rates = row
+            .rates
+            .iter()
+            .map(|(ppm, minor)| language.f("document-rate", [("rate", format!("{} %", percent(*ppm))), ("amount", money(*minor))]).into_owned());
         let mut lines = vec![rates.collect::<Vec<_>>().join(" · ")];
         if row.discount_minor > 0 {
             lines.push(language.f("discount", [("amount", money(row.discount_minor))]).into_owned());
@@ -54,10 +57,13 @@ pub(super) fn sheet(document: &Document, content: &Content, language: Language) 
     });
     let taxes = Table { head: ["document-rate-head", "document-net", "document-tax", "document-gross"].map(t).to_vec(), rows: taxes.collect(), sum: None };
     let seller = &content.seller;
-    let from = std::iter::once(seller.name.clone()).chain(seller.address.lines().map(str::to_owned));
+    let from = [t("document-from"), seller.name.clone()].into_iter().chain(seller.address.lines().map(str::to_owned));
     let from = from.chain(seller.tax_number.iter().map(|number| language.f("document-tax-number", [("number", number.clone())]).into_owned()));
     let buyer = &content.buyer;
-    let to = std::iter::once(buyer.name.clone()).chain(buyer.address.lines().map(str::to_owned)).chain(buyer.country.clone());
+    let to = [t("document-for"), if buyer.name.is_empty() { content.order_number.clone() } else { buyer.name.clone() }]
+        .into_iter()
+        .chain(buyer.address.lines().map(str::to_owned))
+        .chain(buyer.country.clone());
     let to = to.chain(buyer.vat_number.iter().map(|number| language.f("document-vat-number", [("number", number.clone())]).into_owned()));
     Paper {
         language: language.tag().to_owned(),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool, types::Json};
 
 use super::{BillingDetails, Document, DocumentKind, Invoicing, content::Content};
-use crate::id::{self, DocumentId, FestivalId, OrderId, PromoterId, RefundId};
+use crate::id::{DocumentId, FestivalId, OrderId, PromoterId, RefundId};
 
 pub(super) async fn invoicing(conn: &mut PgConnection, festival: FestivalId) -> Result<Option<Invoicing>, sqlx::Error> {
     sqlx::query_as("select mode, prefix, seller from invoicing where festival_id = $1").bind(festival).fetch_optional(conn).await
@@ -76,27 +76,6 @@ pub(super) async fn set_series(conn: &mut PgConnection, festival: FestivalId, la
         .bind(festival)
         .bind(last.invoice)
         .bind(last.credit_note)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// Takes the oldest entry of the queue that nobody else has, in this transaction.
-pub(super) async fn take_due(conn: &mut PgConnection) -> Result<Option<(FestivalId, Vec<OrderId>)>, sqlx::Error> {
-    sqlx::query_as(
-        "delete from documents_due where (festival_id, due_id) = (select festival_id, due_id from documents_due order by due_id limit 1 for update skip locked) \
-         returning festival_id, order_ids",
-    )
-    .fetch_optional(conn)
-    .await
-}
-
-/// Lets the documents of an order be looked at.
-pub(super) async fn insert_due(conn: &mut PgConnection, festival: FestivalId, order: OrderId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query("insert into documents_due (festival_id, due_id, order_ids) values ($1, $2, $3)")
-        .bind(festival)
-        .bind(id::fresh(festival, now))
-        .bind([order])
         .execute(conn)
         .await?;
     Ok(())
@@ -178,7 +157,7 @@ pub(super) async fn documents(conn: &mut PgConnection, festival: FestivalId, ord
 pub async fn of_order(pool: &PgPool, order: OrderId) -> Result<Vec<Document>, sqlx::Error> {
     let mut conn = pool.acquire().await?;
     let mut found = documents(&mut conn, order.festival(), &[order]).await?;
-    found.sort_by_key(|document| (document.issued_at, document.document_id));
+    found.sort_by_key(|document| (document.issued_at, document.kind == DocumentKind::CreditNote, document.full_number.clone()));
     Ok(found)
 }
 

@@ -1,6 +1,12 @@
 //! Rates: how often somebody may ask for something that is cheap to abuse. GCRA, by the `governor` crate.
 
-use std::{net::IpAddr, num::NonZeroU32};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use governor::{Quota, RateLimiter, clock::DefaultClock, state::keyed::DashMapStateStore};
 
@@ -15,7 +21,12 @@ pub struct Limits {
     guess: Keyed,
     order: Keyed,
     place: Keyed,
+    /// Who guessed too often, until when: whatever they try next is not looked at.
+    guessers: Mutex<HashMap<[u8; 16], Instant>>,
 }
+
+/// How long somebody who guessed too often guesses no more.
+const GUESSERS_WAIT: Duration = Duration::from_secs(60);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -25,6 +36,7 @@ impl Default for Limits {
             sign_in: RateLimiter::keyed(an_hour(60).allow_burst(NonZeroU32::new(30).unwrap_or(NonZeroU32::MIN))),
             guess: RateLimiter::keyed(a_minute(300)),
             order: RateLimiter::keyed(Quota::per_second(NonZeroU32::new(2_000).unwrap_or(NonZeroU32::MIN))),
+            guessers: Mutex::default(),
             place: RateLimiter::keyed(
                 Quota::per_second(NonZeroU32::new(50).unwrap_or(NonZeroU32::MIN)).allow_burst(NonZeroU32::new(2_000).unwrap_or(NonZeroU32::MIN)),
             ),
@@ -60,8 +72,23 @@ impl Limits {
         limiter.check_key(&who.key()).map_err(|not_until| {
             use governor::clock::{Clock as _, DefaultClock};
             let wait = not_until.wait_time_from(DefaultClock::default().now()).as_secs() + 1;
+            if matches!(what, Limited::Guess) {
+                self.guessers.lock().unwrap_or_else(PoisonError::into_inner).insert(who.key(), Instant::now() + GUESSERS_WAIT);
+            }
             Problem { retry_after: Some(u32::try_from(wait).unwrap_or(60)), ..TOO_MANY.problem() }
         })
+    }
+
+    /// Whether somebody may try a code: not for a minute after they guessed too often, so that a right guess is not answered either.
+    ///
+    /// # Errors
+    /// A problem `too-many-requests` with the seconds to wait.
+    pub fn may_guess(&self, who: &Client) -> Result<(), Problem> {
+        let until = self.guessers.lock().unwrap_or_else(PoisonError::into_inner).get(&who.key()).copied();
+        match until.and_then(|until| until.checked_duration_since(Instant::now())) {
+            Some(rest) => Err(Problem { retry_after: Some(u32::try_from(rest.as_secs() + 1).unwrap_or(60)), ..TOO_MANY.problem() }),
+            None => Ok(()),
+        }
     }
 
     /// Forgets keys that are back at their start; called by a worker.
@@ -70,6 +97,7 @@ impl Limits {
         self.guess.retain_recent();
         self.order.retain_recent();
         self.place.retain_recent();
+        self.guessers.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, until| *until > Instant::now());
     }
 }
 

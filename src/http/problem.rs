@@ -63,7 +63,7 @@ kinds! {
     CONFLICT = 409, "conflict", "The world is in another state", "The detail says which.";
     UNCONFIRMED = 409, "unconfirmed", "This is unusual: say that you mean it", "The detail says why. Send the request again with the words of the member confirm in the header Confirm.";
     STALE = 412, "stale", "Somebody changed it meanwhile", "Read it again and repeat your change with the new ETag in If-Match.";
-    TOO_LARGE = 413, "too-large", "The body is too large", "JSON bodies end at 64 kB, scan batches at 1 MB, imports at 8 MB.";
+    TOO_LARGE = 413, "too-large", "The body is too large", "JSON bodies end at 64 kB, scan batches at 1 MB, imports and lists of addresses at 8 MB.";
     MEDIA_TYPE = 415, "media-type", "This media type is not understood", "Send application/json, or the type that the operation names.";
     INVALID = 422, "invalid", "The request is understood but cannot be accepted", "The member errors has a JSON pointer and a reason for each place.";
     KEY_REUSED = 422, "key-reused", "This key was used for another request", "Use a fresh key for a new request.";

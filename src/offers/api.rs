@@ -12,7 +12,7 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use super::{AddOn, BookingFee, NewOffer, Offer, OfferTerms, OnSale, Pass, PassTerms, Stock, TierTerms, vouchers::api::opened};
+use super::{AddOn, Bearer, BookingFee, NewOffer, Offer, OfferTerms, OnSale, Pass, PassTerms, Stock, TierTerms, vouchers::api::opened};
 use crate::{
     accounts::{
         Scope,
@@ -291,12 +291,14 @@ impl OffersApi {
 
     /// Look at the booking fee of a festival
     ///
-    /// What the house takes of a unit that costs something, inside its price; none where it takes nothing.
+    /// What is taken for selling a unit that costs something, inside its price; none where nothing is. One that the promoter bears is shown to them alone.
     #[oai(path = "/festivals/:festival_id/booking-fee", method = "get", operation_id = "show_booking_fee")]
     async fn show_booking_fee(&self, who: Anyone, app: Data<&App>, festival_id: Path<FestivalId>) -> Result<Json<FeeInForce>, Or<Usual>> {
-        visible(&app, *festival_id, who.0.as_ref()).await?;
+        let festival = visible(&app, *festival_id, who.0.as_ref()).await?;
         let mut conn = app.pools.web.acquire().await?;
-        Ok(Json(FeeInForce { booking_fee: super::fee(&mut conn, *festival_id).await? }))
+        let fee = super::fee(&mut conn, *festival_id).await?;
+        let is_own = who.0.as_ref().is_some_and(|staff| is_own(staff, &festival));
+        Ok(Json(FeeInForce { booking_fee: fee.filter(|fee| is_own || fee.borne_by == Bearer::Buyer) }))
     }
 
     /// Set the booking fee of a festival

@@ -281,6 +281,9 @@ impl OrdersApi {
         let places: Vec<&str> = place.as_deref().unwrap_or_default().split(',').map(str::trim).collect();
         let holder = Some(holder(**client, &buyer.email));
         let expected_minor = expected_total.map(|m| m.minor);
+        if voucher.is_some() {
+            app.the::<Limits>().may_guess(&client)?;
+        }
         let asking = Asking { buyer, key, basket: lines, expected_minor, voucher: voucher.as_deref(), places: &places, holder };
         let order = super::place(&app, asking, arrival.0.0).await;
         if matches!(order, Err(PlaceError::Voucher(NoVoucher::Unknown))) {

@@ -215,6 +215,8 @@ pub static INVARIANTS: &[Invariant] = &[
         claim: "an invoice is the total of an order that was paid, a credit note what went back of one that has an invoice",
         query: "select (select count(*) from documents d join orders o on o.festival_id = d.festival_id and o.order_id = d.order_id \
                         where $1::timestamptz is not null and d.kind = 'invoice' and (o.paid_at is null or (o.total_minor, o.currency) <> (d.total_minor, d.currency))) \
+                     + (select count(*) from documents d where (d.content ->> 'total_minor')::bigint <> d.total_minor or d.total_minor <> ( \
+                            select sum((r ->> 'minor')::bigint) from jsonb_array_elements(d.content -> 'rows') r) - (d.content ->> 'kept_minor')::bigint) \
                      + (select count(*) from documents d left join refunds r on r.festival_id = d.festival_id and r.refund_id = d.refund_id and r.order_id = d.order_id \
                         where d.kind = 'credit_note' and ((r.amount_minor, r.currency) is distinct from (d.total_minor, d.currency) \
                               or not exists (select from documents i where i.kind = 'invoice' and i.festival_id = d.festival_id and i.order_id = d.order_id)))",

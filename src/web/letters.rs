@@ -128,10 +128,7 @@ pub fn confirmation<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let moment = order.paid_at.map(|at| w.at(at, &f.time_zone).long()).unwrap_or_default();
         let inside = breakdown(&order.lines, order.total);
         let fee = (inside.fee.minor > 0).then(|| w.f("mail-fee", [("amount", inside.fee.print())]).into_owned());
-        let taxes = inside
-            .taxes
-            .iter()
-            .map(|t| w.f("mail-tax", [("amount", t.amount.print()), ("rate", percent(t.rate_ppm))]).into_owned());
+        let taxes = inside.taxes.iter().map(|t| w.f("mail-tax", [("amount", t.amount.print()), ("rate", percent(t.rate_ppm))]).into_owned());
         let taxes: Vec<String> = fee.into_iter().chain(taxes).collect();
         let paid = if taxes.is_empty() {
             w.f("mail-paid-plain", [("moment", moment), ("number", order.number())])

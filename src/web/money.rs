@@ -251,7 +251,7 @@ fn refund_form(reader: &Reader, sheet: &Sheet, typed: &[(String, String)], hurt:
             @if let Some(hurt) = hurt { p class="notice bad" id="give-back-hurt" role="alert" tabindex="-1" { (hurt) } }
             @if !sheet.has_left() { p class="faded" { (reader.t("nothing-left")) } } @else {
                 fieldset { legend class="unseen" { (reader.t("give-back-what")) }
-                label class="choice" { input type="radio" name="what" value="all" checked[field(typed, "what") != "parts"]; span { b { (reader.t("give-back-all")) } } small class="faded" { (sheet.money(sheet.left.iter().map(|l| l.minor).sum()).print()) } }
+                label class="choice" { input type="radio" name="what" value="all" checked[field(typed, "what") != "parts"]; span { b { (reader.t("give-back-all")) } } small class="faded" { (sheet.money(sheet.left.iter().filter(|l| !(l.is_fee && l.is_kept)).map(|l| l.minor).sum()).print()) } }
                 label class="choice" { input type="radio" name="what" value="parts" checked[field(typed, "what") == "parts"]; span { b { (reader.t("give-back-parts")) } } }
                 }
                 fieldset class="stack" {

@@ -9,7 +9,6 @@ use tokio::process::Command;
 use crate::{
     actors::{Answer, Fan, Festival, answer, key},
     house::House,
-    races::at_once,
     refunds::refund,
     releases::bundle,
 };
@@ -58,7 +57,13 @@ async fn read(pdf: &[u8]) -> String {
     std::fs::write(&file, pdf).unwrap();
     let done = Command::new(python).arg("-c").arg(SCRIPT).arg(&file).output().await.unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    String::from_utf8(done.stdout).unwrap()
+    // Kerning looks like a blank to some readers: blanks are left out on both sides.
+    String::from_utf8(done.stdout).unwrap().replace(' ', "")
+}
+
+/// Whether a paper says something.
+fn says(paper: &str, words: &str) -> bool {
+    paper.contains(&words.replace(' ', ""))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,11 +123,11 @@ async fn every_order_that_costs_something_has_an_invoice_and_what_goes_back_a_cr
         "21 %",
         "Thank you.",
     ] {
-        assert!(english.contains(words), "{words}: {english}");
+        assert!(says(&english, words), "{words}: {english}");
     }
     let chinese = read(&pdf(&fan, 0, "zh").await).await;
     for words in ["账单", "林小野", "通票加唱片", "€298.00", "不含税", "谢谢。"] {
-        assert!(chinese.contains(words), "{words}: {chinese}");
+        assert!(says(&chinese, words), "{words}: {chinese}");
     }
 
     // One unit of two goes back, a fifth of it is kept; a refund that is on its way is no credit note yet.
@@ -134,7 +139,7 @@ async fn every_order_that_costs_something_has_an_invoice_and_what_goes_back_a_cr
     assert_eq!(documents(&fan).await[1], ("NF26-C000001".to_owned(), 11900));
     let note = read(&pdf(&fan, 1, "en").await).await;
     for words in ["Credit note NF26-C000001", "About invoice: NF26-00000", "€149.00", "Kept by agreement", "−€30.00", "€119.00"] {
-        assert!(note.contains(words), "{words}: {note}");
+        assert!(says(&note, words), "{words}: {note}");
     }
     // Its page has them, in the language of its reader.
     let page = house.anybody().request("GET", &format!("/o/{}/{}", fan.order, fan.secret)).send().await.unwrap().text().await.unwrap();
@@ -149,15 +154,12 @@ async fn every_order_that_costs_something_has_an_invoice_and_what_goes_back_a_cr
 async fn numbers_have_no_gaps_whoever_writes_at_once() {
     let house = House::open().await;
     let (festival, offer) = writing(&house, "always").await;
-    let fans = at_once(40, |i| {
-        let (http, offer) = (house.anybody(), offer.clone());
-        async move {
-            let fan = http.order(&format!("fan{i}@x.example"), &[(&offer, 1)]).await;
-            fan.pay(&key(), "simulated_instant").await.expect(201);
-            fan
-        }
-    })
-    .await;
+    let mut fans = Vec::new();
+    for i in 0..40 {
+        fans.push(bought(&house, &offer, &format!("fan{i}@x.example"), 1).await);
+    }
+    let entries: i64 = sqlx::query_scalar("select count(*) from documents_due").fetch_one(&mut house.database().await).await.unwrap();
+    assert!(entries >= 8, "{entries}: four workers have something to race for");
     let app = &house.app;
     let (a, b, c, d) = tokio::join!(issue_due(app), issue_due(app), issue_due(app), issue_due(app));
     assert_eq!(a.unwrap() + b.unwrap() + c.unwrap() + d.unwrap(), 40);
@@ -170,7 +172,7 @@ async fn numbers_have_no_gaps_whoever_writes_at_once() {
     numbers.sort();
     assert_eq!(numbers, (1..=40).map(|no| format!("NF26-{no:06}")).collect::<Vec<_>>());
     // Another festival of the same seller cannot begin its numbers alike.
-    let body = json!({ "slug": "salt", "name": { "en": "Salt" }, "lead": { "en": "x" }, "place": { "en": "y" }, "currency": "EUR", "time_zone": "Europe/Amsterdam", "spot": "#ffd21f", "language": "en" });
+    let body = json!({ "slug": "salt", "kind": "festival", "name": { "en": "Salt" }, "lead": { "en": "x" }, "place": { "en": "y" }, "currency": "EUR", "time_zone": "Europe/Amsterdam", "spot": "#ffd21f", "language": "en" });
     let other = festival.promoter.make("/v1/festivals", body).await["festival_id"].as_i64().unwrap();
     let same = json!({ "mode": "always", "prefix": "NF26", "seller": { "name": "x", "address": "y" } });
     assert_eq!(festival.promoter.send("PUT", &format!("/v1/festivals/{other}/invoicing"), &same).await.status, 409);
@@ -204,6 +206,22 @@ async fn on_request_an_invoice_is_written_for_who_asks_with_what_went_back_since
     refund(&festival.promoter, &other.order, &key(), &rest).await.expect(201);
     house.run_workers().await;
     assert_eq!((documents(&fan).await.len(), documents(&other).await.len()), (3, 0));
+    // Written no more, what goes back of an order that has one is noted still.
+    let off = json!({ "mode": "off", "prefix": "NF26", "seller": { "name": "Night Ferry Foundation", "address": "Pier 9" } });
+    let third = bought(&house, &offer, "noor@x.example", 1).await;
+    bill(&third, &json!({ "name": "Noor" })).await.expect(200);
+    house.run_workers().await;
+    festival.promoter.send("PUT", &festival.path("/invoicing"), &off).await.expect(200);
+    refund(&festival.promoter, &third.order, &key(), &rest).await.expect(201);
+    house.run_workers().await;
+    assert_eq!(documents(&third).await.len(), 2);
+    let fourth = bought(&house, &offer, "iris@x.example", 1).await;
+    assert_eq!(bill(&fourth, &json!({ "name": "Iris" })).await.status, 409);
+    let page = house.anybody().request("GET", &format!("/o/{}/{}", fourth.order, fourth.secret)).send().await.unwrap().text().await.unwrap();
+    assert!(!page.contains("billing-name"), "{page}");
+    // A document of another order is none of this one's, whatever is named.
+    let foreign = third.get("/documents").await.expect(200)["items"][0]["document_id"].as_str().unwrap().to_owned();
+    assert_eq!(fan.get(&format!("/documents/{foreign}/document.pdf")).await.status, 404);
     let stranger = house.anybody().request("GET", &format!("/o/{}/{}", fan.order, other.secret)).send().await.unwrap();
     assert_eq!(stranger.status().as_u16(), 404);
     house.run_workers().await;

@@ -101,10 +101,20 @@ async fn a_fee_that_the_promoter_bears_is_taken_from_what_they_are_owed_and_nobo
     house.run_workers().await;
     assert_eq!((fan.status().await, booked(&house, "fee").await, booked(&house, "promoter").await), ("refunded".to_owned(), -596, 596));
 
+    let shown = house.anybody().get(&festival.path("/booking-fee")).await.expect(200);
+    assert!(shown["booking_fee"].is_null(), "{shown}");
+    assert_eq!(festival.promoter.get(&festival.path("/booking-fee")).await.expect(200)["booking_fee"]["ppm"], 40_000);
+
+    // What is held keeps its fee, whatever is set before it is paid.
+    let held = house.anybody().order("noor@x.example", &[(&offer, 1)]).await;
+    festival.promoter.send("PUT", &festival.path("/booking-fee"), &json!({ "ppm": 500_000, "borne_by": "promoter", "is_kept": true })).await.expect(200);
+    held.pay(&key(), "simulated_instant").await.expect(201);
+    assert_eq!(booked(&house, "fee").await, -2 * 596);
+
     // Ended, nothing is taken any more.
     festival.promoter.send("DELETE", &festival.path("/booking-fee"), &json!(null)).await.expect(200);
     bought(&house, &offer, "jonas@x.example", 1).await;
-    assert_eq!(booked(&house, "fee").await, -596);
+    assert_eq!(booked(&house, "fee").await, -2 * 596);
     for bad in [json!({ "borne_by": "buyer", "is_kept": true }), json!({ "ppm": 600_000, "borne_by": "buyer", "is_kept": true })] {
         assert_eq!(festival.promoter.send("PUT", &festival.path("/booking-fee"), &bad).await.status, 422);
     }

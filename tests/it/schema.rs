@@ -101,7 +101,7 @@ const READ_IT_ALL: &[(&str, &str)] = &[
         "select order_id from payments where festival_id = $1 and order_id = any($2)",
         "a batch of expiry looks through the payments that are open, by their own index",
     ),
-    ("sum(e.minor)::bigint as minor from journals j", "sums of a report, asked for by hand"),
+    ("select (j.at at time zone $2)::date as day", "sums of a report, asked for by hand"),
     ("select count(*) from orders", "what a backup holds, read back into a database of its own"),
     ("('orders are held', (select sum(held)", "once, before a festival is archived"),
     (

@@ -129,10 +129,12 @@ async fn a_voucher_takes_off_an_amount_or_everything_and_says_why_it_does_not_he
 
 #[tokio::test(flavor = "multi_thread")]
 async fn late_money_takes_its_voucher_again_or_goes_back() {
-    for taken_meanwhile in [false, true] {
+    for (taken_meanwhile, by_budget) in [(false, false), (true, false), (false, true), (true, true)] {
         let house = House::open().await;
         let (festival, offer) = on_sale(&house, 100).await;
-        voucher(&festival, "ONLYONE", &json!({ "percent_off": 50 }), json!({ "max_uses": 1 })).await;
+        // By its count, and by its budget: half of 139.00 once.
+        let terms = if by_budget { json!({ "budget_minor": 7000 }) } else { json!({ "max_uses": 1 }) };
+        voucher(&festival, "ONLYONE", &json!({ "percent_off": 50 }), terms).await;
         let slow = order(&house.anybody(), &offer, 1, "slow@x.example", "onlyone").await.expect(201);
         let slow = fan(&house.anybody(), &slow);
         let payment = slow.pay(&key(), "simulated").await.expect(201);
@@ -294,11 +296,37 @@ async fn a_batch_makes_many_codes_at_once_and_a_table_of_them() {
         }
     }
     assert_eq!(seen.len(), 250);
+    // Not for the one that was used, so for none.
+    let change = async |terms: Value| festival.promoter.send("PUT", &format!("/v1/voucher-batches/{id}"), &terms).await;
+    order(&house.anybody(), &offer, 1, "iris@x.example", &rows[3][0]).await.expect(201);
+    change(json!({ "max_uses": 2, "label": "Harbour radio" })).await.expect(200);
+    order(&house.anybody(), &offer, 1, "noor@x.example", &rows[3][0]).await.expect(201);
+    assert_eq!(change(json!({ "max_uses": 1, "label": "x" })).await.status, 409);
+    assert_eq!(table().await.iter().filter(|row| row[3] == "2").count(), 250);
     // Over at once, all of them.
     let yesterday = house.app.clock.now() - TimeDelta::days(1);
-    festival.promoter.send("PUT", &format!("/v1/voucher-batches/{id}"), &json!({ "closes_at": yesterday, "max_uses": 1 })).await.expect(200);
+    assert_eq!(change(json!({ "closes_at": yesterday, "max_uses": 2, "label": "Harbour radio, over" })).await.expect(200)["label"], "Harbour radio, over");
     assert_eq!(order(&house.anybody(), &offer, 1, "jonas@x.example", &rows[2][0]).await.body["reason"], "not_now");
-    assert_eq!(festival.promoter.get(&festival.path("/voucher-batches")).await.expect(200)["items"][0]["label"], "Harbour radio");
+    assert_eq!(festival.promoter.get(&festival.path("/voucher-batches")).await.expect(200)["items"][0]["label"], "Harbour radio, over");
+    house.run_workers().await;
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_guesses_too_often_is_not_told_when_they_guess_right() {
+    let house = House::open().await;
+    let (festival, offer) = on_sale(&house, 10).await;
+    voucher(&festival, "RIGHT", &json!({ "percent_off": 50 }), json!({})).await;
+    let http = house.anybody();
+    let look = async |code: &str| answer(http.request("GET", &festival.path("/offers")).header("voucher", code)).await;
+    assert_eq!(look("right").await.status, 200);
+    let mut guesses = 0;
+    while look(&format!("WRONG{guesses}")).await.status != 429 {
+        guesses += 1;
+        assert!(guesses < 1_000);
+    }
+    assert_eq!((look("right").await.status, order(&http, &offer, 1, "mara@x.example", "right").await.status), (429, 429));
+    http.order("mara@x.example", &[(&offer, 1)]).await;
     house.run_workers().await;
     house.close().await;
 }

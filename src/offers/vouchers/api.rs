@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{
     NewVoucher, NoVoucher, Voucher, VoucherTerms,
     batch::{self, NewVoucherBatch, VoucherBatch},
+    commands,
 };
 use crate::{
     accounts::{
@@ -24,7 +25,7 @@ use crate::{
         idempotency::request_key,
         limit::{Client, Limited, Limits},
         listing::{before, fifty},
-        problem::{Changing, Created, KEY_REUSED, Or, Problem, Usual, VOUCHER},
+        problem::{Changing, Created, KEY_REUSED, NOT_FOUND, Or, Problem, Usual, VOUCHER},
         tags::Chapter,
     },
     id::{FestivalId, VoucherBatchId, VoucherId},
@@ -43,6 +44,7 @@ impl From<NoVoucher> for Problem {
 /// # Errors
 /// A problem `voucher-refused`, or `too-many-requests`.
 pub async fn opened(app: &App, client: &Client, festival: FestivalId, code: &str, now: DateTime<Utc>) -> Result<Voucher, Problem> {
+    app.the::<Limits>().may_guess(client)?;
     let found = super::opened_by(app, festival, code, now).await?;
     if found.as_ref().is_err_and(|why| *why == NoVoucher::Unknown) {
         app.the::<Limits>().count(Limited::Guess, client)?;
@@ -53,7 +55,7 @@ pub async fn opened(app: &App, client: &Client, festival: FestivalId, code: &str
 /// Who a voucher is for.
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
-pub struct VoucherList {
+pub struct VoucherAddresses {
     /// Their addresses.
     #[oai(validator(min_items = 1, max_items = 100_000))]
     pub addresses: Vec<String>,
@@ -113,14 +115,24 @@ impl VouchersApi {
     ) -> Result<Created<Voucher>, Or<Changing>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, *festival_id)?;
-        let voucher = super::add(&app, &staff, *festival_id, &body).await?;
+        let voucher = commands::add(&app, &staff, *festival_id, &body).await?;
         let location = format!("/v1/vouchers/{}", voucher.voucher_id);
         Ok(Created { body: voucher, location })
     }
 
+    /// Look at a voucher
+    ///
+    /// With its code and uses. Scope `offers:write`, because codes are worth money.
+    #[oai(path = "/vouchers/:voucher_id", method = "get", operation_id = "show_voucher")]
+    async fn show_voucher(&self, AsStaff(staff): AsStaff, app: Data<&App>, voucher_id: Path<VoucherId>) -> Result<Json<Voucher>, Or<Usual>> {
+        let mut tx = of_staff(&app, &staff, voucher_id.festival(), Scope::OffersWrite).await?;
+        let found = super::store::by_ids(&mut tx, voucher_id.festival(), &[*voucher_id]).await?.pop();
+        Ok(Json(found.ok_or_else(|| NOT_FOUND.problem())?.opened(&app.secrets)))
+    }
+
     /// Change a voucher
     ///
-    /// How often and when it is good and for which offers; code and effect stay. Refused when it was used more often, or took off more, than it would
+    /// How often and when it is good and for which offers, all of it anew: what is not named goes. Code and effect stay. Refused when it was used more often, or took off more, than it would
     /// allow. Doing it again changes nothing. Scope `offers:write`.
     #[oai(path = "/vouchers/:voucher_id", method = "put", operation_id = "change_voucher")]
     async fn change_voucher(
@@ -132,24 +144,24 @@ impl VouchersApi {
     ) -> Result<Json<Voucher>, Or<Changing>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, voucher_id.festival())?;
-        Ok(Json(super::change(&app, &staff, *voucher_id, &body).await?))
+        Ok(Json(commands::change(&app, &staff, *voucher_id, &body).await?))
     }
 
     /// Say who a voucher is for
     ///
     /// The addresses of a presale: it helps nobody else. They take the place of the list before, and only keyed hashes of them are kept. Doing it again
     /// changes nothing. Scope `offers:write`.
-    #[oai(path = "/vouchers/:voucher_id/addresses", method = "put", operation_id = "list_voucher_addresses")]
-    async fn list_voucher_addresses(
+    #[oai(path = "/vouchers/:voucher_id/addresses", method = "put", operation_id = "set_voucher_addresses")]
+    async fn set_voucher_addresses(
         &self,
         AsStaff(staff): AsStaff,
         app: Data<&App>,
         voucher_id: Path<VoucherId>,
-        body: Json<VoucherList>,
+        body: Json<VoucherAddresses>,
     ) -> Result<Json<Voucher>, Or<Changing>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, voucher_id.festival())?;
-        Ok(Json(super::enlist(&app, &staff, *voucher_id, Some(&body.addresses)).await?))
+        Ok(Json(commands::enlist(&app, &staff, *voucher_id, Some(&body.addresses)).await?))
     }
 
     /// Make a voucher for everybody
@@ -159,22 +171,28 @@ impl VouchersApi {
     async fn forget_voucher_addresses(&self, AsStaff(staff): AsStaff, app: Data<&App>, voucher_id: Path<VoucherId>) -> Result<Json<Voucher>, Or<Changing>> {
         staff.may(Scope::OffersWrite)?;
         reach(&staff, voucher_id.festival())?;
-        Ok(Json(super::enlist(&app, &staff, *voucher_id, None).await?))
+        Ok(Json(commands::enlist(&app, &staff, *voucher_id, None).await?))
     }
 
     /// List the batches of vouchers of a festival
     ///
-    /// Newest first, at most 200. Scope `offers:write`.
+    /// Newest first, by pages. Scope `offers:write`.
     #[oai(path = "/festivals/:festival_id/voucher-batches", method = "get", operation_id = "list_voucher_batches")]
     async fn list_voucher_batches(
         &self,
         AsStaff(staff): AsStaff,
         app: Data<&App>,
         festival_id: Path<FestivalId>,
+        /// Where the page begins: `next` of the page before.
+        cursor: Query<Option<String>>,
+        /// How many, at most 200.
+        #[oai(default = "fifty", validator(minimum(value = "1"), maximum(value = "200")))]
+        limit: Query<u32>,
     ) -> Result<Json<Page<VoucherBatch>>, Or<Usual>> {
-        staff.may(Scope::OffersWrite)?;
-        reach(&staff, *festival_id)?;
-        Ok(Json(Page { items: batch::all(&app, &staff, *festival_id).await?, next: None }))
+        let before = before(cursor.as_deref())?;
+        let mut tx = of_staff(&app, &staff, *festival_id, Scope::OffersWrite).await?;
+        let limit = limit.min(MOST);
+        Ok(Json(Page::cut(super::store::batches(&mut tx, *festival_id, before, limit + 1).await?, limit, |b| b.batch_id.0)))
     }
 
     /// Make a batch of vouchers
@@ -200,7 +218,7 @@ impl VouchersApi {
 
     /// Change a batch of vouchers
     ///
-    /// The terms of all of its codes alike, or of none where one was used more than they would allow. Doing it again changes nothing. Scope
+    /// The terms of all of its codes alike and anew, or of none where one was used more than they would allow: what is not named goes. Doing it again changes nothing. Scope
     /// `offers:write`.
     #[oai(path = "/voucher-batches/:batch_id", method = "put", operation_id = "change_voucher_batch")]
     async fn change_voucher_batch(

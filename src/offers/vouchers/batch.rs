@@ -1,10 +1,15 @@
 //! Batches: many codes of one kind at once, each good for itself, as a table to send out.
 
 use chrono::{DateTime, Utc};
-use poem_openapi::Object;
+use poem_openapi::{Object, types::ToJSON};
+use serde_json::Value;
 use sqlx::FromRow;
 
-use super::{Effect, Made, Voucher, VoucherTerms, check, check_effect, letters, made, may_change, note, overused, store, taken};
+use super::{
+    Effect, Voucher, VoucherTerms,
+    commands::{Made, check, check_effect, made, may_change, note, overused, taken},
+    letters, store,
+};
 use crate::{
     accounts::Staff,
     app::App,
@@ -79,7 +84,7 @@ pub(super) async fn add(app: &App, staff: &Staff, festival: FestivalId, new: &Ne
     festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
     let batch = VoucherBatch { batch_id: VoucherBatchId::fresh(festival, now), label: new.terms.label.clone(), size: new.size, created_at: now };
     let key = secrets::short_hash(&[b"voucher-batch", staff.promoter.0.as_bytes(), key.as_bytes()]);
-    let fingerprint = secrets::short_hash(&[format!("{new:?}").as_bytes()]);
+    let fingerprint = secrets::short_hash(&[said(new.to_json()).to_string().as_bytes()]);
     if !store::insert_batch(&mut tx, &batch, &key, &fingerprint).await? {
         let (id, asked) = store::batch_by_key(&mut tx, festival, &key).await?.ok_or(Fault::NotFound)?;
         return Ok(if asked == fingerprint { store::batch(&mut tx, id).await? } else { None });
@@ -90,6 +95,14 @@ pub(super) async fn add(app: &App, staff: &Staff, festival: FestivalId, new: &Ne
     note(&mut tx, staff, festival, ("voucher_batch.added", "voucher_batch", batch.batch_id.to_string()), Some(after), now).await?;
     tx.commit().await?;
     Ok(Some(batch))
+}
+
+/// What was said, without what was not: a request has the same fingerprint whatever may be said later.
+fn said(value: Option<Value>) -> Value {
+    match value.unwrap_or_default() {
+        Value::Object(members) => Value::Object(members.into_iter().filter(|(_, v)| !v.is_null()).map(|(name, v)| (name, said(Some(v)))).collect()),
+        other => other,
+    }
 }
 
 /// Changes every voucher of a batch alike: all of them, or none where one does not fit.
@@ -105,15 +118,10 @@ pub(super) async fn change(app: &App, staff: &Staff, id: VoucherBatchId, terms: 
     store::lock_by_ids(&mut tx, festival, &ids).await?;
     let before = store::by_ids(&mut tx, festival, &ids).await?;
     store::update(&mut tx, festival, &may_change(&before, terms)?, terms).await.map_err(overused)?;
+    store::relabel_batch(&mut tx, id, &terms.label).await?;
     note(&mut tx, staff, festival, ("voucher_batch.changed", "voucher_batch", id.to_string()), None, now).await?;
     tx.commit().await?;
-    Ok(batch)
-}
-
-pub(super) async fn all(app: &App, staff: &Staff, festival: FestivalId) -> Result<Vec<VoucherBatch>, Fault> {
-    let mut tx = app.for_promoter(staff.promoter).await?;
-    festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
-    Ok(store::batches(&mut tx, festival).await?)
+    Ok(VoucherBatch { label: terms.label.clone(), ..batch })
 }
 
 /// The codes of a batch as a table (RFC 4180): what is sent out, and what came of it.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Effect, Made, Uses, Voucher, VoucherTerms, batch::VoucherBatch};
+use super::{Effect, Uses, Voucher, VoucherTerms, batch::VoucherBatch, commands::Made};
 use crate::id::{FestivalId, VoucherBatchId, VoucherId};
 
 /// Locks the vouchers of some keys; which they are.
@@ -248,11 +248,27 @@ pub(super) async fn batch_by_key(conn: &mut PgConnection, festival: FestivalId, 
         .await
 }
 
-pub(super) async fn batches(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<VoucherBatch>, sqlx::Error> {
-    sqlx::query_as("select batch_id, label, size, created_at from voucher_batches where festival_id = $1 order by batch_id desc limit 200")
-        .bind(festival)
-        .fetch_all(conn)
-        .await
+/// The batches of a festival, newest first.
+pub(super) async fn batches(conn: &mut PgConnection, festival: FestivalId, before: Option<uuid::Uuid>, limit: u32) -> Result<Vec<VoucherBatch>, sqlx::Error> {
+    sqlx::query_as(
+        "select batch_id, label, size, created_at from voucher_batches where festival_id = $1 and ($2::uuid is null or batch_id < $2) \
+         order by batch_id desc limit $3",
+    )
+    .bind(festival)
+    .bind(before)
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await
+}
+
+pub(super) async fn relabel_batch(conn: &mut PgConnection, batch: VoucherBatchId, label: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("update voucher_batches set label = $3 where festival_id = $1 and batch_id = $2")
+        .bind(batch.festival())
+        .bind(batch)
+        .bind(label)
+        .execute(conn)
+        .await?;
+    Ok(())
 }
 
 pub(super) async fn batch(conn: &mut PgConnection, batch: VoucherBatchId) -> Result<Option<VoucherBatch>, sqlx::Error> {

@@ -82,9 +82,11 @@ pub async fn place(
     }
     let places: Vec<String> = kept.iter().map(|place| place.text(&app.secrets)).collect();
     let places: Vec<&str> = places.iter().map(String::as_str).collect();
-    let voucher = Some(field(&fields, "voucher")).filter(|code| code.len() <= 60);
+    let voucher = Some(field(&fields, "voucher")).filter(|code| code.chars().count() <= 60);
+    if voucher.is_some_and(|code| !code.is_empty()) {
+        app.the::<Limits>().may_guess(&client)?;
+    }
     let holder = Some(holder(**client, &buyer.email));
-    // With a voucher the total is lower than the page says: what is expected is the price without it, at most.
     let asking = Asking { buyer, key: &key, basket: wishes, expected_minor: Some(expected), voucher, places: &places, holder };
     let outcome = orders::place(&app, asking, arrival.0.0).await;
     if matches!(outcome, Err(PlaceError::Voucher(NoVoucher::Unknown))) {
@@ -103,9 +105,9 @@ pub async fn place(
                     return Ok(see_other(&order_url(&app, order, generation)));
                 }
             }
-            Ok(refused(&reader, &app, &festival, PlaceError::PlaceUsed))
+            Ok(refused(&reader, &app, &festival, PlaceError::PlaceUsed, false))
         }
-        Err(error) => Ok(refused(&reader, &app, &festival, error)),
+        Err(error) => Ok(refused(&reader, &app, &festival, error, voucher.is_some_and(|code| !code.is_empty()))),
     }
 }
 
@@ -141,7 +143,7 @@ fn basket_key(basket: &str, wishes: &[Wish], voucher: &str) -> String {
 }
 
 /// The page of a refusal.
-fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError) -> Response {
+fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError, with_code: bool) -> Response {
     let zone = &festival.terms.time_zone;
     let (key, detail) = match &error {
         PlaceError::SoldOut(_, Availability::HeldOut) => {
@@ -167,7 +169,8 @@ fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError) -
     };
     let way = match &error {
         PlaceError::WaitingRoom(offer, _) => Some((format!("/w/{offer}"), reader.t("waiting-enter").into_owned())),
-        _ => None,
+        // With the code typed again the offers are there that it opens.
+        _ => with_code.then(|| (format!("/f/{}#code", festival.terms.slug), reader.t("choose-again").into_owned())),
     };
     let problem = Problem::from(error);
     let status = StatusCode::from_u16(problem.kind.status).unwrap_or(StatusCode::CONFLICT);

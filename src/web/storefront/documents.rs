@@ -44,11 +44,11 @@ async fn parts(reader: &Reader, app: &App, opened: &Opened, hurt: Option<&Hurt>)
     let mut conn = app.pools.web.acquire().await?;
     let invoicing = documents::invoicing(&mut conn, order.order_id.festival()).await?;
     let said = documents::billing(&mut conn, order.order_id).await?;
+    let is_due = order.paid_at.is_some() && documents::is_due(&mut conn, order.order_id).await?;
     drop(conn);
     let written = documents::of_order(&app.pools.web, order.order_id).await?;
-    let Some(invoicing) = invoicing else { return Ok(html! {}) };
+    let Some(invoicing) = invoicing.filter(|invoicing| invoicing.mode != Mode::Off || !written.is_empty()) else { return Ok(html! {}) };
     let has_invoice = written.iter().any(|document| document.kind == DocumentKind::Invoice);
-    let is_due = order.paid_at.is_some() && !has_invoice && (invoicing.mode == Mode::Always || said.is_some());
     let url = order_url(app, order.order_id, order.link_generation);
     let details =
         hurt.map(|hurt| hurt.typed.clone()).or(said.clone()).unwrap_or_else(|| BillingDetails { name: order.buyer_name.clone(), ..BillingDetails::default() });
@@ -60,8 +60,8 @@ async fn parts(reader: &Reader, app: &App, opened: &Opened, hurt: Option<&Hurt>)
         html! {
             div class="field" {
                 label for=(id) { (reader.t(&id)) }
-                input id=(id) name=(name) value=(value) maxlength=(most) autocomplete=(complete) aria-invalid=[why.as_ref().map(|_| "true")] aria-describedby=[why.as_ref().map(|_| format!("{id}-hurt"))] required[name == "name"];
-                @if let Some(lead) = lead { small { (reader.t(lead)) } }
+                input id=(id) name=(name) value=(value) maxlength=(most) autocomplete=(complete) aria-invalid=[why.as_ref().map(|_| "true")] aria-describedby=(format!("{id}-lead {id}-hurt")) required[name == "name"];
+                @if let Some(lead) = lead { small id=(format!("{id}-lead")) { (reader.t(lead)) } }
                 @if let Some(why) = why { p class="hurt" id=(format!("{id}-hurt")) role="alert" { (why) } }
             }
         }
@@ -78,17 +78,17 @@ async fn parts(reader: &Reader, app: &App, opened: &Opened, hurt: Option<&Hurt>)
                 }
             }
             @if let Some(hurt) = hurt.filter(|hurt| hurt.place.is_empty()) { p class="notice bad" role="alert" { (reader.t(hurt.words)) } }
-            @if !has_invoice && is_due && hurt.is_none() { p role="status" { (reader.t("documents-soon")) } }
-            @if !has_invoice {
+            @if is_due && hurt.is_none() { p role="status" { (reader.t("documents-soon")) } }
+            @if !has_invoice && invoicing.mode != Mode::Off {
                 @if let (Some(said), None) = (&said, hurt) { p { (reader.f("billing-for", [("name", said.name.clone())])) } }
                 details open[hurt.is_some()] {
-                    summary { (reader.t("billing-save")) }
+                    summary { (reader.t("billing-open")) }
                     form class="stack" method="post" action=(format!("{url}/billing#documents")) {
                         (input("name", &details.name, "200", "organization", None))
                         div class="field" {
                             label for="billing-address" { (reader.t("billing-address")) }
-                            textarea id="billing-address" name="address" rows="3" maxlength="500" autocomplete="street-address" { (details.address) }
-                            @if let Some(why) = wrong("address") { p class="hurt" role="alert" { (why) } }
+                            textarea id="billing-address" name="address" rows="3" maxlength="500" autocomplete="street-address" aria-invalid=[wrong("address").map(|_| "true")] aria-describedby="billing-address-hurt" { (details.address) }
+                            @if let Some(why) = wrong("address") { p class="hurt" id="billing-address-hurt" role="alert" { (why) } }
                         }
                         (input("country", details.country.as_deref().unwrap_or_default(), "2", "country", Some("billing-country-lead")))
                         (input("vat", details.vat_number.as_deref().unwrap_or_default(), "40", "off", Some("billing-vat-lead")))
@@ -113,12 +113,13 @@ pub async fn bill(request: &Request, body: poem::Body, reader: Reader, app: Data
         country: some("country", 2).map(|letters| letters.to_uppercase()),
         vat_number: some("vat", 40),
     };
-    let is_country = typed.country.as_ref().is_none_or(|letters| letters.len() == 2 && letters.bytes().all(|b| b.is_ascii_uppercase()));
     let hurt = |place, words| Hurt { typed: typed.clone(), place, words };
-    let outcome = if is_country { documents::bill(&app, OrderId(id), typed.clone()).await } else { Err(Fault::wrong("/country", "two letters")) };
-    let hurt = match outcome {
+    let hurt = match documents::bill(&app, OrderId(id), typed.clone()).await {
         Ok(_) => return Ok(see_other(&format!("{}#documents", order_url(&app, opened.order.order_id, opened.order.link_generation)))),
-        Err(Fault::Conflict(_)) => hurt("", "billing-late"),
+        Err(Fault::Conflict(_)) => {
+            let written = documents::of_order(&app.pools.web, OrderId(id)).await.map_err(Problem::from)?;
+            hurt("", if written.is_empty() { "billing-not-here" } else { "billing-late" })
+        }
         Err(Fault::Invalid(places)) => match places.first().map_or("", |(place, _)| place.as_str()) {
             "/country" => hurt("country", "billing-wrong-country"),
             "/vat_number" => hurt("vat", "billing-wrong-vat"),
@@ -131,16 +132,17 @@ pub async fn bill(request: &Request, body: poem::Body, reader: Reader, app: Data
     let title = reader.t("documents-head").into_owned();
     let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
     let mut response = shell(&reader, &opened, &title, None).page(&html! {
-        main class="panel" id="content" { (form) p { a href=(url) { (reader.t("back-to-order")) } } }
+        main class="panel" id="content" { h1 { (title) } (form) p { a href=(url) { (reader.t("back-to-order")) } } }
     });
     response.set_status(if hurt.place.is_empty() { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY });
     Ok(response)
 }
 
-/// Whoever comes back without the form.
+/// Whoever comes back without the form: the language of the page was changed, or its address kept.
 #[handler]
-pub async fn over(Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
-    Ok(see_other(&format!("/o/{id}/{secret}#documents")))
+pub async fn over(request: &Request, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    let language = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
+    Ok(see_other(&format!("/o/{id}/{secret}{language}#documents")))
 }
 
 /// A document of an order, for whoever has its link.

@@ -77,8 +77,8 @@ struct Content {
     releases: Vec<(Release, Vec<Playable>)>,
     /// Offers whose waiting room is on and has not let this reader in.
     rooms: Vec<OfferId>,
-    /// The code that this reader typed, and why it does not help, where it does not.
-    code: Option<(String, Option<NoVoucher>)>,
+    /// The code that this reader typed, and whether it is for certain addresses alone, or why it does not help.
+    code: Option<(String, Result<bool, NoVoucher>)>,
 }
 
 /// A code that a reader typed, and what it does.
@@ -109,7 +109,11 @@ async fn content(app: &App, slug: &str, turns: &[OfferId], typed: Option<Typed>)
         }
     }
     let rooms = waiting::on(app, now).into_iter().filter(|offer| !turns.contains(offer)).collect();
-    let code = typed.map(|Typed { code, found }| (code, found.err()));
+    // A code that is for nothing of what is here helps nobody here.
+    let helps = |found: Result<Voucher, NoVoucher>| {
+        found.and_then(|v| if offers.iter().any(|o| v.is_for(o.offer.offer_id)) { Ok(v) } else { Err(NoVoucher::NotForThese) })
+    };
+    let code = typed.map(|Typed { code, found }| (code, helps(found).map(|v| v.listed.is_some())));
     Ok(Content { rooms, code, days: festivals::days(pool, id).await?, bill: lineup::billed(pool, id).await?, offers, releases: found, festival })
 }
 
@@ -217,8 +221,8 @@ pub async fn festival(reader: &Reader, app: &App, slug: &str, turns: &[OfferId],
                 @if !content.days.is_empty() { (sides(reader, &content)) }
                 @if !content.bill.is_empty() { (billing(reader, &content)) }
                 (music(reader, &content))
-                (form(reader, &content))
                 (code(reader, &content))
+                (form(reader, &content))
             }
         }
     }))
@@ -414,8 +418,8 @@ fn form(reader: &Reader, content: &Content) -> Markup {
         form id="offers" method="post" action=(format!("/f/{}/orders", f.slug)) aria-labelledby="passes" data-basket="" data-once="" {
             header class="head" { h2 id="passes" { (reader.t("passes")) } p { (reader.t("all-in")) } }
             @if content.offers.is_empty() { p { (reader.t("no-offers")) } }
-            @if let Some((code, None)) = &content.code {
-                p class="notice" role="status" { (reader.f("voucher-helps", [("code", code.clone())])) }
+            @if let Some((code, Ok(is_listed))) = &content.code {
+                p class="notice" role="status" { (reader.f("voucher-helps", [("code", code.clone())])) @if *is_listed { (reader.t("gap")) (reader.t("voucher-listed")) } }
                 input type="hidden" name="voucher" value=(code);
             }
             ol { @for (i, on_sale) in content.offers.iter().enumerate() { (offer(reader, content, i, on_sale)) } }
@@ -434,18 +438,18 @@ fn form(reader: &Reader, content: &Content) -> Markup {
     }
 }
 
-/// Where a code is typed: before anything is held, so that the prices above are what is paid.
+/// Where a code is typed: before anything is chosen, so that the prices below are what is paid.
 fn code(reader: &Reader, content: &Content) -> Markup {
     let home = format!("/f/{}", content.festival.terms.slug);
     let typed = content.code.as_ref();
-    let why = typed.and_then(|(_, why)| *why);
+    let why = typed.and_then(|(_, found)| found.err());
     html! {
         section id="code" class="stack" aria-labelledby="voucher-head" {
             @if typed.is_some() && why.is_none() {
                 header class="head" { h2 id="voucher-head" { (reader.t("your-voucher")) } p { a href=(format!("{home}#offers")) { (reader.t("voucher-without")) } } }
             } @else {
                 header class="head" { h2 id="voucher-head" { (reader.t("your-voucher")) } p { (reader.t("your-voucher-lead")) } }
-                form method="post" action=(format!("{home}/vouchers#offers")) {
+                form method="post" action=(format!("{home}/vouchers#code")) {
                     div class="field" {
                         label for="voucher" { (reader.t("your-voucher-code")) }
                         input id="voucher" name="voucher" value=[typed.map(|(code, _)| code)] autocomplete="off" autocapitalize="characters" maxlength="60" required aria-invalid=[why.map(|_| "true")] aria-describedby=[why.map(|_| "voucher-why")];

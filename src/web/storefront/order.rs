@@ -108,11 +108,16 @@ pub(super) fn basket(reader: &Reader, opened: &Opened) -> Markup {
         table class="sum" {
             tbody {
                 tr class="total" { th scope="row" { (reader.t("total")) } td { (opened.order.total.print()) } }
-                @if inside.fee.minor > 0 { tr { th scope="row" { (reader.t("fee-inside")) } td { (inside.fee.print()) } } }
+                @if inside.fee.minor > 0 { tr { th scope="row" { (reader.t("fee-inside")) @if keeps_fee(&opened.order) { " " small { (reader.t("fee-remains")) } } } td { (inside.fee.print()) } } }
                 @for tax in &inside.taxes { tr { th scope="row" { (reader.f("tax-inside", [("rate", percent(tax.rate_ppm))])) } td { (tax.amount.print()) } } }
             }
         }
     }
+}
+
+/// Whether a fee of an order stays when its tickets are given back.
+pub(super) fn keeps_fee(order: &Order) -> bool {
+    order.lines.iter().flat_map(|line| &line.shares).any(|share| share.minor > 0 && share.fee.is_some_and(|fee| fee.is_kept))
 }
 
 fn ended(reader: &Reader, opened: &Opened, status: OrderStatus) -> Response {

@@ -8,7 +8,7 @@ use poem::{
 
 use super::{
     buy::{field, fields},
-    order::{Numbered, Opened, open, shell},
+    order::{Numbered, Opened, keeps_fee, open, shell},
 };
 use crate::{
     app::App,
@@ -90,7 +90,7 @@ fn returning(reader: &Reader, opened: &Opened, url: &str, live: &[Numbered], ter
     html! {
         details { summary { h2 { (reader.t("return-tickets")) } }
             form class="stack" method="post" action=(format!("{url}/returns")) {
-                p { (lead) }
+                p { (lead) @if keeps_fee(&opened.order) { (reader.t("gap")) (reader.t("fee-remains")) } }
                 fieldset class="stack" {
                     legend class="unseen" { (reader.t("return-which")) }
                     @for (i, t) in live.iter().filter(|(_, t)| terms.ticket_ids.contains(&t.ticket_id)) {

@@ -400,3 +400,37 @@ fn draw(surface: &mut Surface<'_>, piece: &Piece) {
         x += face.width(&run) * piece.size;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_people_are_called_is_printed() {
+        let names = ["👨\u{200d}👩 \u{fe0f}", "\u{feff}\u{e000}\u{0}\u{7}", "שלום", "مرحبا", "ไทย", "e\u{301}\u{301}\u{301}", "", "한국", "𠮷野家", "\u{202e}gnp"];
+        let rows = names.iter().map(|name| (vec![(*name).to_owned(), "1".to_owned()], vec![(*name).to_owned()])).collect();
+        let table = Table { head: vec!["What".to_owned(), "Amount".to_owned()], rows, sum: None };
+        let long = "x".repeat(500);
+        let paper = Paper {
+            language: "en".to_owned(),
+            title: "Invoice 1".to_owned(),
+            from: names.iter().map(|name| (*name).to_owned()).collect(),
+            to: vec![String::new(), long.clone()],
+            facts: vec![(String::new(), long)],
+            tables: vec![table.clone(), table],
+            notes: vec!["word ".repeat(400); 4],
+        };
+        let pdf = print(&paper).unwrap();
+        assert!(pdf.starts_with(b"%PDF-1.7"));
+        assert!(print(&Paper { title: "Nothing".to_owned(), language: "zh-Hans".to_owned(), ..Paper::default() }).is_ok());
+    }
+
+    #[test]
+    fn a_line_is_broken_at_blanks_and_where_a_word_is_too_long_anywhere() {
+        let broken = lines(weight(false), "the weekend and the record", 10.0, 70.0);
+        assert!(broken.len() > 1 && broken.iter().all(|line| width(weight(false), line, 10.0) <= 70.0), "{broken:?}");
+        assert_eq!(broken.join(" "), "the weekend and the record");
+        let long = lines(weight(false), &"w".repeat(40), 10.0, 70.0);
+        assert!(long.len() > 1 && long.iter().all(|line| width(weight(false), line, 10.0) <= 70.0), "{long:?}");
+    }
+}

@@ -50,16 +50,28 @@ pub(super) async fn insert_entries(conn: &mut PgConnection, festival: FestivalId
 
 // - the queue of documents -
 
-/// Takes the oldest entry that is due and that nobody else has, in this transaction.
+/// The festivals that have entries that are due.
 ///
 /// # Errors
 /// What the database said.
-pub async fn take_due(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Option<Due>, sqlx::Error> {
+pub async fn due_festivals(pool: &PgPool, now: DateTime<Utc>) -> Result<Vec<FestivalId>, sqlx::Error> {
+    sqlx::query_scalar("select distinct festival_id from documents_due where due_id < $1")
+        .bind(id::first_at(now + TimeDelta::milliseconds(1)))
+        .fetch_all(pool)
+        .await
+}
+
+/// Takes the oldest entry of a festival that is due and that nobody else has, in this transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn take_due(conn: &mut PgConnection, festival: FestivalId, now: DateTime<Utc>) -> Result<Option<Due>, sqlx::Error> {
     sqlx::query_as(
-        "delete from documents_due where (festival_id, due_id) = ( \
-             select festival_id, due_id from documents_due where due_id < $1 order by due_id limit 1 for update skip locked) \
+        "delete from documents_due where festival_id = $1 and due_id = ( \
+             select due_id from documents_due where festival_id = $1 and due_id < $2 order by due_id limit 1 for update skip locked) \
          returning festival_id, due_id, order_ids",
     )
+    .bind(festival)
     .bind(id::first_at(now + TimeDelta::milliseconds(1)))
     .fetch_optional(conn)
     .await

@@ -248,17 +248,26 @@ pub async fn is_due(conn: &mut PgConnection, order: OrderId) -> Result<bool, sql
 /// What the database said.
 pub async fn issue_due(app: &App) -> Result<usize, sqlx::Error> {
     let mut issued = 0;
+    for festival in books::due_festivals(&app.pools.work, app.clock.now()).await? {
+        issued += issue_all(app, festival).await?;
+    }
+    Ok(issued)
+}
+
+/// Writes the documents that are due in a festival.
+async fn issue_all(app: &App, festival: FestivalId) -> Result<usize, sqlx::Error> {
+    let mut issued = 0;
     loop {
         let mut tx = app.pools.work.begin().await?;
-        let Some(due) = books::take_due(&mut tx, app.clock.now()).await? else { return Ok(issued) };
-        match issue(app, &mut tx, due.festival_id, &due.order_ids).await {
+        let Some(due) = books::take_due(&mut tx, festival, app.clock.now()).await? else { return Ok(issued) };
+        match issue(app, &mut tx, festival, &due.order_ids).await {
             Ok(some) => {
                 tx.commit().await?;
                 issued += some;
             }
             Err(error) => {
                 tx.rollback().await?;
-                tracing::error!(%error, festival = due.festival_id.0, "documents could not be written; they are tried again");
+                tracing::error!(%error, festival = festival.0, "documents could not be written; they are tried again");
                 books::put_off(&app.pools.work, &due, app.clock.now() + AGAIN).await?;
             }
         }

@@ -80,6 +80,7 @@ fn every_statement_of_buying_and_scanning_names_its_festival() {
 /// Statements that ask every shard: workers that look which festivals have something to do, and what is looked up by an id alone.
 const ASK_EVERY_SHARD: &[&str] = &[
     "select distinct festival_id from stocks where held > 0",
+    "select distinct festival_id from documents_due where due_id < $1",
     "select payment_id, order_id, provider, status, row(amount_minor, currency)::amount as amount, redirect_url, reason, created_at, decide_by",
     "select r.festival_id, r.refund_id, r.payment_id, p.provider",
     "select w.offer_id, w.gathers_at, w.ended_at, o.opens_at from waiting_rooms",

@@ -117,7 +117,7 @@ fn accounts(reader: &Reader, sheet: &Sheet) -> Markup {
                     thead { tr { th scope="col" { (reader.t("settlement-account")) } th scope="col" { span class="unseen" { (reader.t("settlement-drawn")) } } th scope="col" class="n" { (sheet.currency) } } }
                     tbody {
                         @for row in sheet.rows.iter().filter(|row| row.account.is_money() == is_money) {
-                            tr { th scope="row" { (called(reader, row)) } td aria-hidden="true" { progress class="groove" max=(most) value=(row.minor.max(0)) {} } td class="n" { (money(row.minor)) } }
+                            tr { th scope="row" { (called(reader, row)) } td class="drawn" aria-hidden="true" { progress class="groove" max=(most) value=(row.minor.max(0)) {} } td class="n" { (money(row.minor)) } }
                         }
                         tr { th scope="row" { b { (reader.t("total")) } } td {} td class="n" { b { (money(sheet.total_minor)) } } }
                     }
@@ -141,7 +141,7 @@ fn days(reader: &Reader, sheet: &Sheet) -> Markup {
                     @let came_in = sum(day, |row| row.account.is_money());
                     tr {
                         th scope="row" { (day.day) }
-                        td aria-hidden="true" { progress class="groove" max=(most) value=(came_in.max(0)) {} }
+                        td class="drawn" aria-hidden="true" { progress class="groove" max=(most) value=(came_in.max(0)) {} }
                         td class="n" { (money(came_in)) }
                         td class="n" { (money(sum(day, |row| matches!(row.account, Whose::Promoter | Whose::Kept)))) }
                         td class="n" { (money(sum(day, |row| row.account == Whose::Rights))) }

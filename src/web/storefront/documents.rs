@@ -132,7 +132,7 @@ pub async fn bill(request: &Request, body: poem::Body, reader: Reader, app: Data
     let title = reader.t("documents-head").into_owned();
     let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
     let mut response = shell(&reader, &opened, &title, None).page(&html! {
-        main class="panel" id="content" { h1 { (title) } (form) p { a href=(url) { (reader.t("back-to-order")) } } }
+        main class="panel" id="content" { h1 class="unseen" { (title) } (form) p { a href=(url) { (reader.t("back-to-order")) } } }
     });
     response.set_status(if hurt.place.is_empty() { StatusCode::CONFLICT } else { StatusCode::UNPROCESSABLE_ENTITY });
     Ok(response)

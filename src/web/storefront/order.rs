@@ -108,7 +108,7 @@ pub(super) fn basket(reader: &Reader, opened: &Opened) -> Markup {
         table class="sum" {
             tbody {
                 tr class="total" { th scope="row" { (reader.t("total")) } td { (opened.order.total.print()) } }
-                @if inside.fee.minor > 0 { tr { th scope="row" { (reader.t("fee-inside")) @if keeps_fee(&opened.order) { " " small { (reader.t("fee-remains")) } } } td { (inside.fee.print()) } } }
+                @if inside.fee.minor > 0 { tr { th scope="row" { (reader.t("fee-inside")) @if keeps_fee(&opened.order) { br; small { (reader.t("fee-remains")) } } } td { (inside.fee.print()) } } }
                 @for tax in &inside.taxes { tr { th scope="row" { (reader.f("tax-inside", [("rate", percent(tax.rate_ppm))])) } td { (tax.amount.print()) } } }
             }
         }

@@ -407,7 +407,8 @@ mod tests {
 
     #[test]
     fn whatever_people_are_called_is_printed() {
-        let names = ["👨\u{200d}👩 \u{fe0f}", "\u{feff}\u{e000}\u{0}\u{7}", "שלום", "مرحبا", "ไทย", "e\u{301}\u{301}\u{301}", "", "한국", "𠮷野家", "\u{202e}gnp"];
+        let names =
+            ["👨\u{200d}👩 \u{fe0f}", "\u{feff}\u{e000}\u{0}\u{7}", "שלום", "مرحبا", "ไทย", "e\u{301}\u{301}\u{301}", "", "한국", "𠮷野家", "\u{202e}gnp"];
         let rows = names.iter().map(|name| (vec![(*name).to_owned(), "1".to_owned()], vec![(*name).to_owned()])).collect();
         let table = Table { head: vec!["What".to_owned(), "Amount".to_owned()], rows, sum: None };
         let long = "x".repeat(500);

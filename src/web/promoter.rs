@@ -303,7 +303,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
 }
 
 /// `€2.42M`: a figure that is read across a room; the exact one stands under it.
-fn short_money(minor: i64, f: &Festival) -> String {
+pub(super) fn short_money(minor: i64, f: &Festival) -> String {
     let sign = f.terms.currency.sign();
     let scale = 10_i64.pow(f.terms.currency.exponent());
     let whole = minor / scale;

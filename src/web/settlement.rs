@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::{
     layout::{PageResult, Reader, name, see_other},
     money::{index, shell, visitor},
+    promoter::short_money,
 };
 use crate::{
     app::App,
@@ -68,9 +69,9 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                 h1 { (reader.t("settlement")) }
                 @for sheet in sheets.iter().flatten() {
                     dl class="figures" {
-                        div { dt { (reader.t("settlement-in")) } dd { (Money::new(sheet.total_minor, sheet.currency).print()) } }
-                        div { dt { (reader.t("account-promoter")) } dd { (Money::new(of(sheet, Whose::Promoter) + of(sheet, Whose::Kept), sheet.currency).print()) } }
-                        div { dt { (reader.t("account-tax")) } dd { (Money::new(of(sheet, Whose::Tax), sheet.currency).print()) } }
+                        div { dt { (reader.t("settlement-in")) } dd { (short_money(sheet.total_minor, &festival)) small { (Money::new(sheet.total_minor, sheet.currency).print()) } } }
+                        div { dt { (reader.t("account-promoter")) } dd { (short_money(of(sheet, Whose::Promoter) + of(sheet, Whose::Kept), &festival)) small { (Money::new(of(sheet, Whose::Promoter) + of(sheet, Whose::Kept), sheet.currency).print()) } } }
+                        div { dt { (reader.t("account-tax")) } dd { (short_money(of(sheet, Whose::Tax), &festival)) small { (Money::new(of(sheet, Whose::Tax), sheet.currency).print()) } } }
                     }
                 }
             }
@@ -140,7 +141,7 @@ fn days(reader: &Reader, sheet: &Sheet) -> Markup {
                 tbody { @for day in &sheet.days {
                     @let came_in = sum(day, |row| row.account.is_money());
                     tr {
-                        th scope="row" { (day.day) }
+                        th scope="row" { (day.day.to_string().replace('-', "\u{2011}")) }
                         td class="drawn" aria-hidden="true" { progress class="groove" max=(most) value=(came_in.max(0)) {} }
                         td class="n" { (money(came_in)) }
                         td class="n" { (money(sum(day, |row| matches!(row.account, Whose::Promoter | Whose::Kept)))) }

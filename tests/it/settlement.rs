@@ -72,7 +72,10 @@ async fn what_came_in_is_whose_it_is_day_by_day() {
         response.text().await.unwrap()
     };
     let shown = page("").await;
-    assert!(shown.contains("€160.00") && shown.contains("Harbour Tapes") && shown.contains("2026-03-04") && shown.contains("settlement.xlsx?"), "{shown}");
+    assert!(
+        shown.contains("€160.00") && shown.contains("Harbour Tapes") && shown.contains("2026\u{2011}03\u{2011}04") && shown.contains("settlement.xlsx?"),
+        "{shown}"
+    );
     assert!(page("?from=2026-03-04&until=2026-03-03").await.contains("That is no period"));
     assert!(page("?from=2027-01-01&until=").await.contains("Nothing moved in this time"));
     let stranger = house.anybody().request("GET", "/desk/night-ferry/settlement.csv").send().await.unwrap();

@@ -21,12 +21,12 @@ use crate::{
     releases::api::ReleasesApi,
     reports::{api::ReportsApi, settlement::api::SettlementApi},
     tickets::api::TicketsApi,
-    waiting::api::WaitingApi,
+    waiting::{api::WaitingApi, list::api::WaitingListApi},
 };
 
 /// The whole JSON API.
 pub type Api = (
-    (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, SettlementApi, DevicesApi, DocumentsApi),
+    (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, SettlementApi, DevicesApi, DocumentsApi, WaitingListApi),
     (
         WaitingApi,
         OrdersApi,
@@ -51,7 +51,7 @@ pub type Api = (
 #[must_use]
 pub fn service() -> OpenApiService<Api, ()> {
     let api = (
-        (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, SettlementApi, DevicesApi, DocumentsApi),
+        (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, SettlementApi, DevicesApi, DocumentsApi, WaitingListApi),
         (
             WaitingApi,
             OrdersApi,

@@ -164,6 +164,10 @@ ids! {
     DocumentId;
     /// A batch of vouchers.
     VoucherBatchId;
+    /// Somebody's place on a waiting list.
+    EntryId;
+    /// A ticket that its holder hands back.
+    HandBackId;
     /// A promise: lines, total, state.
     OrderId;
     /// Our wish to be paid.

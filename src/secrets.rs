@@ -69,9 +69,11 @@ pub enum Purpose {
     TransferLink,
     /// Finds addresses on the lists of vouchers.
     VoucherAddress,
+    /// The link of a place on a waiting list.
+    WaitingListLink,
 }
 
-const PURPOSES: [(Purpose, &str); 20] = [
+const PURPOSES: [(Purpose, &str); 21] = [
     (Purpose::OrderLink, "order-link"),
     (Purpose::HolderLink, "holder-link"),
     (Purpose::SignInLink, "sign-in-link"),
@@ -92,6 +94,7 @@ const PURPOSES: [(Purpose, &str); 20] = [
     (Purpose::PaymentReturn, "payment-return"),
     (Purpose::TransferLink, "transfer-link"),
     (Purpose::VoucherAddress, "voucher-address"),
+    (Purpose::WaitingListLink, "waiting-list-link"),
 ];
 
 /// The keys of the house. Never printed, never in the database.

@@ -89,6 +89,8 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
                 .with("transfer_accepted", web::letters::transfer)
                 .with("transfer_passed", web::letters::transfer)
                 .with("transfer_declined", web::letters::transfer)
+                .with("waiting_joined", web::letters::waiting_list)
+                .with("waiting_invited", web::letters::waiting_list)
                 .with("ticket_changed", web::letters::ticket_changed)
                 .with("codes_changed", web::letters::codes_changed),
         );

@@ -10,7 +10,7 @@ use crate::{
     batcher::{Kind, Trouble},
     clock::Clock,
     id::{OrderId, PaymentId},
-    orders::{self, Buyer, Placing, Recent, Request, Wish},
+    orders::{self, Buyer, Placing, Recent, Request, Source, Wish},
     payments::{Attempt, Completing, Settle, Way},
     secrets::Purpose,
     words::Language,
@@ -32,6 +32,7 @@ pub(super) async fn sell(world: &World, count: u32, round: u32) -> anyhow::Resul
                 refusal: None,
                 voucher: None,
                 expected_minor: None,
+                source: Source::Public,
                 arrived_at: now,
             }
         })

@@ -184,7 +184,7 @@ impl OffersApi {
         let pool = &app.pools.web;
         let read = async || {
             visible(&app, *festival_id, who.0.as_ref()).await?;
-            Ok::<_, Problem>(Arc::new((super::offers(pool, *festival_id).await?, super::stocks_of(pool, *festival_id).await?)))
+            Ok::<_, Problem>(Arc::new(super::demand::on_shelf(pool, *festival_id, app.clock.now()).await?))
         };
         // Fans and their programs look a thousand times a second; who changes offers sees at once what they changed.
         let shelf = if who.0.is_some() { read().await? } else { app.the::<Shelves>().get(*festival_id, read).await? };

@@ -5,6 +5,7 @@
 
 pub mod api;
 mod catalog;
+pub mod demand;
 pub mod fees;
 mod shelf;
 mod store;
@@ -180,12 +181,22 @@ pub struct Stock {
     pub held: i32,
     /// Paid.
     pub sold: i32,
+    /// Free, and promised to waiting lists.
+    #[oai(skip)]
+    #[sqlx(default)]
+    pub promised: i32,
 }
 
 impl Stock {
-    /// How many are free; everything when there is no capacity.
+    /// How many are free for everybody; everything when there is no capacity.
     #[must_use]
     pub fn left(&self) -> i32 {
+        self.capacity.map_or(i32::MAX, |capacity| capacity - self.held - self.sold - self.promised)
+    }
+
+    /// How many are free for whoever is invited from a waiting list.
+    #[must_use]
+    pub fn free(&self) -> i32 {
         self.capacity.map_or(i32::MAX, |capacity| capacity - self.held - self.sold)
     }
 }

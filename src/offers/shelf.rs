@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::{Offer, Stock, store};
+use super::{Offer, Stock, demand, store};
 use crate::{
     batcher::Trouble,
     id::{FestivalId, OfferId, StockId},
@@ -30,13 +31,17 @@ pub struct Taken {
 }
 
 impl Shelf {
-    /// Takes units of several stocks, all or nothing.
-    pub fn take(&mut self, wanted: &BTreeMap<StockId, i32>) -> bool {
-        let fits = wanted.iter().all(|(id, units)| self.stocks.get(id).is_some_and(|stock| stock.left() >= *units));
+    /// Takes units of several stocks, all or nothing. Whoever is invited from a waiting list takes what is promised.
+    pub fn take(&mut self, wanted: &BTreeMap<StockId, i32>, is_invited: bool) -> bool {
+        let free = if is_invited { Stock::free } else { Stock::left };
+        let fits = wanted.iter().all(|(id, units)| self.stocks.get(id).is_some_and(|stock| free(stock) >= *units));
         if fits {
             for (id, units) in wanted {
                 if let Some(stock) = self.stocks.get_mut(id) {
                     stock.held += units;
+                    if is_invited {
+                        stock.promised = (stock.promised - units).max(0);
+                    }
                 }
             }
         }
@@ -45,15 +50,18 @@ impl Shelf {
 }
 
 /// Locks the stocks of offers in the order of their ids and reads the offers: prices, windows and pauses of a batch come
-/// from the database, never from a cache.
+/// from the database, never from a cache. What waiting lists are promised is set aside.
 ///
 /// # Errors
 /// What the database said.
-pub async fn shelf(conn: &mut PgConnection, festival: FestivalId, offers: &[OfferId]) -> Result<Shelf, Trouble> {
+pub async fn shelf(conn: &mut PgConnection, festival: FestivalId, offers: &[OfferId], now: DateTime<Utc>) -> Result<Shelf, Trouble> {
     let stocks =
         if sabotage::no_lock() { store::stocks_of_offers(conn, festival, offers).await? } else { store::lock_stocks_of(conn, festival, offers).await? };
     let offers = store::offers_of(conn, festival, offers).await?;
-    Ok(Shelf { offers: offers.into_iter().map(|o| (o.offer_id, o)).collect(), stocks: stocks.into_iter().map(|s| (s.stock_id, s)).collect() })
+    let mut shelf =
+        Shelf { offers: offers.into_iter().map(|o| (o.offer_id, o)).collect(), stocks: stocks.into_iter().map(|s| (s.stock_id, s)).collect() };
+    demand::set_aside(conn, festival, &mut shelf, now).await?;
+    Ok(shelf)
 }
 
 /// Sums units per stock: a key that is repeated in an `unnest` counts once, silently.

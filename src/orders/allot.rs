@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Line, PlaceError, Request};
+use super::{Line, PlaceError, Request, Source};
 use crate::{
     id::{OfferId, StockId, VoucherId},
     money::Money,
@@ -42,7 +42,8 @@ fn allot_one(shelf: &mut Shelf, fans: &mut FanCounts, vouchers: &mut Vouchers, r
     let voucher = request.voucher.as_ref().map(|key| vouchers.help(key, request.arrived_at, &request.email_key, offers()));
     let voucher = voucher.transpose().map_err(PlaceError::Voucher)?;
     for (i, (id, quantity)) in wanted.iter().enumerate() {
-        let opened = voucher.is_some_and(|voucher| voucher.does_open(*id));
+        // At the door everything is sold, hidden or not, whatever its window says.
+        let opened = matches!(request.source, Source::BoxOffice { .. }) || voucher.is_some_and(|voucher| voucher.does_open(*id));
         let offer = shelf
             .offers
             .get(id)
@@ -70,7 +71,7 @@ fn allot_one(shelf: &mut Shelf, fans: &mut FanCounts, vouchers: &mut Vouchers, r
     if request.expected_minor.is_some_and(|expected| sum > expected) {
         return Err(PlaceError::PriceChanged(lines, total));
     }
-    if !shelf.take(&planned) {
+    if !shelf.take(&planned, is_invited(request)) {
         let short = wanted.iter().find(|(id, _)| shelf.offers.get(id).is_some_and(|o| o.takes().any(|(s, _)| is_short(shelf, s, &planned))));
         let id = short.or(wanted.first()).map_or(request.basket[0].offer_id, |(id, _)| *id);
         return Err(PlaceError::SoldOut(id, may_come_back(shelf, &planned)));
@@ -88,6 +89,11 @@ fn allot_one(shelf: &mut Shelf, fans: &mut FanCounts, vouchers: &mut Vouchers, r
     Ok(Allotted { lines, total, units, voucher })
 }
 
+/// Whether somebody was invited from a waiting list: what is promised is theirs.
+fn is_invited(request: &Request) -> bool {
+    matches!(request.source, Source::List(..))
+}
+
 /// What a voucher takes off lines.
 fn discount(lines: &[Line]) -> i64 {
     lines.iter().filter_map(|line| Some(line.discount?.minor.saturating_mul(i64::from(line.quantity)))).fold(0, i64::saturating_add)
@@ -96,17 +102,19 @@ fn discount(lines: &[Line]) -> i64 {
 /// Window, limits and requirements of one offer of a basket; opened by a voucher, it need not be on sale yet.
 fn may_order(offer: &Offer, quantity: i32, wanted: &[(OfferId, i32)], fans: &FanCounts, request: &Request, opened: bool) -> Result<(), PlaceError> {
     let id = offer.offer_id;
+    let at_the_door = matches!(request.source, Source::BoxOffice { .. });
     match offer.window(request.arrived_at) {
         None => {}
         Some(Availability::NotYet) if opened => {}
+        Some(Availability::Over) if at_the_door => {}
         Some(Availability::NotYet) => return Err(PlaceError::NotYet(id, offer.opens_at.unwrap_or(request.arrived_at))),
         Some(Availability::Paused) => return Err(PlaceError::Paused(id, offer.pause().cloned().unwrap_or_default())),
         Some(_) => return Err(PlaceError::Over(id)),
     }
-    if quantity > offer.max_per_order {
+    if quantity > offer.max_per_order && !at_the_door {
         return Err(PlaceError::OrderLimit(id, offer.max_per_order));
     }
-    if let Some(max) = offer.max_per_fan {
+    if let Some(max) = offer.max_per_fan.filter(|_| !at_the_door) {
         let have = fans.get(&(request.email_key.clone(), id)).copied().unwrap_or(0);
         if have + quantity > max {
             return Err(PlaceError::FanLimit { offer: id, max, have });
@@ -131,13 +139,18 @@ fn plan(
     planned: &mut BTreeMap<StockId, i32>,
     lines: &mut Vec<Line>,
 ) -> Result<(), PlaceError> {
-    let tiers = offer.open_tiers(request.arrived_at);
+    let mut tiers = offer.open_tiers(request.arrived_at);
+    // At the door the last price of all goes on.
+    if tiers.is_empty() && matches!(request.source, Source::BoxOffice { .. }) {
+        tiers = offer.tiers.last().into_iter().collect();
+    }
     if tiers.is_empty() {
         return Err(PlaceError::Over(offer.offer_id));
     }
     let mut rest = quantity;
     for tier in tiers {
         let left = match tier.stock_id.and_then(|id| shelf.stocks.get(&id)) {
+            Some(stock) if is_invited(request) => (stock.free() - planned.get(&stock.stock_id).copied().unwrap_or(0)).max(0),
             Some(stock) => (stock.left() - planned.get(&stock.stock_id).copied().unwrap_or(0)).max(0),
             None => i32::MAX,
         };
@@ -148,7 +161,10 @@ fn plan(
         if let Some(stock) = tier.stock_id {
             *planned.entry(stock).or_default() += taken;
         }
-        let discount = voucher.map_or(0, |voucher| voucher.takes_off(offer.offer_id, tier.price_minor));
+        let discount = match request.source {
+            Source::BoxOffice { is_comp: true } => tier.price_minor,
+            Source::BoxOffice { is_comp: false } | Source::Public | Source::List(..) => voucher.map_or(0, |voucher| voucher.takes_off(offer.offer_id, tier.price_minor)),
+        };
         let unit = tier.price_minor - discount;
         let total = unit.checked_mul(i64::from(taken));
         let total = total.ok_or_else(|| PlaceError::Invalid("/lines".to_owned(), "the sum is too large".to_owned()))?;
@@ -208,7 +224,7 @@ mod tests {
 
     fn stock(shelf: &mut Shelf, capacity: Option<i32>) -> StockId {
         let stock_id = StockId::fresh(F, now());
-        shelf.stocks.insert(stock_id, Stock { stock_id, name: String::new(), capacity, held: 0, sold: 0 });
+        shelf.stocks.insert(stock_id, Stock { stock_id, name: String::new(), capacity, held: 0, sold: 0, promised: 0 });
         stock_id
     }
 
@@ -263,6 +279,7 @@ mod tests {
             refusal: None,
             voucher: None,
             expected_minor: None,
+            source: Source::Public,
             arrived_at: now(),
         }
     }

@@ -20,7 +20,7 @@ use crate::{
         door::Arrival,
         limit::{Client, Limited, Limits},
         problem::{
-            ALREADY_PAID, Changing, Created, FAN_LIMIT, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN, PAYMENTS_DOWN,
+            ALREADY_PAID, CONFLICT, Changing, Created, FAN_LIMIT, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN, PAYMENTS_DOWN,
             PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, TOO_MANY, Usual, Wrong,
         },
         tags::Chapter,
@@ -45,6 +45,7 @@ impl From<PlaceError> for Problem {
             PlaceError::Slower(wait) => Self { retry_after: Some(wait), ..TOO_MANY.because(words) },
             PlaceError::PaymentsDown => Self { retry_after: Some(15), ..PAYMENTS_DOWN.problem() },
             PlaceError::PlaceUsed => PLACE_USED.problem(),
+            PlaceError::NotWaiting => CONFLICT.because(words),
             PlaceError::SoldOut(offer, availability) => SOLD_OUT.because(words).with("offer_id", json!(offer)).with("availability", json!(availability)),
             PlaceError::NotYet(offer, opens_at) => NOT_YET.because(words).with("offer_id", json!(offer)).with("opens_at", json!(opens_at)),
             PlaceError::Over(offer) => OVER.because(words).with("offer_id", json!(offer)),

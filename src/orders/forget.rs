@@ -44,7 +44,7 @@ pub async fn forget_carts(app: &App) -> Result<usize, sqlx::Error> {
 async fn step(app: &App, festival: FestivalId, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
     let walked = &app.the::<Walked>().0;
     let after = walked.lock().unwrap_or_else(PoisonError::into_inner).get(&festival).copied().unwrap_or(OrderId(Uuid::nil()));
-    // No hold and no open payment lasts two hours: what was placed before has ended, unless it is paid.
+    // No hold and no open payment lasts two hours: what was placed before has ended, unless it is paid or has a deadline. The few of those stay.
     let before = OrderId(id::first_at(now - REMEMBERED - TimeDelta::hours(2)));
     let pool = &app.pools.work;
     let step = end::store::walk(pool, festival, after, before, STEP).await?;

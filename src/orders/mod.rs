@@ -9,10 +9,12 @@
 
 mod allot;
 pub mod api;
+pub mod deadline;
 mod doors;
 mod end;
 mod forget;
 mod grief;
+mod invite;
 mod place;
 mod read;
 mod recent;
@@ -37,7 +39,8 @@ pub use doors::{admit_waiting, order_of_place};
 pub use end::{CancelError, Cancelling, LONGEST, Swept, cancel, expire_due, extend_holds, keep_holds};
 pub use forget::{Walked, forget_carts};
 pub use grief::{Holder, OpenHolds};
-pub use place::{Asking, Placing, Request, place};
+pub use invite::{invite_due, invited_until};
+pub use place::{Asking, Placing, Request, Source, place};
 pub use read::{order, orders_of, search, whole};
 pub use recent::{Recent, what_they_take};
 pub use store::{Held, allocations, count_payments, finish, held, lock, mark_returned, refunded, reopen, unfulfillable, voucher_uses};
@@ -214,6 +217,9 @@ pub enum PlaceError {
     /// The place in the waiting room brought an order already.
     #[error("this place brought an order already")]
     PlaceUsed,
+    /// Whoever waited gave their place up, or was invited.
+    #[error("the place on the waiting list was given up, or its invitation is there")]
+    NotWaiting,
     /// Too many open holds, or too many that ran out: the seconds to wait.
     #[error("too many open holds, or too many that ran out; wait {0} seconds")]
     Slower(u32),

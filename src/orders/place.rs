@@ -8,6 +8,7 @@ use sqlx::{PgConnection, PgPool};
 use super::{
     Buyer, HOLD, Holder, LINES, OpenHolds, PlaceError, Placed, Recent, Wish,
     allot::allot,
+    deadline::{self, DeadlineKind},
     doors::{self, Door},
     festival_of, store,
 };
@@ -17,10 +18,11 @@ use crate::{
     batcher::{Busy, Kind, Trouble, patiently},
     breaker::Breaker,
     festivals,
-    id::{FestivalId, OfferId, OrderId, VoucherId},
+    id::{EntryId, FestivalId, OfferId, OrderId, VoucherId},
     offers::{self, Taken, Uses},
     sabotage,
     secrets::short_hash,
+    waiting::list::{self, Entry},
 };
 
 /// A request to place an order, understood and with everything it needs to be decided again.
@@ -44,8 +46,34 @@ pub struct Request {
     pub voucher: Option<[u8; 16]>,
     /// The total that the buyer saw.
     pub expected_minor: Option<i64>,
+    /// On whose word it is placed.
+    pub source: Source,
     /// When it arrived at the door.
     pub arrived_at: DateTime<Utc>,
+}
+
+/// On whose word an order is placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Its buyer, by a page or the API.
+    Public,
+    /// A waiting list invites whoever waits, until a moment.
+    List(EntryId, DateTime<Utc>),
+    /// A member sells it at the door, or gives it away: whatever its window says, and to nobody in particular.
+    BoxOffice {
+        /// Nothing is to be paid.
+        is_comp: bool,
+    },
+}
+
+impl Source {
+    /// Until when an order is held.
+    fn held_until(self, arrived_at: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::Public | Self::BoxOffice { .. } => arrived_at + HOLD,
+            Self::List(_, until) => until,
+        }
+    }
 }
 
 /// What a buyer asks for.
@@ -116,6 +144,7 @@ pub async fn place(app: &App, asking: Asking<'_>, arrived_at: DateTime<Utc>) -> 
         refusal,
         voucher,
         expected_minor,
+        source: Source::Public,
         arrived_at,
     };
     let placed = patiently(async {
@@ -162,12 +191,19 @@ impl Kind for Placing {
         let asked: Vec<([u8; 16], &str)> = batch.iter().filter_map(|r| Some((r.voucher?, r.email_key.as_str()))).collect();
         // The one order of locks: vouchers before stock.
         let mut vouchers = offers::lock_vouchers(conn, &app.secrets, festival, &asked).await?;
-        let mut shelf = offers::shelf(conn, festival, &wanted).await?;
+        let mut shelf = offers::shelf(conn, festival, &wanted, app.clock.now()).await?;
+        // Whoever waited is invited once: their places are locked after the stock, as by nobody before it.
+        let entries: Vec<EntryId> = batch.iter().filter_map(|r| if let Source::List(entry, _) = r.source { Some(entry) } else { None }).collect();
+        let waiting = if entries.is_empty() { Vec::new() } else { list::lock_waiting(conn, festival, &entries).await? };
+        let still_waits = |request: &&Request| match request.source {
+            Source::List(entry, _) => waiting.iter().any(|waits| waits.entry_id == entry),
+            Source::Public | Source::BoxOffice { .. } => true,
+        };
         let keys: Vec<[u8; 16]> = firsts.keys().copied().collect();
         let existing = store::by_keys(conn, festival, &keys).await?;
         let limited: Vec<OfferId> = shelf.offers.values().filter(|o| o.max_per_fan.is_some()).map(|o| o.offer_id).collect();
-        let fresh: Vec<&Request> =
-            batch.iter().enumerate().filter(|(i, r)| firsts.get(&r.key_hash) == Some(i) && !existing.contains_key(&r.key_hash)).map(|(_, r)| r).collect();
+        let fresh = batch.iter().enumerate().filter(|(i, r)| firsts.get(&r.key_hash) == Some(i) && !existing.contains_key(&r.key_hash)).map(|(_, r)| r);
+        let (fresh, gone): (Vec<&Request>, Vec<&Request>) = fresh.partition(still_waits);
         let mut fans = if limited.is_empty() {
             HashMap::new()
         } else {
@@ -189,13 +225,14 @@ impl Kind for Placing {
         let mut rows: Vec<store::NewOrder<'_>> = Vec::with_capacity(fresh.len());
         let mut units: Vec<Taken> = Vec::new();
         let mut answers: HashMap<[u8; 16], Result<Placed, PlaceError>> = HashMap::with_capacity(batch.len());
+        answers.extend(gone.iter().map(|request| (request.key_hash, Err(PlaceError::NotWaiting))));
         for (request, outcome) in fresh.iter().zip(decided) {
             let outcome = outcome.map(|allotted| {
                 units.extend(&allotted.units);
                 if let Some((voucher, more)) = allotted.voucher {
                     *uses.entry(voucher).or_default() += more;
                 }
-                let held_until = request.arrived_at + HOLD;
+                let held_until = request.source.held_until(request.arrived_at);
                 let placed = Placed {
                     order_id: request.order_id,
                     lines: allotted.lines.clone(),
@@ -225,6 +262,7 @@ impl Kind for Placing {
             }
             offers::use_vouchers(conn, festival, &uses).await?;
             offers::take(conn, festival, &units).await?;
+            invite(conn, festival, &rows, &waiting, app.clock.now()).await?;
         }
         for (key, found) in existing {
             let twin = firsts.get(&key).and_then(|i| batch.get(*i));
@@ -242,4 +280,21 @@ impl Kind for Placing {
             })
             .collect())
     }
+}
+
+/// Tells whoever waited of the orders that are held for them now, until when.
+async fn invite(conn: &mut PgConnection, festival: FestivalId, rows: &[store::NewOrder<'_>], waiting: &[Entry], now: DateTime<Utc>) -> Result<(), Trouble> {
+    let entry_of = |row: &store::NewOrder<'_>| match row.request.source {
+        Source::List(entry, _) => waiting.iter().find(|waits| waits.entry_id == entry).map(|waits| (waits.clone(), row.request.order_id)),
+        Source::Public | Source::BoxOffice { .. } => None,
+    };
+    let invitations: Vec<(Entry, OrderId)> = rows.iter().filter_map(entry_of).collect();
+    if invitations.is_empty() {
+        return Ok(());
+    }
+    let due: Vec<(OrderId, DateTime<Utc>)> =
+        rows.iter().filter(|row| matches!(row.request.source, Source::List(..))).map(|row| (row.request.order_id, row.held_until)).collect();
+    deadline::set(conn, festival, DeadlineKind::Invitation, &due).await?;
+    list::invited(conn, festival, &invitations, now).await?;
+    Ok(())
 }

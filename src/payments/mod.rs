@@ -220,13 +220,19 @@ impl Attempt {
             redirect_url: None,
             reason: None,
             created_at: self.arrived_at,
-            decide_by: (self.arrived_at + DECIDE).min(order.placed_at + CEILING),
+            decide_by: (self.arrived_at + DECIDE).min(ceiling(order)),
             ended_at: (!self.way.asks()).then_some(self.arrived_at),
             provider_ref: None,
             account_id: self.account_id,
             key_hash: self.key_hash.to_vec(),
         }
     }
+}
+
+/// Until when an open payment keeps an order: an hour after placing, or, where it was held for longer anyway, as long as a provider may take.
+fn ceiling(order: &Held) -> DateTime<Utc> {
+    let usual = order.placed_at + CEILING;
+    if order.held_until > usual { order.held_until + DECIDE } else { usual }
 }
 
 /// Pays an order for whoever has its link. The same key gets the same payment back.

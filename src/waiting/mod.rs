@@ -1,4 +1,4 @@
-//! The waiting room of an offer that opens at a moment: who waits, in which order, whose turn it is.
+//! The waiting room of an offer that opens at a moment: who waits, in which order, whose turn it is. The waiting list of one that is sold out is in [`list`].
 //!
 //! A *place* is signed and kept by its fan: offer, visitor (128 random bits of ours), the moment they came. Who gathers before the opening
 //! is drawn: the rank is an HMAC of the visitor, random and the same on every server. Who comes later is served in the order of coming. Once a
@@ -8,6 +8,7 @@
 
 mod admit;
 pub mod api;
+pub mod list;
 mod place;
 mod steps;
 mod store;

@@ -141,8 +141,8 @@ pub async fn step(app: &App, due: Due, placed: i64, longest_wait: Duration) -> R
         Some(step) => step.gathered,
         None => store::gathered(&mut tx, due.offer, room.draws_at()).await?,
     };
-    let stocks = offers::stocks_of(&app.pools.work, festival).await?;
-    let Some(of) = offers::offers(&app.pools.work, festival).await?.into_iter().find(|o| o.offer_id == due.offer) else { return Ok(()) };
+    let (on_shelf, stocks) = offers::demand::on_shelf(&app.pools.work, festival, now).await?;
+    let Some(of) = on_shelf.into_iter().find(|o| o.offer_id == due.offer) else { return Ok(()) };
     if of.opens_at != room.opens_at {
         // The opening moved meanwhile: the next look sees it.
         return Ok(());

@@ -11,7 +11,7 @@ use crate::{
     app::App,
     entry::binding::binding,
     festivals::{self, Festival},
-    id::{OrderId, PaymentId, TransferId},
+    id::{EntryId, OrderId, PaymentId, TransferId},
     library::{
         self,
         transfer::{self, TransferStatus},
@@ -20,7 +20,7 @@ use crate::{
     money::percent,
     offers::{self, AddOn, Pass},
     orders::api::{breakdown, order_url},
-    orders::{self, Order},
+    orders::{self, Order, OrderStatus},
     payments::{
         self,
         refunds::{self, RefundStatus},
@@ -30,6 +30,7 @@ use crate::{
         self, Ticket, TicketStatus,
         picture::{self, Surface},
     },
+    waiting::list::{self, EntryStatus},
     words::{Language, date_range},
 };
 
@@ -226,7 +227,8 @@ struct Note {
     /// Whom it greets; nobody by name where it is empty.
     name: String,
     lead: String,
-    order: OrderId,
+    /// The order that it is about, where it is about one.
+    order: Option<OrderId>,
     /// Where its button leads, and what that says.
     way: Option<(String, String)>,
 }
@@ -235,14 +237,15 @@ impl Note {
     fn letter(self, w: Language, festival: &Festival) -> Letter {
         let Self { subject, name, lead, order, way } = self;
         let hello = if name.is_empty() { w.t("mail-hello-nobody") } else { w.f("mail-hello", [("name", name)]) };
-        let number = w.f("order-number", [("number", orders::number(order))]);
+        let number = order.map(|order| w.f("order-number", [("number", orders::number(order))]));
         let body = html! {
             p style="margin:0" { (hello) br; br; (lead) }
             @if let Some((url, words)) = &way { (button(url, words)) }
-            p style="font-size:13px;color:#57575c" { (number) }
+            @if let Some(number) = &number { p style="font-size:13px;color:#57575c" { (number) } }
         };
         let url = way.map(|(url, _)| format!("{url}\n\n")).unwrap_or_default();
-        let text = format!("{hello}\n\n{lead}\n\n{url}{number}\n\n{}\n", w.t("mail-why"));
+        let number = number.map(|number| format!("{number}\n\n")).unwrap_or_default();
+        let text = format!("{hello}\n\n{lead}\n\n{url}{number}{}\n", w.t("mail-why"));
         let html = sleeve(w, &subject, Some(festival), &title(festival, w, ""), &body, &w.t("mail-why"));
         Letter { subject, text, html, pictures: Vec::new() }
     }
@@ -260,7 +263,7 @@ pub fn money_back<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         // A captured payment has a reason where another amount came than was asked for.
         let key = if payment.reason.is_some() { "mail-money-wrong-lead" } else { "mail-money-back-lead" };
         let lead = w.f(key, [("amount", payment.amount.print())]).into_owned();
-        Ok(Note { subject, name: String::new(), lead, order: payment.order_id, way: None }.letter(w, &festival))
+        Ok(Note { subject, name: String::new(), lead, order: Some(payment.order_id), way: None }.letter(w, &festival))
     })
 }
 
@@ -288,7 +291,7 @@ pub fn refund<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
             lead = format!("{lead}{}{}", w.t("gap"), w.f("mail-kept-of-it", [("amount", refund.kept.print())]));
         }
         let way = Some((order_url(app, refund.order_id, order.link_generation), w.t("mail-open-order").into_owned()));
-        Ok(Note { subject, name: order.buyer_name, lead, order: refund.order_id, way }.letter(w, &festival))
+        Ok(Note { subject, name: order.buyer_name, lead, order: Some(refund.order_id), way }.letter(w, &festival))
     })
 }
 
@@ -330,7 +333,7 @@ pub fn ticket_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let subject = w.f(&format!("mail-{key}-subject"), [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
         let lead = w.f(&format!("mail-{key}-lead"), [("ticket", what)]).into_owned();
         let way = Some((url, w.t("mail-open-ticket").into_owned()));
-        Ok(Note { subject, name: ticket.holder_name, lead, order: ticket.order_id, way }.letter(w, &festival))
+        Ok(Note { subject, name: ticket.holder_name, lead, order: Some(ticket.order_id), way }.letter(w, &festival))
     })
 }
 
@@ -377,7 +380,38 @@ pub fn transfer<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let subject = w.f(&format!("mail-{key}-subject"), said.clone()).into_owned();
         let lead = w.f(&format!("mail-{key}-lead"), said).into_owned();
         let way = way.map(|(url, words)| (url, w.t(words).into_owned()));
-        Ok(Note { subject, name: name.clone(), lead, order: ticket.order_id, way }.letter(w, &festival))
+        Ok(Note { subject, name: name.clone(), lead, order: Some(ticket.order_id), way }.letter(w, &festival))
+    })
+}
+
+/// The emails of a waiting list: where somebody stands, and that an order is held for them. What is true when it leaves.
+#[must_use]
+pub fn waiting_list<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
+    Box::pin(async move {
+        let (pool, w) = (&app.pools.work, email.language);
+        let entry = list::entry(pool, EntryId(email.thing_id)).await?.ok_or(RenderError::Moot)?;
+        let festival = festivals::one(pool, email.festival_id).await?.ok_or(RenderError::Moot)?;
+        let offers = offers::offers(pool, email.festival_id).await?;
+        let name = offers.iter().find(|o| o.offer_id == entry.offer_id).map(|o| o.name.read(w).to_owned()).unwrap_or_default();
+        let said = [("festival", festival.terms.name.read(w).to_owned()), ("offer", name), ("quantity", entry.quantity.to_string())];
+        if email.kind == "waiting_joined" {
+            if entry.status != EntryStatus::Waiting {
+                return Err(RenderError::Moot);
+            }
+            let subject = w.f("mail-waiting-joined-subject", said.clone()).into_owned();
+            let lead = w.f("mail-waiting-joined-lead", said).into_owned();
+            let way = Some((entry.url(app), w.t("mail-waiting-joined-way").into_owned()));
+            return Ok(Note { subject, name: entry.name, lead, order: None, way }.letter(w, &festival));
+        }
+        let id = entry.order_id.ok_or(RenderError::Moot)?;
+        let order = orders::order(pool, id).await?.filter(|o| o.status == OrderStatus::Held && app.clock.now() < o.held_until).ok_or(RenderError::Moot)?;
+        let until = w.at(order.held_until, &festival.terms.time_zone).long();
+        let [festival_name, offer, quantity] = said;
+        let said = [festival_name, offer, quantity, ("moment", until), ("amount", order.total.print())];
+        let subject = w.f("mail-waiting-invited-subject", said.clone()).into_owned();
+        let lead = w.f("mail-waiting-invited-lead", said).into_owned();
+        let way = Some((order_url(app, id, order.link_generation), w.t("mail-waiting-invited-way").into_owned()));
+        Ok(Note { subject, name: entry.name, lead, order: Some(id), way }.letter(w, &festival))
     })
 }
 
@@ -392,7 +426,7 @@ pub fn codes_changed<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let w = email.language;
         let subject = w.f("mail-codes-subject", [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
         let way = Some((order_url(app, ticket.order_id, order.link_generation), w.t("mail-open-tickets").into_owned()));
-        Ok(Note { subject, name: order.buyer_name, lead: w.t("mail-codes-lead").into_owned(), order: ticket.order_id, way }.letter(w, &festival))
+        Ok(Note { subject, name: order.buyer_name, lead: w.t("mail-codes-lead").into_owned(), order: Some(ticket.order_id), way }.letter(w, &festival))
     })
 }
 

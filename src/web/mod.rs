@@ -25,7 +25,7 @@ pub mod treasury;
 
 use poem::{Route, get, post};
 
-use storefront::{bank, buy, documents, festival, lineup, order, pay, returns, ticket, transfer, voucher, waiting};
+use storefront::{bank, buy, documents, festival, lineup, order, pay, returns, ticket, transfer, voucher, waiting, waiting_list};
 
 /// Every page and file of the web.
 #[must_use]
@@ -37,6 +37,9 @@ pub fn routes() -> Route {
         .at("/f/:slug/orders", post(buy::place))
         .at("/f/:slug/vouchers", post(voucher::look).get(voucher::over))
         .at("/w/:offer", get(waiting::page))
+        .at("/f/:slug/waiting-lists/:offer", get(waiting_list::page).post(waiting_list::join))
+        .at("/q/:entry/:secret", get(waiting_list::place))
+        .at("/q/:entry/:secret/departures", post(waiting_list::leave))
         .at("/w/:offer/turn", get(waiting::look))
         .at("/w/:offer/extensions", post(waiting::extend))
         .at("/w/:offer/places", post(waiting::again))

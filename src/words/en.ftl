@@ -1058,3 +1058,52 @@ billing-not-here = This order gets no invoice. The festival can help.
 document-from = From
 document-for = For
 fee-remains = The booking fee stays.
+
+# - waiting lists -
+waits = Waiting list
+waits-join = Join the waiting list
+waits-how = How many would you take?
+waits-lead = Tickets come back: holds run out, plans change. Whoever came first and fits is next. We hold yours and write to you.
+waits-quantity = Smaller groups are served sooner: we never split a group.
+waits-email = Your invitation goes here. It is used for nothing else.
+waits-free = It costs nothing, and you may leave whenever you like.
+waits-bad-email = That is no email address.
+waits-bad-quantity = So many cannot be had in one order.
+waits-joined = You are on the list
+waits-joined-lead = We wrote to { $email }: the link in it shows where you stand.
+waits-on-sale = No need to wait
+waits-on-sale-lead = There are enough just now: you can have them at once.
+waits-closed = Nobody waits here
+waits-closed-lead = This list takes nobody: the sale has not opened, is over, or its promoter closed the list.
+waits-full = The list is full
+waits-full-lead = More people wait than could ever be served.
+waits-before = { $count ->
+    [0] before you: you are next
+    [one] group before you
+   *[other] groups before you
+}
+waits-until = Held for you until { $moment }. Then whoever is next is invited.
+waits-to-order = To your order
+waits-is-waiting = You are waiting
+waits-is-waiting-lead = When tickets come back and it is your turn, we hold them for you and write to you.
+waits-is-invited = It is your turn
+waits-is-invited-lead = We hold them for you. Pay, and they are yours.
+waits-is-bought = They are yours
+waits-is-bought-lead = You paid, and your tickets are in your order.
+waits-is-missed = The invitation is over
+waits-is-missed-lead = It was not paid in time or given up, and went to whoever was next.
+waits-is-left = You left the list
+waits-is-left-lead = You hear nothing more of it.
+waits-is-dropped = Your place ended
+waits-is-dropped-lead = The sale is over, or you have as many of them already as one person may have.
+waits-again = Join again
+waits-leave = Leave the list
+waits-leave-lead = your place goes to whoever is next
+waits-since = On the list since { $moment }
+held-until-moment = Held for you until { $moment }
+mail-waiting-joined-subject = You are on the waiting list: { $festival }
+mail-waiting-joined-lead = { $quantity } × { $offer }: when they come back and it is your turn, we hold them for you and write to you. The link shows where you stand, and there you can leave the list.
+mail-waiting-joined-way = See where you stand
+mail-waiting-invited-subject = It is your turn: { $festival }
+mail-waiting-invited-lead = { $quantity } × { $offer } are held for you until { $moment }. They cost { $amount }. If you do not want them any more, give them up on the page: somebody else is waiting.
+mail-waiting-invited-way = To your order

@@ -1041,3 +1041,51 @@ billing-not-here = 这个订单开不了账单，请联系主办方。
 document-from = 卖方
 document-for = 买方
 fee-remains = 退票时服务费不退。
+
+# - waiting lists -
+waits = 候补名单
+waits-join = 加入候补名单
+waits-how = 您想要几张？
+waits-lead = 票会回流：有人没付款，有人改了计划。按先来后到、数量合适者优先。轮到您时，我们会为您保留并发邮件通知。
+waits-quantity = 人数少的更快轮到：我们从不拆散同一组。
+waits-email = 邀请会发到这里，别无他用。
+waits-free = 不收费，随时可以退出。
+waits-bad-email = 这不是有效的邮箱地址。
+waits-bad-quantity = 一个订单买不了这么多。
+waits-joined = 您已在名单上
+waits-joined-lead = 我们已写信到 { $email }：信中的链接会显示您的位置。
+waits-on-sale = 不用等
+waits-on-sale-lead = 现在就有足够的票，可以直接购买。
+waits-closed = 此处不接受候补
+waits-closed-lead = 名单不收人：尚未开售、已经结束，或主办方已关闭名单。
+waits-full = 名单已满
+waits-full-lead = 等候的人已多到无法满足。
+waits-before = { $count ->
+    [0] 组在您前面：下一个就是您
+   *[other] 组在您前面
+}
+waits-until = 为您保留至 { $moment }，之后邀请下一位。
+waits-to-order = 查看订单
+waits-is-waiting = 您正在等候
+waits-is-waiting-lead = 有票回流并轮到您时，我们会为您保留并写信给您。
+waits-is-invited = 轮到您了
+waits-is-invited-lead = 票已为您保留。付款后就是您的。
+waits-is-bought = 票是您的了
+waits-is-bought-lead = 您已付款，票在您的订单里。
+waits-is-missed = 邀请已过期
+waits-is-missed-lead = 未按时付款或已放弃，票已给了下一位。
+waits-is-left = 您已退出名单
+waits-is-left-lead = 我们不会再为此联系您。
+waits-is-dropped = 您的候补已结束
+waits-is-dropped-lead = 销售已结束，或您已达到每人可购的上限。
+waits-again = 重新加入
+waits-leave = 退出名单
+waits-leave-lead = 您的位置会让给下一位
+waits-since = 加入名单于 { $moment }
+held-until-moment = 为您保留至 { $moment }
+mail-waiting-joined-subject = 您已在候补名单上：{ $festival }
+mail-waiting-joined-lead = { $quantity } × { $offer }：有票回流并轮到您时，我们会为您保留并写信给您。通过链接可查看您的位置，也可在那里退出名单。
+mail-waiting-joined-way = 查看我的位置
+mail-waiting-invited-subject = 轮到您了：{ $festival }
+mail-waiting-invited-lead = { $quantity } × { $offer } 已为您保留至 { $moment }，价格 { $amount }。若不再需要，请在页面上放弃：还有人在等。
+mail-waiting-invited-way = 查看订单

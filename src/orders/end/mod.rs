@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{HOLD, OpenHolds, OrderStatus, store as orders};
+use super::{HOLD, OpenHolds, OrderStatus, deadline, store as orders};
 use crate::{
     app::App,
     batcher::{Busy, Kind, Trouble, patiently},
@@ -85,11 +85,30 @@ impl Kind for Cancelling {
     }
 }
 
+/// Ends those of some orders that are held and have no open payment; how many, and which need not be looked at again.
+pub(super) async fn expire_these(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    ids: &[OrderId],
+    now: DateTime<Utc>,
+) -> Result<(usize, Vec<OrderId>), Trouble> {
+    let found = orders::lock(conn, festival, ids).await?;
+    let held: Vec<OrderId> = found.iter().filter(|order| order.status == OrderStatus::Held).map(|order| order.order_id).collect();
+    let paying = if held.is_empty() { Vec::new() } else { store::with_open_payment(conn, festival, &held).await? };
+    let over: Vec<OrderId> =
+        found.iter().filter(|o| o.status == OrderStatus::Held && o.held_until < now && !paying.contains(&o.order_id)).map(|o| o.order_id).collect();
+    if !over.is_empty() {
+        give_back(conn, festival, &over, OrderStatus::Expired, now).await?;
+    }
+    Ok((over.len(), ids.iter().copied().filter(|id| !paying.contains(id)).collect()))
+}
+
 async fn give_back(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], status: OrderStatus, now: DateTime<Utc>) -> Result<(), Trouble> {
     let ended = store::end(conn, festival, orders, status, now).await?;
     if ended != orders.len() as u64 {
         return Err(Trouble::Again);
     }
+    deadline::forget(conn, festival, orders).await?;
     let uses = orders::voucher_uses(conn, festival, orders).await?;
     offers::return_uses(conn, festival, &uses).await?;
     let units = orders::allocations(conn, festival, orders).await?;
@@ -158,6 +177,7 @@ pub async fn expire_due(app: &App) -> Result<usize, sqlx::Error> {
             Err(trouble) => tracing::warn!(festival = festival.0, error = %trouble, "holds could not be ended; the next round tries again"),
         }
     }
+    ended += deadline::expire_due(app, now).await?;
     metrics::counter!("gatefold_orders_expired_total").increment(ended as u64);
     Ok(ended)
 }

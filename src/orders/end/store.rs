@@ -79,11 +79,12 @@ pub(in crate::orders) struct Walked {
     pub(in crate::orders) last: Option<OrderId>,
 }
 
-/// Looks at orders from one id to another, at most so many.
+/// Looks at orders from one id to another, at most so many. What has a deadline of its own is ended by it.
 pub(in crate::orders) async fn walk(pool: &PgPool, festival: FestivalId, from: OrderId, to: OrderId, most: i64) -> Result<Walked, sqlx::Error> {
     sqlx::query_as(
         "with walked as materialized (select order_id, status from orders where festival_id = $1 and order_id >= $2 and order_id < $3 order by order_id limit $4) \
-         select (select order_id from walked where status = 'held' order by order_id limit 1) as held, \
+         select (select w.order_id from walked w where w.status = 'held' \
+                   and not exists (select from deadlines d where d.festival_id = $1 and d.order_id = w.order_id) order by w.order_id limit 1) as held, \
                 (select order_id from walked order by order_id desc limit 1) as last",
     )
     .bind(festival)

@@ -164,7 +164,7 @@ fn refused(reader: &Reader, app: &App, festival: &Festival, error: PlaceError, w
         PlaceError::Voucher(reason) => ("voucher", reader.t(&format!("reason-voucher-{}", reason.name())).into_owned()),
         PlaceError::Slower(wait) => ("slower", reader.f("wait-seconds", [("count", wait.to_string())]).into_owned()),
         PlaceError::PaymentsDown => ("payments-down", String::new()),
-        PlaceError::PlaceUsed => ("place-used", String::new()),
+        PlaceError::PlaceUsed | PlaceError::NotWaiting => ("place-used", String::new()),
         PlaceError::Busy(_) => ("busy", String::new()),
     };
     let way = match &error {

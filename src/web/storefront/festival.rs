@@ -75,6 +75,8 @@ struct Content {
     bill: Vec<Billed>,
     offers: Vec<OnSale>,
     releases: Vec<(Release, Vec<Playable>)>,
+    /// Offers whose waiting list takes nobody.
+    closed_lists: Vec<OfferId>,
     /// Offers whose waiting room is on and has not let this reader in.
     rooms: Vec<OfferId>,
     /// The code that this reader typed, and whether it is for certain addresses alone, or why it does not help.
@@ -93,10 +95,10 @@ async fn content(app: &App, slug: &str, turns: &[OfferId], typed: Option<Typed>)
     let festival = published(app, slug).await?;
     let pool = &app.pools.web;
     let id = festival.festival_id;
-    let stocks = offers::stocks_of(pool, id).await?;
     let now = app.clock.now();
+    let (on_shelf, stocks) = offers::demand::on_shelf(pool, id, now).await?;
     let voucher = typed.as_ref().and_then(|typed| typed.found.as_ref().ok());
-    let seen = offers::offers(pool, id).await?.into_iter().filter(|o| !o.hidden || voucher.is_some_and(|v| v.does_open(o.offer_id)));
+    let seen = on_shelf.into_iter().filter(|o| !o.hidden || voucher.is_some_and(|v| v.does_open(o.offer_id)));
     let offers: Vec<OnSale> = seen.map(|o| offers::on_sale(o, &stocks, now, voucher)).collect();
     let ids: Vec<ReleaseId> = offers.iter().flat_map(|o| o.offer.components.iter().filter_map(|c| c.release_id)).collect();
     let tracks = releases::tracks(pool, &ids).await?;
@@ -114,7 +116,8 @@ async fn content(app: &App, slug: &str, turns: &[OfferId], typed: Option<Typed>)
         found.and_then(|v| if offers.iter().any(|o| v.is_for(o.offer.offer_id)) { Ok(v) } else { Err(NoVoucher::NotForThese) })
     };
     let code = typed.map(|Typed { code, found }| (code, helps(found).map(|v| v.listed.is_some())));
-    Ok(Content { rooms, code, days: festivals::days(pool, id).await?, bill: lineup::billed(pool, id).await?, offers, releases: found, festival })
+    let closed_lists = offers::demand::closed(pool, id).await?;
+    Ok(Content { rooms, closed_lists, code, days: festivals::days(pool, id).await?, bill: lineup::billed(pool, id).await?, offers, releases: found, festival })
 }
 
 /// The links at the head of a festival's pages.
@@ -334,6 +337,7 @@ fn offer(reader: &Reader, content: &Content, i: usize, on_sale: &OnSale) -> Mark
     let o = &on_sale.offer;
     let room = content.rooms.contains(&o.offer_id) && !matches!(on_sale.availability, Availability::SoldOut | Availability::Over);
     let open = matches!(on_sale.availability, Availability::OnSale | Availability::FewLeft) && !room;
+    let waits = waiting::list::takes(o, on_sale.availability) && !room && !content.closed_lists.contains(&o.offer_id);
     let is_bundle = o.components.len() > 1;
     let dead = matches!(on_sale.availability, Availability::SoldOut | Availability::Over);
     let class = match (is_bundle && !dead, dead) {
@@ -359,6 +363,7 @@ fn offer(reader: &Reader, content: &Content, i: usize, on_sale: &OnSale) -> Mark
                 div class="take" {
                     @if let Some(price) = on_sale.price { p class="price" { (price.print_short()) } (fee(reader, on_sale, price)) }
                     @if room { a class="button" href=(format!("/w/{}", o.offer_id)) { (reader.t("waiting-enter")) } }
+                    @if waits { a class="button plain" href=(format!("/f/{}/waiting-lists/{}", content.festival.terms.slug, o.offer_id)) { (reader.t("waits-join")) span class="unseen" { (reader.t("clause")) (text(&o.name, reader.language)) } } }
                     @if open && let Some(price) = on_sale.price {
                         label {
                             (reader.t("quantity")) span class="unseen" { (reader.t("clause")) (text(&o.name, reader.language)) }

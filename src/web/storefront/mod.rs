@@ -12,3 +12,4 @@ pub mod ticket;
 pub mod transfer;
 pub mod voucher;
 pub mod waiting;
+pub mod waiting_list;

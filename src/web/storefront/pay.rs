@@ -82,9 +82,13 @@ fn held(
             section class="panel cover flood" aria-labelledby="held" {
                 p class="faded" { (reader.f("order-number", [("number", order.number())])) }
                 h1 id="held" { (reader.t("held")) }
-                div role="timer" data-until=(order.held_until.to_rfc3339()) data-now=(now.to_rfc3339()) {
-                    p class="counter" { span { b { (format!("{}:{:02}", left / 60, left % 60)) } (reader.f("held-until", [("time", until)])) } }
-                    progress class="groove" max="600" value=(left) { (reader.f("seconds-left", [("count", left.to_string())])) }
+                @if left > 3600 {
+                    p class="lead" { (reader.f("held-until-moment", [("moment", reader.language.at(order.held_until, &opened.festival.terms.time_zone).long())])) }
+                } @else {
+                    div role="timer" data-until=(order.held_until.to_rfc3339()) data-now=(now.to_rfc3339()) {
+                        p class="counter" { span { b { (format!("{}:{:02}", left / 60, left % 60)) } (reader.f("held-until", [("time", until)])) } }
+                        progress class="groove" max=(left.max(600)) value=(left) { (reader.f("seconds-left", [("count", left.to_string())])) }
+                    }
                 }
                 (basket(reader, opened))
                 div class="only-wide" { (art::poster(opened.festival.terms.name.read(opened.festival.terms.language))) }

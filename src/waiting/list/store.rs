@@ -1,0 +1,175 @@
+//! The rows of waiting lists.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, PgPool};
+
+use super::{Entry, EntryStatus, Joining};
+use crate::id::{EntryId, FestivalId, OfferId, OrderId};
+
+/// Writes a place down, unless its address has one in the line; whether it was written.
+pub(super) async fn insert(
+    conn: &mut PgConnection,
+    entry: EntryId,
+    offer: OfferId,
+    joining: &Joining,
+    email_key: &str,
+    now: DateTime<Utc>,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "insert into waiting_entries (festival_id, entry_id, offer_id, quantity, status, email, email_key, name, language, joined_at) \
+         values ($1, $2, $3, $4, 'waiting', $5, $6, $7, $8, $9) on conflict do nothing",
+    )
+    .bind(offer.festival())
+    .bind(entry)
+    .bind(offer)
+    .bind(joining.quantity)
+    .bind(&joining.email)
+    .bind(email_key)
+    .bind(&joining.name)
+    .bind(joining.language)
+    .bind(now)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// A place.
+///
+/// # Errors
+/// What the database said.
+pub async fn entry(pool: &PgPool, id: EntryId) -> Result<Option<Entry>, sqlx::Error> {
+    sqlx::query_as(
+        "select entry_id, offer_id, quantity, status, email, email_key, name, language, joined_at, order_id from waiting_entries where festival_id = $1 and entry_id = $2",
+    )
+    .bind(id.festival())
+    .bind(id)
+    .fetch_optional(pool)
+    .await
+}
+
+/// The place that an order is held for.
+///
+/// # Errors
+/// What the database said.
+pub async fn by_order(pool: &PgPool, order: OrderId) -> Result<Option<Entry>, sqlx::Error> {
+    of_order(&mut *pool.acquire().await?, order).await
+}
+
+/// The same; joins a transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn of_order(conn: &mut PgConnection, order: OrderId) -> Result<Option<Entry>, sqlx::Error> {
+    sqlx::query_as(
+        "select entry_id, offer_id, quantity, status, email, email_key, name, language, joined_at, order_id from waiting_entries where festival_id = $1 and order_id = $2",
+    )
+    .bind(order.festival())
+    .bind(order)
+    .fetch_optional(conn)
+    .await
+}
+
+/// How many places of its line are before one, counted to a thousand.
+///
+/// # Errors
+/// What the database said.
+pub async fn before(pool: &PgPool, entry: &Entry) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "select count(*) from (select from waiting_entries where offer_id = $2 and festival_id = $1 and entry_id < $3 and status = 'waiting' limit 1000) as earlier",
+    )
+    .bind(entry.entry_id.festival())
+    .bind(entry.offer_id)
+    .bind(entry.entry_id)
+    .fetch_one(pool)
+    .await
+}
+
+/// Who is first in a line of those who want no more than so many.
+///
+/// # Errors
+/// What the database said.
+pub async fn first_in_line(pool: &PgPool, offer: OfferId, at_most: i32, most: i64) -> Result<Vec<Entry>, sqlx::Error> {
+    sqlx::query_as(
+        "select entry_id, offer_id, quantity, status, email, email_key, name, language, joined_at, order_id from waiting_entries \
+         where offer_id = $2 and festival_id = $1 and status = 'waiting' and quantity <= $3 order by entry_id limit $4",
+    )
+    .bind(offer.festival())
+    .bind(offer)
+    .bind(at_most)
+    .bind(most)
+    .fetch_all(pool)
+    .await
+}
+
+/// Locks those of some places that still wait.
+///
+/// # Errors
+/// What the database said.
+pub async fn lock_waiting(conn: &mut PgConnection, festival: FestivalId, entries: &[EntryId]) -> Result<Vec<Entry>, sqlx::Error> {
+    sqlx::query_as(
+        "select entry_id, offer_id, quantity, status, email, email_key, name, language, joined_at, order_id from waiting_entries \
+         where festival_id = $1 and entry_id = any($2) and status = 'waiting' order by entry_id for no key update",
+    )
+    .bind(festival)
+    .bind(entries)
+    .fetch_all(conn)
+    .await
+}
+
+/// Ends places that wait; what they asked for, by offer: units and people.
+pub(super) async fn end(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    entries: &[EntryId],
+    status: EntryStatus,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Vec<(OfferId, i32, i32)>, sqlx::Error> {
+    sqlx::query_as(
+        "with locked as materialized (select entry_id from waiting_entries where festival_id = $1 and entry_id = any($2) and status = 'waiting' order by entry_id for no key update), \
+              ended as (update waiting_entries e set status = $3, reason = $4, ended_at = $5 from locked \
+                        where e.festival_id = $1 and e.entry_id = locked.entry_id returning e.offer_id, e.quantity) \
+         select offer_id, sum(quantity)::integer, count(*)::integer from ended group by offer_id order by offer_id",
+    )
+    .bind(festival)
+    .bind(entries)
+    .bind(status)
+    .bind(reason)
+    .bind(now)
+    .fetch_all(conn)
+    .await
+}
+
+/// Writes orders to locked places that wait; what they asked for, by offer: units and people.
+pub(super) async fn invite(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    invitations: &[(Entry, OrderId)],
+    now: DateTime<Utc>,
+) -> Result<Vec<(OfferId, i32, i32)>, sqlx::Error> {
+    sqlx::query_as(
+        "with invited as (update waiting_entries e set status = 'invited', order_id = i.order_id, ended_at = $4 \
+                          from unnest($2::uuid[], $3::uuid[]) as i (entry_id, order_id) \
+                          where e.festival_id = $1 and e.entry_id = i.entry_id and e.status = 'waiting' returning e.offer_id, e.quantity) \
+         select offer_id, sum(quantity)::integer, count(*)::integer from invited group by offer_id order by offer_id",
+    )
+    .bind(festival)
+    .bind(invitations.iter().map(|(entry, _)| entry.entry_id).collect::<Vec<_>>())
+    .bind(invitations.iter().map(|(_, order)| *order).collect::<Vec<_>>())
+    .bind(now)
+    .fetch_all(conn)
+    .await
+}
+
+/// How many of an offer's list were invited and may still pay, and how many paid.
+pub(super) async fn outcomes(conn: &mut PgConnection, offer: OfferId) -> Result<(i64, i64), sqlx::Error> {
+    sqlx::query_as(
+        "select count(*) filter (where o.status = 'held'), count(*) filter (where o.status in ('paid', 'partly_refunded', 'refunded')) \
+         from waiting_entries e join orders o on o.festival_id = e.festival_id and o.order_id = e.order_id \
+         where e.festival_id = $1 and e.offer_id = $2 and e.order_id is not null",
+    )
+    .bind(offer.festival())
+    .bind(offer)
+    .fetch_one(conn)
+    .await
+}

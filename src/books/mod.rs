@@ -14,7 +14,7 @@ use crate::{
     money::{Currency, Money},
 };
 
-pub use store::{due_festivals, is_due, look_at, put_off, take_due};
+pub use store::{due_festivals, look_at, put_off, take_due};
 
 /// An account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

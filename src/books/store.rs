@@ -104,15 +104,3 @@ pub async fn look_at(conn: &mut PgConnection, order: OrderId, now: DateTime<Utc>
         .await?;
     Ok(())
 }
-
-/// Whether the documents of an order are to be looked at.
-///
-/// # Errors
-/// What the database said.
-pub async fn is_due(conn: &mut PgConnection, order: OrderId) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("select exists (select from documents_due where festival_id = $1 and order_ids @> array[$2::uuid])")
-        .bind(order.festival())
-        .bind(order)
-        .fetch_one(conn)
-        .await
-}

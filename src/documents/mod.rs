@@ -31,7 +31,7 @@ use crate::{
     money::Money,
     offers,
     orders::{self, Order, OrderStatus},
-    payments::refunds::{self, Refund, RefundReason, RefundStatus},
+    payments::refunds::{self, Refund, RefundReason},
     words::{Language, Text},
 };
 use content::{Around, Content};
@@ -205,8 +205,14 @@ pub async fn bill(app: &App, id: OrderId, details: BillingDetails) -> Result<Bil
     if store::documents(&mut tx, festival, &[id]).await?.iter().any(|document| document.kind == DocumentKind::Invoice) {
         return Err(Fault::Conflict("the invoice is written; its promoter can help".to_owned()));
     }
+    if store::billing(&mut tx, festival, &[id]).await?.remove(&id).as_ref() == Some(&details) {
+        return Ok(details);
+    }
     store::set_billing(&mut tx, id, &details, now).await?;
-    books::look_at(&mut tx, id, now).await?;
+    // What is not paid yet is looked at when it is.
+    if matches!(order.status, OrderStatus::Paid | OrderStatus::PartlyRefunded | OrderStatus::Refunded) {
+        books::look_at(&mut tx, id, now).await?;
+    }
     tx.commit().await?;
     Ok(details)
 }
@@ -234,14 +240,6 @@ fn checked(details: BillingDetails) -> Result<BillingDetails, Fault> {
     Ok(details)
 }
 
-/// Whether the documents of an order are about to be written.
-///
-/// # Errors
-/// What the database said.
-pub async fn is_due(conn: &mut PgConnection, order: OrderId) -> Result<bool, sqlx::Error> {
-    books::is_due(conn, order).await
-}
-
 /// Writes the documents that are due; how many. Called by a worker. What cannot be written stands in nobody's way: it is put off.
 ///
 /// # Errors
@@ -265,6 +263,11 @@ async fn issue_all(app: &App, festival: FestivalId) -> Result<usize, sqlx::Error
                 tx.commit().await?;
                 issued += some;
             }
+            // Somebody holds an order or the series just now: the next round comes by.
+            Err(error) if is_waiting(&error) => {
+                tx.rollback().await?;
+                return Ok(issued);
+            }
             Err(error) => {
                 tx.rollback().await?;
                 tracing::error!(%error, festival = festival.0, "documents could not be written; they are tried again");
@@ -274,9 +277,19 @@ async fn issue_all(app: &App, festival: FestivalId) -> Result<usize, sqlx::Error
     }
 }
 
+/// Time-outs of locks and statements, deadlocks and lost races: nothing is wrong with what was to be written.
+fn is_waiting(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code == "55P03" || code.starts_with("57") || code.starts_with("40"))
+}
+
 /// Writes what is missing of the documents of some orders: the one order of locks is orders first, then the series.
 async fn issue(app: &App, conn: &mut PgConnection, festival: FestivalId, ids: &[OrderId]) -> Result<usize, sqlx::Error> {
     orders::lock(&mut *conn, festival, ids).await?;
+    let mut returned: HashMap<OrderId, Vec<Refund>> = HashMap::new();
+    for refund in refunds::done_of_orders(&mut *conn, festival, ids).await? {
+        returned.entry(refund.order_id).or_default().push(refund);
+    }
     let Some((invoicing, mut last)) = store::lock_series(&mut *conn, festival).await? else { return Ok(0) };
     let Some(of) = festivals::one(&mut *conn, festival).await? else { return Ok(0) };
     let paid: Vec<Order> = orders::whole(&mut *conn, festival, ids).await?.into_iter().filter(|o| o.paid_at.is_some() && o.total.minor > 0).collect();
@@ -313,8 +326,8 @@ async fn issue(app: &App, conn: &mut PgConnection, festival: FestivalId, ids: &[
             invoices.insert(order.order_id, number);
         }
         let Some(invoice) = invoices.get(&order.order_id) else { continue };
-        for refund in refunds::by_order(&mut *conn, order.order_id).await? {
-            let is_due = refund.status == RefundStatus::Done && refund.reason != Some(RefundReason::LateMoney) && refund.amount.minor > 0;
+        for refund in returned.remove(&order.order_id).unwrap_or_default() {
+            let is_due = refund.reason != Some(RefundReason::LateMoney) && refund.amount.minor > 0;
             if is_due && !noted.contains(&refund.refund_id) {
                 write(
                     DocumentKind::CreditNote,

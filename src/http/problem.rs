@@ -238,6 +238,12 @@ impl From<sqlx::Error> for Problem {
         {
             return Self::invalid(vec![Wrong::new("", "the text has a character that cannot be kept (NUL)")]);
         }
+        // So is a moment before or after every calendar.
+        if let sqlx::Error::Database(e) = &error
+            && e.code().is_some_and(|c| c == "22008")
+        {
+            return Self::invalid(vec![Wrong::new("", "a moment is too far away to be kept")]);
+        }
         Self::internal(error)
     }
 }

@@ -430,7 +430,9 @@ pub(super) async fn is_taken_before(conn: &mut PgConnection, offer: OfferId, mom
     sqlx::query_scalar(
         "select exists (select from lines l join orders o on o.festival_id = l.festival_id and o.order_id = l.order_id \
                         where l.festival_id = $1 and l.order_id < $3 and l.offer_id = $2 \
-                          and not exists (select from voucher_rules v where v.festival_id = o.festival_id and v.voucher_id = o.voucher_id and v.opens))",
+                          and not exists (select from voucher_rules r join vouchers v on v.festival_id = r.festival_id and v.voucher_id = r.voucher_id \
+                                            where r.festival_id = o.festival_id and r.voucher_id = o.voucher_id and r.opens and l.offer_id = any(v.offer_ids)) \
+                          and not exists (select from box_office_sales b where b.festival_id = o.festival_id and b.order_id = o.order_id))",
     )
     .bind(offer.festival())
     .bind(offer)

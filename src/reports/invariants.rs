@@ -79,7 +79,7 @@ pub static INVARIANTS: &[Invariant] = &[
                             on l.festival_id = x.festival_id and l.order_id = x.order_id and l.line_no = x.line_no and (s ->> 'component_no')::smallint = x.component_no \
                         where l.line_no is null or x.units > l.quantity or x.minor > (s ->> 'minor')::bigint * l.quantity or x.tax > (s ->> 'tax_minor')::bigint * l.quantity) \
                      + (select count(*) from orders o left join ( \
-                            select l.festival_id, l.order_id, bool_and(coalesce(x.back, 0) = l.quantity or s ? 'fee') as whole from ( \
+                            select l.festival_id, l.order_id, bool_and(coalesce(x.back, 0) = l.quantity or (s ? 'fee' and (s ->> 'minor')::bigint = 0)) as whole from ( \
                                 select distinct festival_id, order_id from refunds where returned_at is not null) r \
                             join lines l on l.festival_id = r.festival_id and l.order_id = r.order_id cross join lateral jsonb_array_elements(l.shares) s \
                             left join returned x on x.festival_id = l.festival_id and x.order_id = l.order_id and x.line_no = l.line_no \
@@ -246,7 +246,9 @@ pub static INVARIANTS: &[Invariant] = &[
         claim: "no order was placed before the sale of its offers opened, but with a voucher that opens them",
         query: "select count(*) from orders o join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
                 join offers f on f.festival_id = l.festival_id and f.offer_id = l.offer_id where $1::timestamptz is not null and o.placed_at < f.opens_at \
-                  and not exists (select from voucher_rules v where v.festival_id = o.festival_id and v.voucher_id = o.voucher_id and v.opens)",
+                  and not exists (select from voucher_rules r join vouchers v on v.festival_id = r.festival_id and v.voucher_id = r.voucher_id \
+                                  where r.festival_id = o.festival_id and r.voucher_id = o.voucher_id and r.opens and l.offer_id = any(v.offer_ids)) \
+                  and not exists (select from box_office_sales b where b.festival_id = o.festival_id and b.order_id = o.order_id)",
     },
     Invariant {
         name: "one-open-entry",

@@ -27,7 +27,7 @@ use crate::{
         problem::{NOT_FOUND, Problem},
     },
     id::SignInId,
-    money::{Money, group},
+    money::{Currency, Money, group},
     offers, orders,
     reports::{self, Sales, masked},
 };
@@ -248,7 +248,7 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
                     div { dt { (reader.t("inside-now")) } dd { (group(crowd.on_site(&zones).all())) small { @if let Some(day) = day { (text(&day.name, reader.language)) } @else { (reader.t("no-day-now")) } } } }
                     div { dt { (reader.t("arrivals-a-minute")) } dd { (per_minute) small { @if let Some((at, n, _)) = highest { (reader.f("highest-at", [("count", n.to_string()), ("time", reader.language.at(*at, zone).time())])) } } } }
                     div { dt { (reader.t("units-sold")) } dd { (group(sold)) small { @if capacity > 0 { (reader.f("of-n", [("n", group(capacity))])) } } } }
-                    @if sees_orders { div { dt { (reader.t("captured")) } dd { (short_money(sales.captured_minor, &f)) small { (reader.f("refunded-of", [("refunded", money(sales.refunded_minor)), ("captured", money(sales.captured_minor))])) } } } }
+                    @if sees_orders { div { dt { (reader.t("captured")) } dd { (short_money(sales.captured_minor, f.terms.currency)) small { (reader.f("refunded-of", [("refunded", money(sales.refunded_minor)), ("captured", money(sales.captured_minor))])) } } } }
                 }
             }
             div class="gatefold" {
@@ -303,9 +303,9 @@ pub async fn festival(request: &Request, reader: Reader, app: Data<&App>, Path(s
 }
 
 /// `€2.42M`: a figure that is read across a room; the exact one stands under it.
-pub(super) fn short_money(minor: i64, f: &Festival) -> String {
-    let sign = f.terms.currency.sign();
-    let scale = 10_i64.pow(f.terms.currency.exponent());
+pub(super) fn short_money(minor: i64, currency: Currency) -> String {
+    let sign = currency.sign();
+    let scale = 10_i64.pow(currency.exponent());
     let whole = minor / scale;
     match whole {
         1_000_000.. => format!("{sign}{}.{:02}M", whole / 1_000_000, whole % 1_000_000 / 10_000),

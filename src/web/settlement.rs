@@ -69,9 +69,9 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
                 h1 { (reader.t("settlement")) }
                 @for sheet in sheets.iter().flatten() {
                     dl class="figures" {
-                        div { dt { (reader.t("settlement-in")) } dd { (short_money(sheet.total_minor, &festival)) small { (Money::new(sheet.total_minor, sheet.currency).print()) } } }
-                        div { dt { (reader.t("account-promoter")) } dd { (short_money(of(sheet, Whose::Promoter) + of(sheet, Whose::Kept), &festival)) small { (Money::new(of(sheet, Whose::Promoter) + of(sheet, Whose::Kept), sheet.currency).print()) } } }
-                        div { dt { (reader.t("account-tax")) } dd { (short_money(of(sheet, Whose::Tax), &festival)) small { (Money::new(of(sheet, Whose::Tax), sheet.currency).print()) } } }
+                        div { dt { (reader.t("settlement-in")) } dd { (short_money(sheet.total_minor, sheet.currency)) small { (Money::new(sheet.total_minor, sheet.currency).print()) } } }
+                        div { dt { (reader.t("account-promoter")) } dd { (short_money(of(sheet, Whose::Promoter) + of(sheet, Whose::Kept), sheet.currency)) small { (Money::new(of(sheet, Whose::Promoter) + of(sheet, Whose::Kept), sheet.currency).print()) } } }
+                        div { dt { (reader.t("account-tax")) } dd { (short_money(of(sheet, Whose::Tax), sheet.currency)) small { (Money::new(of(sheet, Whose::Tax), sheet.currency).print()) } } }
                     }
                 }
             }

@@ -53,3 +53,4 @@ mod transfers;
 mod upgrades;
 mod vouchers;
 mod waiting;
+mod waiting_list;

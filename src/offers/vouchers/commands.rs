@@ -101,14 +101,19 @@ pub(super) async fn enlist(app: &App, staff: &Staff, id: VoucherId, addresses: O
     if let Some(i) = addresses.and_then(|all| all.iter().position(|address| !crate::accounts::is_address(address.trim()))) {
         return Err(Fault::wrong(format!("/addresses/{i}"), "not an email address"));
     }
-    let mut tx = app.for_promoter(staff.promoter).await?;
-    festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
-    if store::lock_by_ids(&mut tx, festival, &[id]).await? == 0 {
-        return Err(Fault::NotFound);
-    }
+    // Everything that takes long is done before the lock: every batch of placing with its code waits for that.
     let mut keys: Vec<[u8; 16]> = addresses.unwrap_or_default().iter().map(|a| address_key(&app.secrets, festival, &email_key(a.trim()))).collect();
     keys.sort_unstable();
     keys.dedup();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    if store::by_ids(&mut tx, festival, &[id]).await?.is_empty() {
+        return Err(Fault::NotFound);
+    }
+    store::add_addresses(&mut tx, id, &keys).await?;
+    if store::lock_by_ids(&mut tx, festival, &[id]).await? == 0 {
+        return Err(Fault::NotFound);
+    }
     store::replace_list(&mut tx, id, addresses.is_some().then_some(&keys)).await?;
     let after = serde_json::json!({ "listed": addresses.map(|_| keys.len()) });
     note(&mut tx, staff, festival, ("voucher.listed", "voucher", id.to_string()), Some(after), now).await?;

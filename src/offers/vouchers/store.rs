@@ -112,10 +112,10 @@ pub(super) async fn count_uses(conn: &mut PgConnection, festival: FestivalId, us
     Ok(done.rows_affected())
 }
 
-/// Counts what locked vouchers take off, where they have a budget.
+/// Counts what locked vouchers take off, where they have a budget. What a server of before sold was not counted: giving it back leaves nothing, not less.
 pub(super) async fn spend(conn: &mut PgConnection, festival: FestivalId, uses: &BTreeMap<VoucherId, Uses>) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "update voucher_rules r set spent_minor = r.spent_minor + u.minor from unnest($2::uuid[], $3::bigint[]) as u (voucher_id, minor) \
+        "update voucher_rules r set spent_minor = greatest(r.spent_minor + u.minor, 0) from unnest($2::uuid[], $3::bigint[]) as u (voucher_id, minor) \
          where r.festival_id = $1 and r.voucher_id = u.voucher_id and r.budget_minor is not null",
     )
     .bind(festival)
@@ -197,18 +197,29 @@ pub(super) async fn update(conn: &mut PgConnection, festival: FestivalId, ids: &
     Ok(())
 }
 
-/// Replaces the list of a locked voucher; without one it is for everybody.
+/// Writes addresses to the list of a voucher that need not be locked; those that are on it stay.
+pub(super) async fn add_addresses(conn: &mut PgConnection, voucher: VoucherId, keys: &[[u8; 16]]) -> Result<(), sqlx::Error> {
+    sqlx::query("insert into voucher_addresses (festival_id, voucher_id, address_key) select $1, $2, k from unnest($3::bytea[]) as k on conflict do nothing")
+        .bind(voucher.festival())
+        .bind(voucher)
+        .bind(keys.iter().map(<[u8; 16]>::as_slice).collect::<Vec<_>>())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Leaves on the list of a locked voucher only these addresses, which are on it; without a list it is for everybody.
 pub(super) async fn replace_list(conn: &mut PgConnection, voucher: VoucherId, keys: Option<&Vec<[u8; 16]>>) -> Result<(), sqlx::Error> {
     let festival = voucher.festival();
-    sqlx::query("delete from voucher_addresses where voucher_id = $2 and festival_id = $1").bind(festival).bind(voucher).execute(&mut *conn).await?;
-    if let Some(keys) = keys {
-        sqlx::query("insert into voucher_addresses (festival_id, voucher_id, address_key) select $1, $2, k from unnest($3::bytea[]) as k")
-            .bind(festival)
-            .bind(voucher)
-            .bind(keys.iter().map(<[u8; 16]>::as_slice).collect::<Vec<_>>())
-            .execute(&mut *conn)
-            .await?;
-    }
+    sqlx::query(
+        "delete from voucher_addresses a where a.voucher_id = $2 and a.festival_id = $1 \
+         and not exists (select from unnest($3::bytea[]) as k where k = a.address_key)",
+    )
+    .bind(festival)
+    .bind(voucher)
+    .bind(keys.map_or(Vec::new(), |keys| keys.iter().map(<[u8; 16]>::as_slice).collect()))
+    .execute(&mut *conn)
+    .await?;
     sqlx::query(
         "insert into voucher_rules (festival_id, voucher_id, spent_minor, opens, listed) values ($1, $2, 0, false, $3) \
          on conflict (festival_id, voucher_id) do update set listed = excluded.listed",

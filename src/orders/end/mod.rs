@@ -196,8 +196,44 @@ async fn expire_one(app: &App, festival: FestivalId, now: DateTime<Utc>) -> Resu
         return Ok(0);
     };
     swept.lock().unwrap_or_else(PoisonError::into_inner).insert(festival, first);
+    match expire_batch(app, festival, (first, to), now, BATCH).await {
+        // One of them cannot be ended, and keeps nobody else: each is tried alone.
+        Err(Trouble::Database(error)) if is_poison(&error) => {
+            let mut tx = app.pools.work.begin().await?;
+            let due = store::claim_due(&mut tx, festival, first, to, now, BATCH).await?;
+            tx.rollback().await?;
+            let mut ended = 0;
+            for order in due {
+                ended += alone(app, festival, order, now).await;
+            }
+            Ok(ended)
+        }
+        other => other,
+    }
+}
+
+/// Classes 22 and 23: what is written breaks a rule of the database.
+fn is_poison(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+}
+
+/// Ends one order; how many were ended.
+async fn alone(app: &App, festival: FestivalId, order: OrderId, now: DateTime<Utc>) -> usize {
+    let end = async {
+        let mut tx = app.pools.work.begin().await?;
+        let (ended, _) = expire_these(&mut tx, festival, &[order], now).await?;
+        tx.commit().await?;
+        Ok::<_, Trouble>(ended)
+    };
+    end.await.unwrap_or_else(|error| {
+        tracing::error!(%error, %order, "a hold cannot be ended; the others are");
+        0
+    })
+}
+
+async fn expire_batch(app: &App, festival: FestivalId, (first, to): (OrderId, OrderId), now: DateTime<Utc>, most: i64) -> Result<usize, Trouble> {
     let mut tx = app.pools.work.begin().await?;
-    let mut due = store::claim_due(&mut tx, festival, first, to, now, BATCH).await?;
+    let mut due = store::claim_due(&mut tx, festival, first, to, now, most).await?;
     // A payment that was opened between the look and the lock is seen now: nobody opens another while we hold the order.
     let paying = store::with_open_payment(&mut tx, festival, &due).await?;
     due.retain(|order| !paying.contains(order));

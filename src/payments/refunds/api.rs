@@ -179,6 +179,13 @@ pub struct Ended {
     pub ended: bool,
 }
 
+/// A refund as its fan sees it: why is between the promoter and their books, and so is a fee that costs the fan nothing.
+fn for_fan(mut refund: Refund) -> Refund {
+    refund.reason = None;
+    refund.items.retain(|item| item.component_no != crate::offers::FEE || item.minor > 0);
+    refund
+}
+
 /// Refunds.
 pub struct RefundsApi;
 
@@ -192,11 +199,8 @@ impl RefundsApi {
         readable(&app, &who, *order_id).await?;
         let mut conn = app.pools.web.acquire().await?;
         let mut items = super::by_order(&mut conn, *order_id).await?;
-        // Why is between the promoter and their books.
         if matches!(who, Reader::Fan(_)) {
-            for refund in &mut items {
-                refund.reason = None;
-            }
+            items = items.into_iter().map(for_fan).collect();
         }
         Ok(Json(Page { items, next: None }))
     }
@@ -244,7 +248,7 @@ impl RefundsApi {
     /// heard. All of its money goes back. Asking again gets the same refund.
     #[oai(path = "/orders/:order_id/twin-returns", method = "post", operation_id = "return_twin")]
     async fn return_twin(&self, AsFan(secret): AsFan, app: Data<&App>, order_id: Path<OrderId>) -> Result<Json<Refund>, Or<Returning>> {
-        Ok(Json(super::twins::give_back(&app, *order_id, &secret).await?))
+        Ok(Json(for_fan(super::twins::give_back(&app, *order_id, &secret).await?)))
     }
 
     /// Look at the refund rule of a festival
@@ -314,7 +318,7 @@ impl RefundsApi {
         of_fan(&app, &secret, *order_id).await?;
         let key = request_key(key.as_deref())?;
         let refund = rule::give_back(&app, *order_id, &secret, &body.ticket_ids, key, body.expected).await?;
-        Ok(Created { body: refund, location: format!("/v1/orders/{}/refunds", *order_id) })
+        Ok(Created { body: for_fan(refund), location: format!("/v1/orders/{}/refunds", *order_id) })
     }
 
     /// Decide a refund

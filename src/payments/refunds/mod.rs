@@ -38,7 +38,7 @@ use plan::{NoPlan, Plan};
 pub use dispute::{Dispute, disputed};
 pub use plan::Left;
 pub use settle::{Decision, RefundOutcome, decide, heard, look_again, refund_due, told};
-pub use store::{Listed, attention, by_order, left, of_letter, refund};
+pub use store::{Listed, attention, by_order, done_of_orders, left, of_letter, refund};
 
 /// The state of a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, sqlx::Type)]

@@ -199,6 +199,20 @@ pub async fn by_order(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Ref
     of(conn, order.festival(), &ids).await
 }
 
+/// The refunds of orders whose money went, oldest first.
+///
+/// # Errors
+/// What the database said.
+pub async fn done_of_orders(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<Vec<Refund>, sqlx::Error> {
+    let ids: Vec<RefundId> =
+        sqlx::query_scalar("select refund_id from refunds where festival_id = $1 and order_id = any($2) and status = 'done' order by refund_id")
+            .bind(festival)
+            .bind(orders)
+            .fetch_all(&mut *conn)
+            .await?;
+    of(conn, festival, &ids).await
+}
+
 /// Refunds of a festival with what they return, oldest first.
 async fn of(conn: &mut PgConnection, festival: FestivalId, ids: &[RefundId]) -> Result<Vec<Refund>, sqlx::Error> {
     if ids.is_empty() {
@@ -474,7 +488,7 @@ pub(super) async fn befores(conn: &mut PgConnection, id: RefundId) -> Result<Has
 }
 
 /// A line with how many of its units came back, by what came back of its components: a unit is back when the last of its tickets is, and where it has
-/// none, when its album is. Its fee does not matter: it may stay.
+/// none, when its album is. A fee that its buyer paid is a part like others; what costs them nothing does not matter.
 #[derive(Debug, FromRow)]
 pub(super) struct Back {
     pub(super) line_no: i16,
@@ -490,7 +504,7 @@ pub(super) async fn back(conn: &mut PgConnection, order: OrderId) -> Result<Vec<
     sqlx::query_as(
         "select l.line_no, l.offer_id, l.tier_no, l.returned, \
                 coalesce(min(b.units) filter (where s ? 'pass_id' or s ? 'add_on_id'), min(b.units) filter (where not s ? 'fee'))::integer as now_returned, \
-                bool_and(b.units = l.quantity or s ? 'fee') as is_whole \
+                bool_and(b.units = l.quantity or (s ? 'fee' and (s ->> 'minor')::bigint = 0)) as is_whole \
          from lines l cross join lateral jsonb_array_elements(l.shares) s \
          cross join lateral (select coalesce(sum(i.units), 0) as units from refunds r join refund_items i on i.festival_id = r.festival_id and i.refund_id = r.refund_id \
                              where r.festival_id = l.festival_id and r.order_id = l.order_id and r.returned_at is not null \

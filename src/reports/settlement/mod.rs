@@ -5,6 +5,8 @@ pub mod api;
 mod store;
 mod table;
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use poem_openapi::{Enum, Object};
 use sqlx::PgConnection;
@@ -146,6 +148,9 @@ impl Period {
 /// When a day begins in a zone.
 fn midnight(day: NaiveDate, zone: &str) -> Option<DateTime<Utc>> {
     use chrono::Datelike as _;
+    if !(1..=9998).contains(&day.year()) {
+        return None;
+    }
     let date = jiff::civil::Date::new(i16::try_from(day.year()).ok()?, i8::try_from(day.month()).ok()?, i8::try_from(day.day()).ok()?).ok()?;
     let begins = date.in_tz(zone).ok()?.timestamp();
     DateTime::from_timestamp(begins.as_second(), 0)
@@ -158,9 +163,13 @@ fn midnight(day: NaiveDate, zone: &str) -> Option<DateTime<Utc>> {
 pub async fn settlement(conn: &mut PgConnection, festival: FestivalId, zone: &str, period: Period) -> Result<Vec<Sheet>, Fault> {
     let (from, until) = period.moments(zone)?;
     let moved = store::moved(&mut *conn, festival, zone, from, until).await?;
-    let ids: Vec<ReleaseId> = moved.iter().filter_map(|m| m.account.strip_prefix("rights:")?.parse().ok()).collect();
-    let names = releases::titles_and_artists(conn, &ids).await?;
+    let mut ids: Vec<ReleaseId> = moved.iter().filter_map(|m| m.account.strip_prefix("rights:")?.parse().ok()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let names: HashMap<ReleaseId, (String, String)> =
+        releases::titles_and_artists(conn, &ids).await?.into_iter().map(|(id, title, artist)| (id, (title, artist))).collect();
     let mut sheets: Vec<Sheet> = Vec::new();
+    let mut places: HashMap<(Currency, &str), usize> = HashMap::new();
     for one in &moved {
         let Some(row) = row(one, &names) else {
             tracing::error!(account = %one.account, "the books have an account that no settlement knows");
@@ -172,8 +181,8 @@ pub async fn settlement(conn: &mut PgConnection, festival: FestivalId, zone: &st
         });
         let sheet = &mut sheets[i];
         sheet.total_minor += if row.account.is_money() { row.minor } else { 0 };
-        let same = |there: &&mut Row| Row { minor: 0, ..(*there).clone() } == Row { minor: 0, ..row.clone() };
-        match sheet.rows.iter_mut().find(same) {
+        let place = *places.entry((one.currency, &one.account)).or_insert(sheet.rows.len());
+        match sheet.rows.get_mut(place) {
             Some(sum) => sum.minor += row.minor,
             None => sheet.rows.push(row.clone()),
         }
@@ -194,7 +203,7 @@ pub async fn settlement(conn: &mut PgConnection, festival: FestivalId, zone: &st
 }
 
 /// A sum of the books as a row; what is owed is positive.
-fn row(moved: &store::Moved, names: &[(ReleaseId, String, String)]) -> Option<Row> {
+fn row(moved: &store::Moved, names: &HashMap<ReleaseId, (String, String)>) -> Option<Row> {
     let plain = |account, minor| Row { account, provider: None, tax_ppm: None, release_id: None, title: None, artist: None, minor };
     let owed = |account| plain(account, -moved.minor);
     Some(match moved.account.split_once(':') {
@@ -202,8 +211,8 @@ fn row(moved: &store::Moved, names: &[(ReleaseId, String, String)]) -> Option<Ro
         Some(("tax", ppm)) => Row { tax_ppm: Some(ppm.parse().ok()?), ..owed(Whose::Tax) },
         Some(("rights", release)) => {
             let id: ReleaseId = release.parse().ok()?;
-            let name = names.iter().find(|(release, ..)| *release == id);
-            Row { release_id: Some(id), title: name.map(|(_, title, _)| title.clone()), artist: name.map(|(.., artist)| artist.clone()), ..owed(Whose::Rights) }
+            let name = names.get(&id);
+            Row { release_id: Some(id), title: name.map(|(title, _)| title.clone()), artist: name.map(|(_, artist)| artist.clone()), ..owed(Whose::Rights) }
         }
         None => match moved.account.as_str() {
             "by_hand" => plain(Whose::ByHand, moved.minor),

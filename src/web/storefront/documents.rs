@@ -44,11 +44,12 @@ async fn parts(reader: &Reader, app: &App, opened: &Opened, hurt: Option<&Hurt>)
     let mut conn = app.pools.web.acquire().await?;
     let invoicing = documents::invoicing(&mut conn, order.order_id.festival()).await?;
     let said = documents::billing(&mut conn, order.order_id).await?;
-    let is_due = order.paid_at.is_some() && documents::is_due(&mut conn, order.order_id).await?;
     drop(conn);
     let written = documents::of_order(&app.pools.web, order.order_id).await?;
     let Some(invoicing) = invoicing.filter(|invoicing| invoicing.mode != Mode::Off || !written.is_empty()) else { return Ok(html! {}) };
+    let is_asked = invoicing.mode == Mode::Always || (invoicing.mode == Mode::OnRequest && said.is_some());
     let has_invoice = written.iter().any(|document| document.kind == DocumentKind::Invoice);
+    let is_due = order.paid_at.is_some() && is_asked && !has_invoice;
     let url = order_url(app, order.order_id, order.link_generation);
     let details =
         hurt.map(|hurt| hurt.typed.clone()).or(said.clone()).unwrap_or_else(|| BillingDetails { name: order.buyer_name.clone(), ..BillingDetails::default() });

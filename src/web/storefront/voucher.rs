@@ -40,6 +40,7 @@ pub async fn look(
     if code.is_empty() {
         return Ok(see_other(&format!("/f/{slug}#code")));
     }
+    app.the::<Limits>().may_guess(&client)?;
     let found = offers::opened_by(&app, of.festival_id, &code, arrival.0.0).await.map_err(Problem::from)?;
     let why = found.as_ref().err().copied();
     if why == Some(NoVoucher::Unknown) {

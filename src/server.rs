@@ -25,6 +25,7 @@ use crate::{
     offers, orders,
     payments::{
         self, Providers,
+        offline::ByHand,
         simulated::{self, SimulatedBank},
         stripe::Stripe,
     },
@@ -74,7 +75,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with_lanes::<entry::merge::Merging>()
         .with(payments::accounts::Connected::default())
         .with(stripe.clone())
-        .with(Providers::default().with("simulated", SimulatedBank).with("stripe", stripe))
+        .with(Providers::default().with("simulated", SimulatedBank).with("stripe", stripe).with("bank_transfer", ByHand).with("cash", ByHand).with("card_terminal", ByHand))
         .with(
             Renderers::default()
                 .with("confirmation", web::letters::confirmation)
@@ -89,6 +90,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
                 .with("transfer_accepted", web::letters::transfer)
                 .with("transfer_passed", web::letters::transfer)
                 .with("transfer_declined", web::letters::transfer)
+                .with("pay_offline", web::letters::pay_offline)
                 .with("waiting_joined", web::letters::waiting_list)
                 .with("waiting_invited", web::letters::waiting_list)
                 .with("ticket_changed", web::letters::ticket_changed)

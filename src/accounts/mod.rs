@@ -59,11 +59,13 @@ pub enum Scope {
     MoneyWrite,
     /// Say where the money goes: accounts at payment providers.
     AccountsWrite,
+    /// Sell at the door, give away, and take money by hand.
+    SalesWrite,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::CatalogRead,
         Self::FestivalsWrite,
         Self::LineupWrite,
@@ -76,6 +78,7 @@ impl Scope {
         Self::RefundsWrite,
         Self::MoneyWrite,
         Self::AccountsWrite,
+        Self::SalesWrite,
     ];
 
     /// The name that a token carries.
@@ -94,6 +97,7 @@ impl Scope {
             Self::RefundsWrite => "refunds:write",
             Self::MoneyWrite => "money:write",
             Self::AccountsWrite => "accounts:write",
+            Self::SalesWrite => "sales:write",
         }
     }
 }
@@ -142,11 +146,11 @@ impl Role {
         match self {
             Self::Owner => &Scope::ALL,
             Self::Editor => &[Scope::CatalogRead, Scope::FestivalsWrite, Scope::LineupWrite, Scope::OffersWrite, Scope::ReleasesWrite],
-            Self::Finance => &[Scope::CatalogRead, Scope::OrdersRead, Scope::ScansRead, Scope::RefundsWrite, Scope::MoneyWrite],
+            Self::Finance => &[Scope::CatalogRead, Scope::OrdersRead, Scope::ScansRead, Scope::RefundsWrite, Scope::MoneyWrite, Scope::SalesWrite],
             Self::Support => &[Scope::CatalogRead, Scope::OrdersRead, Scope::TicketsWrite, Scope::RefundsWrite],
             Self::Access | Self::Supervisor => &[Scope::CatalogRead, Scope::ScansRead, Scope::GatesWrite],
             Self::Stage => &[Scope::CatalogRead, Scope::LineupWrite],
-            Self::BoxOffice => &[Scope::CatalogRead],
+            Self::BoxOffice => &[Scope::CatalogRead, Scope::SalesWrite],
         }
     }
 }

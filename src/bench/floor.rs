@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     id::{OrderId, PaymentId},
     orders::{self, Buyer, Placing, Recent, Request, Source, Wish},
-    payments::{Attempt, Completing, Settle, Way},
+    payments::{Attempt, Completing, Means, Settle, Way},
     secrets::Purpose,
     words::Language,
 };
@@ -50,7 +50,7 @@ pub(super) async fn sell(world: &World, count: u32, round: u32) -> anyhow::Resul
                     order_id: order.order_id,
                     secret: world.app.secrets.link(Purpose::OrderLink, order.order_id.0, 0),
                     key_hash: *order.order_id.0.as_bytes(),
-                    way: Way::SimulatedInstant,
+                    means: Means::Way(Way::SimulatedInstant),
                     account_id: None,
                     arrived_at: now,
                 }));

@@ -105,10 +105,12 @@ impl Renderers {
 /// # Errors
 /// What the database said.
 pub async fn queue(conn: &mut PgConnection, festival: FestivalId, drafts: &[Draft], now: DateTime<Utc>, due_at: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    if drafts.is_empty() {
+    // Who bought at the door without an address gets no emails.
+    let addressed: Vec<&Draft> = drafts.iter().filter(|draft| !draft.recipient.is_empty()).collect();
+    if addressed.is_empty() {
         return Ok(());
     }
-    store::insert(conn, festival, drafts, now, due_at).await
+    store::insert(conn, festival, &addressed, now, due_at).await
 }
 
 /// When the emails of a rehearsal are due: the year 9999.

@@ -29,7 +29,7 @@ pub struct Email {
 pub(super) async fn insert(
     conn: &mut PgConnection,
     festival: FestivalId,
-    drafts: &[Draft],
+    drafts: &[&Draft],
     now: DateTime<Utc>,
     due_at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {

@@ -43,7 +43,7 @@ fn allot_one(shelf: &mut Shelf, fans: &mut FanCounts, vouchers: &mut Vouchers, r
     let voucher = voucher.transpose().map_err(PlaceError::Voucher)?;
     for (i, (id, quantity)) in wanted.iter().enumerate() {
         // At the door everything is sold, hidden or not, whatever its window says.
-        let opened = matches!(request.source, Source::BoxOffice { .. }) || voucher.is_some_and(|voucher| voucher.does_open(*id));
+        let opened = matches!(request.source, Source::BoxOffice(_)) || voucher.is_some_and(|voucher| voucher.does_open(*id));
         let offer = shelf
             .offers
             .get(id)
@@ -102,7 +102,7 @@ fn discount(lines: &[Line]) -> i64 {
 /// Window, limits and requirements of one offer of a basket; opened by a voucher, it need not be on sale yet.
 fn may_order(offer: &Offer, quantity: i32, wanted: &[(OfferId, i32)], fans: &FanCounts, request: &Request, opened: bool) -> Result<(), PlaceError> {
     let id = offer.offer_id;
-    let at_the_door = matches!(request.source, Source::BoxOffice { .. });
+    let at_the_door = matches!(request.source, Source::BoxOffice(_));
     match offer.window(request.arrived_at) {
         None => {}
         Some(Availability::NotYet) if opened => {}
@@ -141,7 +141,7 @@ fn plan(
 ) -> Result<(), PlaceError> {
     let mut tiers = offer.open_tiers(request.arrived_at);
     // At the door the last price of all goes on.
-    if tiers.is_empty() && matches!(request.source, Source::BoxOffice { .. }) {
+    if tiers.is_empty() && matches!(request.source, Source::BoxOffice(_)) {
         tiers = offer.tiers.last().into_iter().collect();
     }
     if tiers.is_empty() {
@@ -161,9 +161,9 @@ fn plan(
         if let Some(stock) = tier.stock_id {
             *planned.entry(stock).or_default() += taken;
         }
-        let discount = match request.source {
-            Source::BoxOffice { is_comp: true } => tier.price_minor,
-            Source::BoxOffice { is_comp: false } | Source::Public | Source::List(..) => voucher.map_or(0, |voucher| voucher.takes_off(offer.offer_id, tier.price_minor)),
+        let discount = match &request.source {
+            Source::BoxOffice(sale) if sale.is_comp => tier.price_minor,
+            Source::BoxOffice(_) | Source::Public | Source::List(..) => voucher.map_or(0, |voucher| voucher.takes_off(offer.offer_id, tier.price_minor)),
         };
         let unit = tier.price_minor - discount;
         let total = unit.checked_mul(i64::from(taken));

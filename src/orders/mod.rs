@@ -40,7 +40,7 @@ pub use end::{CancelError, Cancelling, LONGEST, Swept, cancel, expire_due, exten
 pub use forget::{Walked, forget_carts};
 pub use grief::{Holder, OpenHolds};
 pub use invite::{invite_due, invited_until};
-pub use place::{Asking, Placing, Request, Source, place};
+pub use place::{Asking, DoorSale, Placing, Request, Source, place};
 pub use read::{order, orders_of, search, whole};
 pub use recent::{Recent, what_they_take};
 pub use store::{Held, allocations, count_payments, finish, held, lock, mark_returned, refunded, reopen, unfulfillable, voucher_uses};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
 
 use super::{
     Buyer, HOLD, Holder, LINES, OpenHolds, PlaceError, Placed, Recent, Wish,
@@ -53,25 +54,33 @@ pub struct Request {
 }
 
 /// On whose word an order is placed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Its buyer, by a page or the API.
     Public,
     /// A waiting list invites whoever waits, until a moment.
     List(EntryId, DateTime<Utc>),
     /// A member sells it at the door, or gives it away: whatever its window says, and to nobody in particular.
-    BoxOffice {
-        /// Nothing is to be paid.
-        is_comp: bool,
-    },
+    BoxOffice(DoorSale),
+}
+
+/// A sale at the door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoorSale {
+    /// Nothing is to be paid.
+    pub is_comp: bool,
+    /// Why it is given away; may be empty where it is sold.
+    pub reason: String,
+    /// Who sells it.
+    pub sold_by: Option<Uuid>,
 }
 
 impl Source {
     /// Until when an order is held.
-    fn held_until(self, arrived_at: DateTime<Utc>) -> DateTime<Utc> {
+    fn held_until(&self, arrived_at: DateTime<Utc>) -> DateTime<Utc> {
         match self {
-            Self::Public | Self::BoxOffice { .. } => arrived_at + HOLD,
-            Self::List(_, until) => until,
+            Self::Public | Self::BoxOffice(_) => arrived_at + HOLD,
+            Self::List(_, until) => *until,
         }
     }
 }
@@ -197,7 +206,7 @@ impl Kind for Placing {
         let waiting = if entries.is_empty() { Vec::new() } else { list::lock_waiting(conn, festival, &entries).await? };
         let still_waits = |request: &&Request| match request.source {
             Source::List(entry, _) => waiting.iter().any(|waits| waits.entry_id == entry),
-            Source::Public | Source::BoxOffice { .. } => true,
+            Source::Public | Source::BoxOffice(_) => true,
         };
         let keys: Vec<[u8; 16]> = firsts.keys().copied().collect();
         let existing = store::by_keys(conn, festival, &keys).await?;
@@ -207,7 +216,7 @@ impl Kind for Placing {
         let mut fans = if limited.is_empty() {
             HashMap::new()
         } else {
-            let mut addresses: Vec<&str> = fresh.iter().map(|r| r.email_key.as_str()).collect();
+            let mut addresses: Vec<&str> = fresh.iter().map(|r| r.email_key.as_str()).filter(|key| !key.is_empty()).collect();
             addresses.sort_unstable();
             addresses.dedup();
             store::fan_counts(conn, festival, &addresses, &limited).await?
@@ -262,6 +271,7 @@ impl Kind for Placing {
             }
             offers::use_vouchers(conn, festival, &uses).await?;
             offers::take(conn, festival, &units).await?;
+            store::insert_door_sales(conn, festival, &rows).await?;
             invite(conn, festival, &rows, &waiting, app.clock.now()).await?;
         }
         for (key, found) in existing {
@@ -286,7 +296,7 @@ impl Kind for Placing {
 async fn invite(conn: &mut PgConnection, festival: FestivalId, rows: &[store::NewOrder<'_>], waiting: &[Entry], now: DateTime<Utc>) -> Result<(), Trouble> {
     let entry_of = |row: &store::NewOrder<'_>| match row.request.source {
         Source::List(entry, _) => waiting.iter().find(|waits| waits.entry_id == entry).map(|waits| (waits.clone(), row.request.order_id)),
-        Source::Public | Source::BoxOffice { .. } => None,
+        Source::Public | Source::BoxOffice(_) => None,
     };
     let invitations: Vec<(Entry, OrderId)> = rows.iter().filter_map(entry_of).collect();
     if invitations.is_empty() {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{ATTEMPTS, Attempt, Heard, Outcome, PayError, Payment, PaymentStatus, Way, store};
+use super::{ATTEMPTS, Attempt, Collected, Heard, Means, Outcome, PayError, Payment, PaymentStatus, offline, store};
 use crate::{
     app::App,
     batcher::{Busy, Kind, Trouble},
@@ -85,6 +85,7 @@ impl Kind for Completing {
         let now = app.clock.now();
         let journal = books::fresh(festival, now);
         store::insert(conn, festival, &desk.new, journal).await?;
+        offline::write_down(conn, festival, &by_hand(batch, &desk.new), now).await?;
         let created: Vec<OrderId> = desk.new.iter().filter(|p| p.status.is_open()).map(|p| p.order_id).collect();
         if !created.is_empty() {
             orders::count_payments(conn, festival, &created).await?;
@@ -100,6 +101,15 @@ impl Kind for Completing {
         fulfil(app, conn, festival, &paid, &captured, journal, now).await?;
         Ok(answers)
     }
+}
+
+/// Those of new payments that a member took, with how; pure.
+fn by_hand<'a>(batch: &'a [Settle], new: &'a [Payment]) -> Vec<(&'a Payment, &'a Collected)> {
+    let collected = |settle: &'a Settle| match settle {
+        Settle::New(Attempt { payment_id, means: Means::Hand(collected), .. }) => Some((*payment_id, collected)),
+        Settle::New(_) | Settle::Told { .. } => None,
+    };
+    batch.iter().filter_map(collected).filter_map(|(id, collected)| Some((new.iter().find(|payment| payment.payment_id == id)?, collected))).collect()
 }
 
 /// The locked orders of a batch and what is decided about them; pure.
@@ -119,7 +129,7 @@ impl Desk {
         if let Some(same) = others.iter().find(|p| p.key_hash == attempt.key_hash) {
             return Ok(same.clone());
         }
-        if (attempt.way == Way::Free) != (order.total_minor == 0) {
+        if attempt.means.is_free() != (order.total_minor == 0) {
             return Err(PayError::NotOffered);
         }
         match order.status {
@@ -284,6 +294,47 @@ pub(super) async fn late(app: &App, payment: PaymentId, outcome: &Outcome, heard
             Err(Busy::jittered())
         }
     }
+}
+
+/// Money that a member has for an order whose hold is over: its stock is taken again if it is there. Nothing is captured otherwise: the member has the
+/// money and gives it back.
+pub(super) async fn collect_late(app: &App, attempt: &Attempt) -> Result<Payment, PayError> {
+    match try_collect_late(app, attempt).await {
+        Ok(payment) => payment.ok_or(PayError::NotHeld),
+        Err(trouble) => {
+            tracing::warn!(error = %trouble, order = %attempt.order_id, "late money could not be taken in; its member asks again");
+            Err(Busy::jittered().into())
+        }
+    }
+}
+
+async fn try_collect_late(app: &App, attempt: &Attempt) -> Result<Option<Payment>, Trouble> {
+    let (festival, now, order_id) = (attempt.order_id.festival(), app.clock.now(), attempt.order_id);
+    let mut tx = app.pools.complete.begin().await?;
+    let Some(order) = orders::lock(&mut tx, festival, &[order_id]).await?.pop() else { return Ok(None) };
+    let payments = store::of_orders(&mut tx, festival, &[order_id]).await?.remove(&order_id).unwrap_or_default();
+    if let Some(same) = payments.iter().find(|payment| payment.key_hash == attempt.key_hash) {
+        return Ok(Some(same.clone()));
+    }
+    let payment = attempt.of(&order);
+    let journal = books::fresh(festival, now);
+    match order.status {
+        OrderStatus::Held => {}
+        OrderStatus::Expired | OrderStatus::Cancelled => {
+            let units: Vec<Taken> = orders::allocations(&mut tx, festival, &[order_id]).await?.into_iter().map(|(_, taken)| taken).collect();
+            if !take_again(&mut tx, festival, order_id, &units).await? {
+                return Ok(None);
+            }
+            orders::reopen(&mut tx, festival, order_id).await?;
+        }
+        OrderStatus::PartPaid | OrderStatus::Paid | OrderStatus::PartlyRefunded | OrderStatus::Refunded | OrderStatus::Unfulfillable => return Ok(None),
+    }
+    store::insert(&mut tx, festival, std::slice::from_ref(&payment), journal).await?;
+    let settle = [Settle::New(attempt.clone())];
+    offline::write_down(&mut tx, festival, &by_hand(&settle, std::slice::from_ref(&payment)), now).await?;
+    fulfil(app, &mut tx, festival, &[&order], &[&payment], journal, now).await?;
+    postgres::commit(tx).await?;
+    Ok(Some(payment))
 }
 
 /// Takes what an ended order had once more: the use of its voucher and its stock, both or nothing.

@@ -11,8 +11,10 @@
 
 pub mod accounts;
 pub mod api;
+pub mod box_office;
 pub mod comparison;
 mod complete;
+pub mod offline;
 pub mod provider;
 mod reconcile;
 pub mod refunds;
@@ -38,6 +40,7 @@ use crate::{
 };
 
 pub use complete::{Completing, Settle};
+pub use offline::{Collected, CollectionMethod};
 use provider::{News, ProviderError};
 pub use provider::{Outcome, Provider, Providers};
 pub use reconcile::{ask_now, ask_undecided, close_due, give_up};
@@ -157,6 +160,35 @@ impl Way {
     }
 }
 
+/// How an attempt is paid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Means {
+    /// By the buyer.
+    Way(Way),
+    /// A member has the money.
+    Hand(Collected),
+}
+
+impl Means {
+    /// Who takes the money.
+    fn provider(&self) -> &'static str {
+        match self {
+            Self::Way(way) => way.provider(),
+            Self::Hand(collected) => collected.method.name(),
+        }
+    }
+
+    /// Whether a provider is asked; what is not is captured at once.
+    fn asks(&self) -> bool {
+        matches!(self, Self::Way(way) if way.asks())
+    }
+
+    /// Whether nothing is owed.
+    fn is_free(&self) -> bool {
+        matches!(self, Self::Way(Way::Free))
+    }
+}
+
 /// Why an order was not paid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayError {
@@ -200,8 +232,8 @@ pub struct Attempt {
     pub secret: String,
     /// Hash over order, way and key: what makes a repeated request harmless.
     pub key_hash: [u8; 16],
-    /// How the buyer pays.
-    pub way: Way,
+    /// How it is paid.
+    pub means: Means,
     /// The account that takes the money.
     pub account_id: Option<PaymentAccountId>,
     /// When it arrived at the door.
@@ -214,14 +246,14 @@ impl Attempt {
         Payment {
             payment_id: self.payment_id,
             order_id: self.order_id,
-            provider: self.way.provider().to_owned(),
-            status: if self.way.asks() { PaymentStatus::Created } else { PaymentStatus::Captured },
+            provider: self.means.provider().to_owned(),
+            status: if self.means.asks() { PaymentStatus::Created } else { PaymentStatus::Captured },
             amount: Money::new(order.total_minor, order.currency),
             redirect_url: None,
             reason: None,
             created_at: self.arrived_at,
             decide_by: (self.arrived_at + DECIDE).min(ceiling(order)),
-            ended_at: (!self.way.asks()).then_some(self.arrived_at),
+            ended_at: (!self.means.asks()).then_some(self.arrived_at),
             provider_ref: None,
             account_id: self.account_id,
             key_hash: self.key_hash.to_vec(),
@@ -245,7 +277,7 @@ pub async fn pay(app: &App, order_id: OrderId, secret: &str, key: &str, way: Way
     let payment_id = PaymentId::fresh(festival, arrived_at);
     let payment = patiently(async {
         let account_id = account_for(app, festival, way).await?;
-        let attempt = Attempt { payment_id, order_id, secret: secret.to_owned(), key_hash, way, account_id, arrived_at };
+        let attempt = Attempt { payment_id, order_id, secret: secret.to_owned(), key_hash, means: Means::Way(way), account_id, arrived_at };
         // Most links were never revoked, so in the rush nothing is read before the batch. A made-up order opens no lane.
         if !app.secrets.is_link(Purpose::OrderLink, order_id.0, 0, secret) {
             let held = Box::pin(orders::held(&app.pools.web, order_id)).await.map_err(|_| Busy::jittered())?.ok_or(PayError::NotFound)?;

@@ -226,7 +226,27 @@ pub static INVARIANTS: &[Invariant] = &[
         claim: "a paid order has exactly one confirmation, any other order none, while they are not in an archive",
         query: "select count(*) from orders o join festivals f on f.festival_id = o.festival_id and f.archived_at is null cross join lateral ( \
                     select count(*) as n from emails e where e.festival_id = o.festival_id and e.thing_id = o.order_id and e.kind = 'confirmation') e \
-                where $1::timestamptz is not null and e.n <> case when o.paid_at is not null then 1 else 0 end",
+                where $1::timestamptz is not null and e.n <> case when o.paid_at is not null and o.email <> '' then 1 else 0 end",
+    },
+    Invariant {
+        name: "lists-ask-for-their-lines",
+        claim: "a waiting list asks for what its line waits for, and whoever was invited has an order",
+        query: "select (select count(*) from waiting_lists w full join ( \
+                        select festival_id, offer_id, sum(quantity) as units, count(*) as people from waiting_entries \
+                        where $1::timestamptz is not null and status = 'waiting' group by festival_id, offer_id) e \
+                            on e.festival_id = w.festival_id and e.offer_id = w.offer_id \
+                        where coalesce(w.units, 0) <> coalesce(e.units, 0) or coalesce(w.people, 0) <> coalesce(e.people, 0)) \
+                     + (select count(*) from waiting_entries e where e.order_id is not null \
+                          and not exists (select from orders o where o.festival_id = e.festival_id and o.order_id = e.order_id))",
+    },
+    Invariant {
+        name: "receipts-have-no-gaps",
+        claim: "the receipts of a box office are numbered from one to its last without a gap, and money that was taken by hand has its payment",
+        query: "select (select count(*) from box_offices b left join (select festival_id, count(receipt_no) as n, max(receipt_no) as last from collections group by festival_id) c \
+                            on c.festival_id = b.festival_id \
+                        where $1::timestamptz is not null and (coalesce(c.n, 0) <> b.last_receipt or coalesce(c.last, 0) <> b.last_receipt)) \
+                     + (select count(*) from payments p where p.provider in ('cash', 'card_terminal', 'bank_transfer') and p.status = 'captured' \
+                          and not exists (select from collections c where c.festival_id = p.festival_id and c.payment_id = p.payment_id and c.method = p.provider))",
     },
     Invariant {
         name: "outbox-moves",

@@ -20,9 +20,13 @@ use crate::{
     money::percent,
     offers::{self, AddOn, Pass},
     orders::api::{breakdown, order_url},
-    orders::{self, Order, OrderStatus},
+    orders::{
+        self, Order, OrderStatus,
+        deadline::{self, DeadlineKind},
+    },
     payments::{
         self,
+        offline::{self, OfflineMethod},
         refunds::{self, RefundStatus},
     },
     secrets::Purpose,
@@ -239,7 +243,7 @@ impl Note {
         let hello = if name.is_empty() { w.t("mail-hello-nobody") } else { w.f("mail-hello", [("name", name)]) };
         let number = order.map(|order| w.f("order-number", [("number", orders::number(order))]));
         let body = html! {
-            p style="margin:0" { (hello) br; br; (lead) }
+            p style="margin:0" { (hello) br; br; @for (i, line) in lead.lines().enumerate() { @if i > 0 { br; } (line) } }
             @if let Some((url, words)) = &way { (button(url, words)) }
             @if let Some(number) = &number { p style="font-size:13px;color:#57575c" { (number) } }
         };
@@ -279,6 +283,8 @@ pub fn refund<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
             RefundStatus::Done if refund.amount.minor == 0 => "refund-free",
             RefundStatus::Done if refund.by_hand => "refund-by-hand",
             RefundStatus::Done => "refund-done",
+            // No bank refused it: it is paid by hand.
+            RefundStatus::Failed if payments::CollectionMethod::ALL.iter().any(|method| method.name() == refund.provider) => "refund-hand",
             RefundStatus::Failed => "refund-failed",
             RefundStatus::Withdrawn => "refund-withdrawn",
         };
@@ -381,6 +387,30 @@ pub fn transfer<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let lead = w.f(&format!("mail-{key}-lead"), said).into_owned();
         let way = way.map(|(url, words)| (url, w.t(words).into_owned()));
         Ok(Note { subject, name: name.clone(), lead, order: Some(ticket.order_id), way }.letter(w, &festival))
+    })
+}
+
+/// The email that says where the money of an order goes that is paid without a provider.
+#[must_use]
+pub fn pay_offline<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
+    Box::pin(async move {
+        let (pool, w, id) = (&app.pools.work, email.language, OrderId(email.thing_id));
+        let order = orders::order(pool, id).await?.filter(|o| o.status == OrderStatus::Held).ok_or(RenderError::Moot)?;
+        let deadline = deadline::of_order(pool, id).await?.ok_or(RenderError::Moot)?;
+        let (key, method) = match deadline.kind {
+            DeadlineKind::BankTransfer => ("mail-pay-transfer", OfflineMethod::BankTransfer),
+            DeadlineKind::OnSite => ("mail-pay-on-site", OfflineMethod::OnSite),
+            DeadlineKind::Invitation => return Err(RenderError::Moot),
+        };
+        let festival = festivals::one(pool, id.festival()).await?.ok_or(RenderError::Moot)?;
+        let methods = offline::methods(pool, id.festival()).await?;
+        let instructions = methods.into_iter().find(|o| o.method == method).map(|o| o.terms.instructions.read(w).to_owned()).unwrap_or_default();
+        let until = w.at(deadline.due_at, &festival.terms.time_zone).long();
+        let subject = w.f(&format!("{key}-subject"), [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
+        let lead = w.f(&format!("{key}-lead"), [("amount", order.total.print()), ("moment", until), ("number", order.number())]);
+        let lead = format!("{lead}\n\n{instructions}");
+        let way = Some((order_url(app, id, order.link_generation), w.t("mail-open-order").into_owned()));
+        Ok(Note { subject, name: order.buyer_name, lead, order: Some(id), way }.letter(w, &festival))
     })
 }
 

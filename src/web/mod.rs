@@ -2,6 +2,7 @@
 
 pub mod art;
 pub mod assets;
+pub mod box_office;
 pub mod control;
 pub mod bands;
 pub mod devices;
@@ -45,6 +46,7 @@ pub fn routes() -> Route {
         .at("/w/:offer/places", post(waiting::again))
         .at("/o/:order/:secret", get(order::page))
         .at("/o/:order/:secret/payments", post(pay::pay))
+        .at("/o/:order/:secret/agreements", post(pay::agree))
         .at("/o/:order/:secret/bank", get(pay::to_bank))
         .at("/o/:order/:secret/payments/gave-up", post(pay::give_up_payment))
         .at("/o/:order/:secret/cancellations", post(order::cancel))
@@ -75,6 +77,10 @@ pub fn routes() -> Route {
         .at("/sign-out", post(promoter::leave))
         .at("/desk", get(promoter::desk))
         .at("/desk/:slug", get(promoter::festival))
+        .at("/desk/:slug/box-office", get(box_office::page).post(box_office::set))
+        .at("/desk/:slug/box-office/sales", post(box_office::sell))
+        .at("/desk/:slug/box-office/sales/:order", get(box_office::sold))
+        .at("/desk/:slug/box-office/collections", post(box_office::collect))
         .at("/desk/:slug/money", get(money::page))
         .at("/desk/:slug/settlement", get(settlement::page))
         .at("/desk/:slug/settlement.csv", get(settlement::csv))

@@ -50,8 +50,8 @@ enum May {
 
 use May::{Anyone, Device, FanOrPromoter, Music, Promoter as Of, Public, PublicOrOwn, Self_, WholeSelf};
 use Scope::{
-    AccountsWrite, CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, MoneyWrite, OffersWrite, OrdersRead, RefundsWrite, ReleasesWrite, ScansRead,
-    TicketsWrite,
+    AccountsWrite, CatalogRead, FestivalsWrite, GatesWrite, LineupWrite, MoneyWrite, OffersWrite, OrdersRead, RefundsWrite, ReleasesWrite, SalesWrite,
+    ScansRead, TicketsWrite,
 };
 
 const TABLE: &[(&str, May)] = &[
@@ -85,6 +85,20 @@ const TABLE: &[(&str, May)] = &[
     ("send_ticket", May::Fan),
     ("show_transfer_rule", Public),
     ("set_transfer_rule", Of(OffersWrite)),
+    ("join_waiting_list", Anyone),
+    ("show_waiting_place", May::Recipient),
+    ("leave_waiting_list", May::Recipient),
+    ("show_waiting_list", Of(CatalogRead)),
+    ("set_waiting_list", Of(OffersWrite)),
+    ("list_offline_methods", Public),
+    ("set_offline_method", Of(MoneyWrite)),
+    ("remove_offline_method", Of(MoneyWrite)),
+    ("agree_to_pay", May::Fan),
+    ("collect_payment", Of(SalesWrite)),
+    ("show_box_office", Of(SalesWrite)),
+    ("set_box_office", Of(MoneyWrite)),
+    ("sell_at_door", Of(SalesWrite)),
+    ("list_takings", Of(SalesWrite)),
     ("list_payment_accounts", WholeSelf(AccountsWrite)),
     ("connect_stripe", WholeSelf(AccountsWrite)),
     ("disconnect_payment_account", Of(AccountsWrite)),
@@ -539,6 +553,8 @@ impl World {
             ("{voucher_id}", real(&self.voucher)),
             ("{batch_id}", real(&self.voucher_batch)),
             ("{document_id}", real(&self.document)),
+            ("{entry_id}", real(&self.transfer)),
+            ("{method}", "on_site".to_owned()),
             ("{upload_id}", real(&self.upload)),
             ("{gate_id}", real(&self.festival.gate)),
             ("{pass_id}", real(&self.pass)),
@@ -686,7 +702,14 @@ impl World {
             "place_order" => Some(json!({ "email": "mara@lindqvist.example", "lines": [{ "offer_id": self.offer, "quantity": 1 }] })),
             "resize_stock" => Some(json!({ "capacity": 100 })),
             "set_day" => Some(json!({ "name": { "en": "Friday" }, "opens_at": "2026-06-19T12:00:00Z", "closes_at": "2026-06-20T03:00:00Z" })),
-            "end_booking_fee" | "forget_voucher_addresses" => None,
+            "end_booking_fee" | "forget_voucher_addresses" | "remove_offline_method" | "leave_waiting_list" => None,
+            "join_waiting_list" => Some(json!({ "email": "noor@x.example", "quantity": 1 })),
+            "set_waiting_list" => Some(json!({ "open": true, "invitation_hours": 24 })),
+            "set_offline_method" => Some(json!({ "days": 7, "hours_before": 0, "instructions": { "en": "at the quay" } })),
+            "agree_to_pay" => Some(json!({ "method": "on_site" })),
+            "collect_payment" => Some(json!({ "method": "card_terminal", "amount": { "minor": 1, "currency": "EUR" } })),
+            "set_box_office" => Some(json!({ "country": "NL", "open": true })),
+            "sell_at_door" => Some(json!({ "lines": [{ "offer_id": self.offer, "quantity": 1 }], "method": "card_terminal" })),
             _ if method == "GET" => None,
             _ => panic!("{operation} has no request in this test"),
         };

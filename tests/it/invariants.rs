@@ -174,6 +174,11 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("no-orphans", &["update allocations set stock_id = gen_random_uuid()"]),
     ("no-orphans", &["update tickets set pass_number = 4242"]),
     ("no-orphans", &["update entitlements set release_id = gen_random_uuid()"]),
+    ("lists-ask-for-their-lines", &["update waiting_lists set units = units + 1"]),
+    ("lists-ask-for-their-lines", &["update waiting_entries set quantity = quantity + 1 where status = 'waiting'"]),
+    ("lists-ask-for-their-lines", &["update waiting_entries set order_id = entry_id where order_id is not null"]),
+    ("receipts-have-no-gaps", &["update box_offices set last_receipt = last_receipt + 1"]),
+    ("receipts-have-no-gaps", &["delete from collections where receipt_no is null"]),
     ("transfers-move-tickets", &["update transfers set from_link_generation = 9 where status = 'accepted'"]),
     ("transfers-move-tickets", &["update transfers set from_link_generation = 9 where status = 'sent'"]),
     ("no-orphans", &["update payments set provider = 'stripe'"]),
@@ -279,6 +284,24 @@ pub async fn world(house: &House) -> Festival {
             transfer::accept(&house.app, sent.transfer_id, "Noor").await.unwrap();
         }
     }
+    // Sold at the door, given away, sent to an account, waited for and invited.
+    festival.promoter.send("PUT", &festival.path("/box-office"), &json!({ "country": "NL", "open": true })).await.expect(200);
+    for (method, reason) in [("cash", ""), ("card_terminal", ""), ("comp", "press")] {
+        let body = json!({ "lines": [{ "offer_id": bundle, "quantity": 1 }], "method": method, "reason": reason });
+        let sale = festival.promoter.request("POST", &festival.path("/box-office-sales")).header("idempotency-key", key());
+        crate::actors::answer(sale.json(&body)).await.expect(201);
+    }
+    let terms = json!({ "days": 7, "hours_before": 0, "instructions": { "en": "IBAN" } });
+    festival.promoter.send("PUT", &festival.path("/offline-methods/bank_transfer"), &terms).await.expect(200);
+    let sends = house.anybody().order("sends@x.example", &[(&bundle, 1)]).await;
+    crate::actors::answer(sends.request("POST", "/payment-agreements").json(&json!({ "method": "bank_transfer" }))).await.expect(200);
+    let last = festival.offer(&festival.pass("Last pass", 0b111).await, 1, 100).await;
+    let only = house.anybody().order("only@x.example", &[(&last, 1)]).await;
+    for email in ["noor@x.example", "ines@x.example"] {
+        house.anybody().post(&format!("/v1/offers/{last}/waiting-places"), &json!({ "email": email, "quantity": 1 })).await.expect(200);
+    }
+    only.cancel().await.expect(200);
+    assert_eq!(gatefold::orders::invite_due(&house.app).await.unwrap(), 1);
     let paying = house.anybody().order("paying@x.example", &[(&limited, 1)]).await;
     assert_eq!(paying.pay(&key(), "simulated").await.expect(201)["status"], "submitted");
     crate::actors::answer(paying.request("PUT", "/billing").json(&json!({ "name": "Hull Records" }))).await.expect(200);

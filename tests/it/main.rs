@@ -4,6 +4,7 @@ mod actors;
 mod archive;
 mod authorization;
 mod bands;
+mod box_office;
 mod browser;
 mod claims;
 mod clusters;

@@ -11,6 +11,8 @@ use crate::{
 };
 
 async fn join(house: &House, offer: &str, email: &str, quantity: i64) -> Answer {
+    // Who comes within a millisecond comes at once.
+    house.advance(TimeDelta::milliseconds(1));
     house.anybody().post(&format!("/v1/offers/{offer}/waiting-places"), &json!({ "email": email, "quantity": quantity, "name": "Noor" })).await
 }
 
@@ -56,7 +58,8 @@ async fn capacity(festival: &Festival, offer: &str, capacity: i64) {
     let own = offers["items"].as_array().unwrap().iter().find(|o| o["offer_id"] == offer).unwrap()["stock_id"].clone();
     assert!(stock["items"].as_array().unwrap().iter().any(|s| s["stock_id"] == own));
     let path = format!("/v1/stocks/{}", own.as_str().unwrap());
-    festival.promoter.send("PUT", &path, &json!({ "capacity": capacity })).await.expect(200);
+    let resize = festival.promoter.request("PUT", &path).header("Confirm", capacity.to_string()).json(&json!({ "capacity": capacity }));
+    answer(resize).await.expect(200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

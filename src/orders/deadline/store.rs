@@ -77,3 +77,29 @@ pub(in crate::orders) async fn forget(conn: &mut PgConnection, festival: Festiva
     sqlx::query("delete from deadlines where festival_id = $1 and order_id = any($2)").bind(festival).bind(orders).execute(conn).await?;
     Ok(())
 }
+
+/// The deadline of a locked order, where it has one.
+///
+/// # Errors
+/// What the database said.
+pub async fn of_locked(conn: &mut PgConnection, order: OrderId) -> Result<Option<Deadline>, sqlx::Error> {
+    sqlx::query_as("select order_id, kind, due_at from deadlines where festival_id = $1 and order_id = $2")
+        .bind(order.festival())
+        .bind(order)
+        .fetch_optional(conn)
+        .await
+}
+
+/// Holds a locked order until a deadline; joins a transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn wait_until(conn: &mut PgConnection, order: OrderId, kind: DeadlineKind, due_at: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update orders set held_until = $3 where festival_id = $1 and order_id = $2 and status = 'held'")
+        .bind(order.festival())
+        .bind(order)
+        .bind(due_at)
+        .execute(&mut *conn)
+        .await?;
+    set(conn, order.festival(), kind, &[(order, due_at)]).await
+}

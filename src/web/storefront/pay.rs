@@ -1,6 +1,6 @@
 //! Paying an order from its page: the ways there are, on to the page of the bank and back, and giving a payment up.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use maud::{Markup, html};
 use poem::{
     Request, Response, handler,
@@ -21,12 +21,20 @@ use crate::{
         problem::{NOT_FOUND, Problem},
     },
     id::{OrderId, PaymentId},
-    orders::{self, api::order_url},
-    payments::{self, PayError, Payment, Way, refunds::twins},
+    orders::{
+        self,
+        api::order_url,
+        deadline::{self, Deadline, DeadlineKind},
+    },
+    payments::{
+        self, PayError, Payment, Way,
+        offline::{self, AgreeError, Offered, OfflineMethod},
+        refunds::twins,
+    },
     secrets::Purpose,
     web::{
         art,
-        layout::{Notice, PageResult, Reader, notice, see_other},
+        layout::{Notice, PageResult, Reader, notice, see_other, text},
     },
 };
 
@@ -34,8 +42,11 @@ use crate::{
 pub(super) async fn to_pay(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hurt: Option<&str>) -> PageResult {
     let is_second = twins::is_bought_already(&app.pools.web, opened.order.order_id).await.map_err(Problem::from)?;
     let ways = payments::ways(app, opened.order.order_id.festival(), opened.order.total.minor).await.map_err(Problem::from)?;
+    let festival = opened.order.order_id.festival();
+    let deadline = deadline::of_order(&app.pools.web, opened.order.order_id).await.map_err(Problem::from)?.filter(|d| d.kind != DeadlineKind::Invitation);
+    let offline = agreements(reader, app, opened, deadline, &offline::offered(app, festival, opened.order.total.minor).await.map_err(Problem::from)?).await?;
     let documents = documents::section(reader, app, opened).await?;
-    Ok(held(reader, app, opened, last, hurt, (is_second, &ways, &documents)))
+    Ok(held(reader, app, opened, last, hurt, (is_second, &ways, &html! { (offline) (documents) })))
 }
 
 /// The choice of a way to pay.
@@ -60,6 +71,69 @@ fn ways_of(reader: &Reader, ways: &[Way]) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// What the order waits for, and where the money goes; and the methods without a provider that it may still wait for.
+async fn agreements(
+    reader: &Reader,
+    app: &App,
+    opened: &Opened,
+    deadline: Option<Deadline>,
+    offered: &[(Offered, DateTime<Utc>)],
+) -> Result<Markup, Problem> {
+    let order = &opened.order;
+    let url = order_url(app, order.order_id, order.link_generation);
+    let at = |at: DateTime<Utc>| reader.language.at(at, &opened.festival.terms.time_zone).long();
+    let agreed = match deadline.map(|deadline| deadline.kind) {
+        Some(DeadlineKind::BankTransfer) => Some(OfflineMethod::BankTransfer),
+        Some(DeadlineKind::OnSite) => Some(OfflineMethod::OnSite),
+        Some(DeadlineKind::Invitation) | None => None,
+    };
+    // Where the money goes is said as it is now, even where no more orders are let wait for it.
+    let all = if agreed.is_some() { offline::methods(&app.pools.web, order.order_id.festival()).await? } else { Vec::new() };
+    Ok(html! {
+        @if let (Some(method), Some(deadline)) = (agreed, deadline) {
+            section class="stack" id="agreed" aria-labelledby="agreed-head" {
+                header class="head" { h2 id="agreed-head" { (reader.t(&format!("offline-{}", method.name()))) } p { (reader.f("offline-until", [("moment", at(deadline.due_at))])) } }
+                table class="sum" { tbody {
+                    tr class="total" { th scope="row" { (reader.t("total")) } td { (order.total.print()) } }
+                    tr { th scope="row" { (reader.t("offline-reference")) } td { (order.number()) } }
+                } }
+                @if let Some(offered) = all.iter().find(|offered| offered.method == method) { p class="notice pre" { (text(&offered.terms.instructions, reader.language)) } }
+                p class="small faded" { (reader.t(&format!("offline-{}-lead", method.name()))) }
+            }
+        }
+        @for (offered, due) in offered.iter().filter(|(offered, _)| Some(offered.method) != agreed) {
+            form method="post" action=(format!("{url}/agreements")) data-once="" {
+                section class="stack" {
+                    header class="head" { h2 { (reader.t(&format!("offline-{}", offered.method.name()))) } p { (reader.f("offline-would-wait", [("moment", at(*due))])) } }
+                    input type="hidden" name="method" value=(offered.method.name());
+                    label class="tick" { input type="checkbox" name="terms" value="yes" required; span { (reader.t("terms")) } }
+                    div { button class="button plain broad" { (reader.t(&format!("offline-{}-choose", offered.method.name()))) } }
+                }
+            }
+        }
+    })
+}
+
+/// Lets an order wait for its money.
+#[handler]
+pub async fn agree(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
+    let fields = fields(body).await?;
+    if field(&fields, "terms") != "yes" {
+        return to_pay(&reader, &app, &opened, None, Some(&reader.t("terms-missing"))).await;
+    }
+    let method = if field(&fields, "method") == "on_site" { OfflineMethod::OnSite } else { OfflineMethod::BankTransfer };
+    match offline::agree(&app, OrderId(id), &secret, method).await {
+        Ok(_) => Ok(see_other(&format!("{url}#agreed"))),
+        Err(AgreeError::NotHeld | AgreeError::Open(_)) => Ok(see_other(&url)),
+        Err(AgreeError::NotOffered) => to_pay(&reader, &app, &opened, None, Some(&reader.t("offline-not-offered"))).await,
+        Err(AgreeError::TooMany) => to_pay(&reader, &app, &opened, None, Some(&reader.t("offline-too-many"))).await,
+        Err(error) => Err(Problem::from(error).into()),
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) async fn is_bought_already(pool: &PgPool, order: OrderId, apart: Time
     sqlx::query_scalar(
         "select exists (select from orders own join orders o on o.email_key = own.email_key and o.festival_id = own.festival_id \
              join lines l on l.festival_id = o.festival_id and l.order_id = o.order_id \
-             where own.festival_id = $1 and own.order_id = $2 and o.order_id <> own.order_id and o.status = 'paid' \
+             where own.festival_id = $1 and own.order_id = $2 and own.email_key <> '' and o.order_id <> own.order_id and o.status = 'paid' \
                and o.placed_at between own.placed_at - make_interval(secs => $3) and own.placed_at + make_interval(secs => $3) \
                and l.offer_id in (select offer_id from lines where festival_id = $1 and order_id = $2))",
     )
@@ -28,7 +28,7 @@ pub(super) async fn is_bought_already(pool: &PgPool, order: OrderId, apart: Time
 pub(super) async fn near(conn: &mut PgConnection, order: OrderId, apart: TimeDelta) -> Result<(Option<Compared>, Vec<Compared>), sqlx::Error> {
     let mut found: Vec<Compared> = sqlx::query_as(
         "select o.order_id, o.placed_at, o.paid_at from orders own join orders o on o.email_key = own.email_key and o.festival_id = own.festival_id \
-         where own.festival_id = $1 and own.order_id = $2 and (o.order_id = own.order_id or (o.status = 'paid' and not exists ( \
+         where own.festival_id = $1 and own.order_id = $2 and own.email_key <> '' and (o.order_id = own.order_id or (o.status = 'paid' and not exists ( \
                select from refunds r where r.festival_id = o.festival_id and r.order_id = o.order_id and r.status <> 'withdrawn'))) \
            and o.placed_at between own.placed_at - make_interval(secs => $3) and own.placed_at + make_interval(secs => $3)",
     )

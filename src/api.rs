@@ -17,7 +17,7 @@ use crate::{
     lineup::api::LineupApi,
     offers::{api::OffersApi, vouchers::api::VouchersApi},
     orders::api::OrdersApi,
-    payments::{accounts::api::PaymentAccountsApi, api::PaymentsApi, box_office::api::BoxOfficeApi, offline::api::OfflineApi, refunds::api::RefundsApi},
+    payments::{accounts::api::PaymentAccountsApi, api::PaymentsApi, box_office::api::BoxOfficeApi, offline::api::OfflineApi, refunds::{api::RefundsApi, hand_backs::api::HandBacksApi}},
     releases::api::ReleasesApi,
     reports::{api::ReportsApi, settlement::api::SettlementApi},
     tickets::api::TicketsApi,
@@ -26,7 +26,7 @@ use crate::{
 
 /// The whole JSON API.
 pub type Api = (
-    (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, SettlementApi, DevicesApi, DocumentsApi, WaitingListApi, OfflineApi, BoxOfficeApi),
+    (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, SettlementApi, DevicesApi, DocumentsApi, WaitingListApi, OfflineApi, BoxOfficeApi, HandBacksApi),
     (
         WaitingApi,
         OrdersApi,
@@ -51,7 +51,7 @@ pub type Api = (
 #[must_use]
 pub fn service() -> OpenApiService<Api, ()> {
     let api = (
-        (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, SettlementApi, DevicesApi, DocumentsApi, WaitingListApi, OfflineApi, BoxOfficeApi),
+        (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, SettlementApi, DevicesApi, DocumentsApi, WaitingListApi, OfflineApi, BoxOfficeApi, HandBacksApi),
         (
             WaitingApi,
             OrdersApi,

@@ -33,6 +33,7 @@ static WORKERS: &[Worker] = &[
     Worker { name: "mail-2", every: Duration::from_millis(700), step: |app| Box::pin(mail::send_due(app)) },
     Worker { name: "expire", every: Duration::from_secs(2), step: |app| Box::pin(orders::expire_due(app)) },
     Worker { name: "doors", every: Duration::from_secs(1), step: |app| Box::pin(orders::admit_waiting(app)) },
+    Worker { name: "pool", every: Duration::from_secs(1), step: |app| Box::pin(payments::refunds::hand_backs::move_on(app)) },
     Worker { name: "invite", every: Duration::from_secs(1), step: |app| Box::pin(orders::invite_due(app)) },
     Worker { name: "keep", every: Duration::from_secs(5), step: |app| Box::pin(orders::keep_holds(app)) },
     Worker { name: "ask", every: Duration::from_secs(10), step: |app| Box::pin(payments::ask_undecided(app)) },

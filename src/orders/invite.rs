@@ -85,9 +85,12 @@ async fn invite(app: &App, offer: &Offer, entry: &Entry, now: DateTime<Utc>) -> 
     }
     let mut conn = app.pools.work.acquire().await.map_err(|_| Busy::jittered())?;
     let hours = demand::list(&mut conn, offer.offer_id).await.map_err(|_| Busy::jittered())?.invitation_hours;
+    let opens = festivals::first_opening(&mut conn, festival).await.map_err(|_| Busy::jittered())?.filter(|opens| now < *opens);
     drop(conn);
+    // Not longer than the sale; and what was handed back for it opens a gate again when the festival begins.
+    let end = offer.closes_at.into_iter().chain(opens).min();
     let until = now + TimeDelta::hours(i64::from(hours));
-    let until = offer.closes_at.map_or(until, |closes| until.min(closes.max(now + SHORTEST)));
+    let until = end.map_or(until, |end| until.min(end.max(now + SHORTEST)));
     let basket = vec![Wish { offer_id: offer.offer_id, quantity: entry.quantity }];
     let request = Request {
         order_id: OrderId::fresh(festival, now),

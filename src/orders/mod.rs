@@ -43,7 +43,7 @@ pub use invite::{invite_due, invited_until};
 pub use place::{Asking, DoorSale, Placing, Request, Source, place};
 pub use read::{order, orders_of, search, whole};
 pub use recent::{Recent, what_they_take};
-pub use store::{Held, allocations, count_payments, finish, held, lock, mark_returned, refunded, reopen, unfulfillable, voucher_uses};
+pub use store::{Held, allocations, count_payments, finish, held, lock, lower, mark_returned, raise, refunded, reopen, unfulfillable, voucher_uses};
 
 /// How long stock is held for an order.
 pub const HOLD: TimeDelta = TimeDelta::minutes(10);

@@ -435,25 +435,46 @@ pub async fn refunded(conn: &mut PgConnection, order: OrderId, is_whole: bool, u
         .bind(is_whole.then_some(now))
         .execute(&mut *conn)
         .await?;
+    shift(conn, order, units, -1).await
+}
+
+/// A locked paid order takes so many units less, because somebody else is offered them.
+///
+/// # Errors
+/// What the database said.
+pub async fn lower(conn: &mut PgConnection, order: OrderId, units: &[Taken]) -> Result<(), sqlx::Error> {
+    shift(conn, order, units, -1).await
+}
+
+/// A locked paid order takes so many units again that nobody else wanted.
+///
+/// # Errors
+/// What the database said.
+pub async fn raise(conn: &mut PgConnection, order: OrderId, units: &[Taken]) -> Result<(), sqlx::Error> {
+    shift(conn, order, units, 1).await
+}
+
+async fn shift(conn: &mut PgConnection, order: OrderId, units: &[Taken], factor: i32) -> Result<(), sqlx::Error> {
     let mut sums: BTreeMap<StockId, i32> = BTreeMap::new();
     for taken in units {
         *sums.entry(taken.stock_id).or_default() += taken.quantity;
     }
     let (stocks, sums): (Vec<StockId>, Vec<i32>) = sums.into_iter().unzip();
-    let lowered = sqlx::query(
-        "update allocations a set quantity = a.quantity - u.units from unnest($3::uuid[], $4::integer[]) as u (stock_id, units) \
+    let shifted = sqlx::query(
+        "update allocations a set quantity = a.quantity + u.units * $5 from unnest($3::uuid[], $4::integer[]) as u (stock_id, units) \
          where a.festival_id = $1 and a.order_id = $2 and a.stock_id = u.stock_id",
     )
     .bind(order.festival())
     .bind(order)
     .bind(&stocks)
     .bind(sums)
+    .bind(factor)
     .execute(conn)
     .await?;
-    if lowered.rows_affected() == stocks.len() as u64 {
+    if shifted.rows_affected() == stocks.len() as u64 {
         Ok(())
     } else {
-        Err(sqlx::Error::Protocol("an order takes nothing of a stock that it returns".to_owned()))
+        Err(sqlx::Error::Protocol("an order takes nothing of a stock that it gives away".to_owned()))
     }
 }
 

@@ -95,12 +95,14 @@ pub static INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "suspended-tickets-have-a-refund",
-        claim: "a ticket is suspended while a refund that returns it is undecided, and is void when it came back",
+        claim: "a ticket is suspended while a refund that returns it is undecided or somebody is invited to it, and is void when it came back",
         query: "select count(*) from tickets t left join lateral ( \
                     select bool_or(r.returned_at is null) as open, bool_or(r.returned_at is not null) as back from refund_tickets x \
                     join refunds r on r.festival_id = x.festival_id and r.refund_id = x.refund_id and r.status <> 'withdrawn' \
                     where x.festival_id = t.festival_id and x.ticket_id = t.ticket_id) r on true \
-                where $1::timestamptz is not null and ((t.status = 'suspended') <> coalesce(r.open, false) or (r.back and t.status <> 'void'))",
+                where $1::timestamptz is not null and ((t.status = 'suspended') <> (coalesce(r.open, false) or exists ( \
+                        select from hand_backs h where h.festival_id = t.festival_id and h.ticket_id = t.ticket_id and h.status = 'offered')) \
+                    or (r.back and t.status <> 'void'))",
     },
     Invariant {
         name: "what-is-owed-is-on-its-way",

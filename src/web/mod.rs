@@ -52,6 +52,8 @@ pub fn routes() -> Route {
         .at("/o/:order/:secret/cancellations", post(order::cancel))
         .at("/o/:order/:secret/twin-returns", post(returns::return_twin))
         .at("/o/:order/:secret/returns", post(returns::give_back))
+        .at("/o/:order/:secret/hand-backs", post(returns::hand_back))
+        .at("/o/:order/:secret/hand-backs/:hand_back/withdrawals", post(returns::withdraw))
         .at("/o/:order/:secret/holders", post(order::holders))
         .at("/o/:order/:secret/recalls", post(order::recall))
         .at("/o/:order/:secret/billing", post(documents::bill).get(documents::over))

@@ -235,7 +235,7 @@ fn refund_entry(reader: &Reader, sheet: &Sheet, refund: &Refund) -> Markup {
             };
             div class="stack" {
                 (form(Decision::Again, html! {}))
-                @if refund.returned_at.is_none() && refund.reason != Some(RefundReason::LateMoney) { (form(Decision::Withdrawn, html! {})) }
+                @if refund.returned_at.is_none() && !matches!(refund.reason, Some(RefundReason::LateMoney | RefundReason::HandedBack)) { (form(Decision::Withdrawn, html! {})) }
                 (form(Decision::ByHand, html! { div class="field" { label for=(note) { (reader.t("paid-how")) } input id=(note) name="note" maxlength="500" autocomplete="off" required; } }))
             }
         }

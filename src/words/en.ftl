@@ -1183,3 +1183,14 @@ taken-cash = Cash
 taken-card_terminal = Card
 taken-bank_transfer = Bank transfer
 taken-comp = For free
+
+# - handed back -
+pool-head = Handed back
+pool-head-lead = Whoever waits is invited; your money comes back when they have paid.
+pool-ticket = A ticket
+pool-open = Yours and valid until somebody is invited.
+pool-offered = Somebody is invited to it just now: it opens nothing until that is decided.
+pool-withdraw = I want it back
+pool-hand-back = Hand tickets back to the pool
+pool-lead = For when you cannot come: they stay yours and valid until somebody from the waiting list is invited to them, and your money comes back when they have paid. Until { $moment }.
+pool-do = Hand them back

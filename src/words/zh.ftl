@@ -1165,3 +1165,14 @@ taken-cash = 现金
 taken-card_terminal = 银行卡
 taken-bank_transfer = 银行转账
 taken-comp = 赠送
+
+# - handed back -
+pool-head = 已交回的票
+pool-head-lead = 候补者会收到邀请；对方付款后，款项退还给您。
+pool-ticket = 一张票
+pool-open = 在有人受邀之前，票仍归您且有效。
+pool-offered = 正有人受邀：在决定之前，此票无法入场。
+pool-withdraw = 我想收回
+pool-hand-back = 把票交回票池
+pool-lead = 若您不能前往：在候补名单上有人受邀之前，票仍归您且有效；对方付款后，款项退还给您。截止 { $moment }。
+pool-do = 交回

@@ -85,6 +85,11 @@ const TABLE: &[(&str, May)] = &[
     ("send_ticket", May::Fan),
     ("show_transfer_rule", Public),
     ("set_transfer_rule", Of(OffersWrite)),
+    ("hand_back_tickets", May::Fan),
+    ("list_hand_backs", FanOrPromoter(OrdersRead)),
+    ("withdraw_hand_back", May::Fan),
+    ("show_hand_back_rule", Public),
+    ("set_hand_back_rule", Of(OffersWrite)),
     ("join_waiting_list", Anyone),
     ("show_waiting_place", May::Recipient),
     ("leave_waiting_list", May::Recipient),
@@ -321,6 +326,7 @@ struct World {
     /// A ticket that is on its way, and its transfer.
     sent: String,
     transfer: String,
+    hand_back: String,
     difference: String,
     _stripe: Stripe,
     /// An offer with a waiting room that is on, and a place in it.
@@ -399,6 +405,8 @@ impl World {
         gatefold::documents::issue_due(&house.app).await.unwrap();
         let document = text(&fan.get("/documents").await.expect(200)["items"][0], "document_id");
         let ticket = fan.tickets().await.remove(0);
+        let pooled = fan.request("POST", "/hand-backs").json(&json!({ "ticket_ids": [ticket["ticket_id"]] }));
+        let hand_back = text(&answer(pooled).await.expect(200)["items"][0], "hand_back_id");
         let sent = text(&fan.tickets().await[1], "ticket_id");
         let transfer = house.anybody().request("POST", &format!("/v1/tickets/{sent}/transfers")).bearer_auth(format!("gf_order_{}", fan.secret));
         let transfer = text(&answer(transfer.json(&json!({ "email": "noor@x.example" }))).await.expect(201), "transfer_id");
@@ -496,6 +504,7 @@ impl World {
             account,
             sent,
             transfer,
+            hand_back,
             difference,
             _stripe: stripe,
             waited,
@@ -554,6 +563,7 @@ impl World {
             ("{batch_id}", real(&self.voucher_batch)),
             ("{document_id}", real(&self.document)),
             ("{entry_id}", real(&self.transfer)),
+            ("{hand_back_id}", real(&self.hand_back)),
             ("{method}", "on_site".to_owned()),
             ("{upload_id}", real(&self.upload)),
             ("{gate_id}", real(&self.festival.gate)),
@@ -702,7 +712,9 @@ impl World {
             "place_order" => Some(json!({ "email": "mara@lindqvist.example", "lines": [{ "offer_id": self.offer, "quantity": 1 }] })),
             "resize_stock" => Some(json!({ "capacity": 100 })),
             "set_day" => Some(json!({ "name": { "en": "Friday" }, "opens_at": "2026-06-19T12:00:00Z", "closes_at": "2026-06-20T03:00:00Z" })),
-            "end_booking_fee" | "forget_voucher_addresses" | "remove_offline_method" | "leave_waiting_list" => None,
+            "end_booking_fee" | "forget_voucher_addresses" | "remove_offline_method" | "leave_waiting_list" | "withdraw_hand_back" => None,
+            "hand_back_tickets" => Some(json!({ "ticket_ids": [self.ticket] })),
+            "set_hand_back_rule" => Some(json!({ "open": true, "hours_before": 24 })),
             "join_waiting_list" => Some(json!({ "email": "noor@x.example", "quantity": 1 })),
             "set_waiting_list" => Some(json!({ "open": true, "invitation_hours": 24 })),
             "set_offline_method" => Some(json!({ "days": 7, "hours_before": 0, "instructions": { "en": "at the quay" } })),

@@ -174,6 +174,7 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("no-orphans", &["update allocations set stock_id = gen_random_uuid()"]),
     ("no-orphans", &["update tickets set pass_number = 4242"]),
     ("no-orphans", &["update entitlements set release_id = gen_random_uuid()"]),
+    ("suspended-tickets-have-a-refund", &["update hand_backs set status = 'offered', offered_at = asked_at, ended_at = null"]),
     ("lists-ask-for-their-lines", &["update waiting_lists set units = units + 1"]),
     ("lists-ask-for-their-lines", &["update waiting_entries set quantity = quantity + 1 where status = 'waiting'"]),
     ("lists-ask-for-their-lines", &["update waiting_entries set order_id = entry_id where order_id is not null"]),
@@ -208,7 +209,7 @@ pub async fn world(house: &House) -> Festival {
             "components": [{ "pass_id": pass, "weight": 1, "tax_kind": "fixed", "tax_ppm": 90000 }]
         }))
         .await;
-    let bundle = bundle(&festival, &pass, 10).await;
+    let bundle = bundle(&festival, &pass, 20).await;
 
     // Late money: the hold ended, somebody else took the last one, and then the bank says that it captured.
     let late = house.anybody().order("late@x.example", &[(&rare, 1)]).await;
@@ -223,6 +224,11 @@ pub async fn world(house: &House) -> Festival {
     let fan = house.anybody().order("mara@x.example", &[(&bundle, 2)]).await;
     fan.pay(&key(), "simulated_instant").await.expect(201);
     house.run_workers().await;
+    // Handed back, and nobody wanted it in time.
+    let hands_back = house.anybody().order("hands@x.example", &[(&bundle, 1)]).await;
+    hands_back.pay(&key(), "simulated_instant").await.expect(201);
+    let which = json!({ "ticket_ids": [hands_back.tickets().await[0]["ticket_id"]] });
+    crate::actors::answer(hands_back.request("POST", "/hand-backs").json(&which)).await.expect(200);
     house.advance("2026-06-19T18:00:00Z".parse::<DateTime<Utc>>().unwrap() - house.app.clock.now());
     house.run_workers().await;
     let forgotten = house.anybody().order("forgetful@x.example", &[(&limited, 1)]).await;
@@ -284,17 +290,13 @@ pub async fn world(house: &House) -> Festival {
             transfer::accept(&house.app, sent.transfer_id, "Noor").await.unwrap();
         }
     }
-    // Sold at the door, given away, sent to an account, waited for and invited.
+    // Sold at the door, given away, waited for and invited.
     festival.promoter.send("PUT", &festival.path("/box-office"), &json!({ "country": "NL", "open": true })).await.expect(200);
     for (method, reason) in [("cash", ""), ("card_terminal", ""), ("comp", "press")] {
         let body = json!({ "lines": [{ "offer_id": bundle, "quantity": 1 }], "method": method, "reason": reason });
         let sale = festival.promoter.request("POST", &festival.path("/box-office-sales")).header("idempotency-key", key());
         crate::actors::answer(sale.json(&body)).await.expect(201);
     }
-    let terms = json!({ "days": 7, "hours_before": 0, "instructions": { "en": "IBAN" } });
-    festival.promoter.send("PUT", &festival.path("/offline-methods/bank_transfer"), &terms).await.expect(200);
-    let sends = house.anybody().order("sends@x.example", &[(&bundle, 1)]).await;
-    crate::actors::answer(sends.request("POST", "/payment-agreements").json(&json!({ "method": "bank_transfer" }))).await.expect(200);
     let last = festival.offer(&festival.pass("Last pass", 0b111).await, 1, 100).await;
     let only = house.anybody().order("only@x.example", &[(&last, 1)]).await;
     for email in ["noor@x.example", "ines@x.example"] {

@@ -164,3 +164,145 @@ async fn two_servers_invite_whoever_is_next_once() {
     assert_eq!((&list["invited"], &list["people"]), (&json!(3), &json!(3)));
     house.close().await;
 }
+
+async fn hand_back(fan: &Fan) -> Answer {
+    let tickets: Vec<Value> = fan.tickets().await.into_iter().map(|ticket| ticket["ticket_id"].clone()).collect();
+    answer(fan.request("POST", "/hand-backs").json(&json!({ "ticket_ids": tickets }))).await
+}
+
+async fn in_pool(fan: &Fan) -> String {
+    fan.get("/hand-backs").await.expect(200)["items"].as_array().unwrap().last().unwrap()["status"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_back_goes_to_whoever_waits_and_its_money_comes_back() {
+    let house = House::open().await;
+    let (festival, offer, fans) = sold_out(&house, 1).await;
+    let giver = &fans[0];
+    let code = giver.tickets().await[0]["ticket_code"].as_str().unwrap().to_owned();
+    assert_eq!(hand_back(giver).await.expect(200)["items"][0]["status"], "open");
+    house.run_workers().await;
+    // Nobody waits: it is theirs and valid, and the shelf is as empty as before.
+    assert_eq!((in_pool(giver).await.as_str(), giver.tickets().await[0]["status"].as_str().unwrap()), ("open", "valid"));
+    house.anybody().place(&key(), "passer@x.example", &[(&offer, 1)]).await.expect(409);
+
+    join(&house, &offer, "noor@x.example", 1).await.expect(200);
+    house.run_workers().await;
+    assert_eq!((in_pool(giver).await.as_str(), festival.stock(&offer).await), ("offered", (1, 0)));
+    let device = festival.device().await;
+    assert_eq!(device.scan(&code, house.app.clock.now()).await.expect(201)["verdict"], "refused");
+    house.anybody().place(&key(), "passer@x.example", &[(&offer, 1)]).await.expect(409);
+    // While somebody is invited it is neither taken back nor refunded otherwise.
+    let id = giver.get("/hand-backs").await.expect(200)["items"][0]["hand_back_id"].as_str().unwrap().to_owned();
+    let withdraw = || answer(giver.request("POST", &format!("/hand-backs/{id}/withdrawals")).json(&json!({})));
+    withdraw().await.expect(409);
+    crate::refunds::refund(&festival.promoter, &giver.order, &key(), &json!({ "reason": "asked" })).await.expect(409);
+
+    let taker = invitation(&house, "noor@x.example").expect("an invitation");
+    taker.pay(&key(), "simulated_instant").await.expect(201);
+    house.run_workers().await;
+    assert_eq!((in_pool(giver).await.as_str(), giver.status().await.as_str()), ("sold", "refunded"));
+    let back = giver.get("/refunds").await.expect(200);
+    assert_eq!((&back["items"][0]["amount"]["minor"], &back["items"][0]["status"]), (&json!(13900), &json!("done")));
+    assert_eq!((festival.stock(&offer).await, taker.tickets().await.len()), ((0, 1), 1));
+    assert!(house.emails().iter().any(|mail| mail.recipient == "first0@x.example" && mail.text.contains("139.00")));
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_pays_for_is_its_holders_again_or_goes_to_the_next() {
+    let house = House::open().await;
+    let (festival, offer, fans) = sold_out(&house, 2).await;
+    for fan in &fans {
+        hand_back(fan).await.expect(200);
+    }
+    // Two for one: both tickets are offered, and both are valid again when the invitation passed.
+    join(&house, &offer, "noor@x.example", 2).await.expect(200);
+    house.run_workers().await;
+    assert_eq!(festival.stock(&offer).await, (2, 0));
+    house.advance(TimeDelta::hours(25));
+    house.run_workers().await;
+    assert_eq!(festival.stock(&offer).await, (0, 2));
+    for fan in &fans {
+        assert_eq!((in_pool(fan).await.as_str(), fan.tickets().await[0]["status"].as_str().unwrap()), ("open", "valid"));
+    }
+    // The first is offered to the next; when they let it pass, to the one after them, without a moment at which somebody else could have it.
+    join(&house, &offer, "ines@x.example", 1).await.expect(200);
+    house.run_workers().await;
+    join(&house, &offer, "theo@x.example", 1).await.expect(200);
+    invitation(&house, "ines@x.example").unwrap().cancel().await.expect(200);
+    house.anybody().place(&key(), "passer@x.example", &[(&offer, 1)]).await.expect(409);
+    house.run_workers().await;
+    let theo = invitation(&house, "theo@x.example").expect("an invitation");
+    theo.pay(&key(), "simulated_instant").await.expect(201);
+    house.run_workers().await;
+    let states = [in_pool(&fans[0]).await, in_pool(&fans[1]).await];
+    assert_eq!(states, ["sold", "open"]);
+    assert_eq!(festival.stock(&offer).await, (0, 2));
+    // The second thinks again, and hands back once more; on the eve it is theirs for good.
+    let id = fans[1].get("/hand-backs").await.expect(200)["items"][0]["hand_back_id"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        let withdraw = fans[1].request("POST", &format!("/hand-backs/{id}/withdrawals")).json(&json!({}));
+        assert_eq!(answer(withdraw).await.expect(200)["status"], "withdrawn");
+    }
+    hand_back(&fans[1]).await.expect(200);
+    house.advance("2026-06-18T13:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    house.run_workers().await;
+    assert_eq!((in_pool(&fans[1]).await.as_str(), fans[1].tickets().await[0]["status"].as_str().unwrap()), ("over", "valid"));
+    hand_back(&fans[1]).await.expect(422);
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_is_had_once_whoever_moves_at_once() {
+    let house = House::open().await;
+    let (festival, offer, fans) = sold_out(&house, 4).await;
+    for i in 0..4 {
+        join(&house, &offer, &format!("w{i}@x.example"), 1).await.expect(200);
+    }
+    for fan in &fans {
+        hand_back(fan).await.expect(200);
+    }
+    // Four servers move the pool and invite, while the holders take their tickets back or come in.
+    let device = festival.device().await;
+    let codes: Vec<String> = {
+        let mut codes = Vec::new();
+        for fan in &fans {
+            codes.push(fan.tickets().await[0]["ticket_code"].as_str().unwrap().to_owned());
+        }
+        codes
+    };
+    house.advance("2026-06-17T12:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
+    let holders: Vec<(Fan, String)> = fans.iter().map(|fan| Fan { http: house.anybody(), order: fan.order.clone(), secret: fan.secret.clone() }).zip(codes).collect();
+    let holders = std::sync::Arc::new(holders);
+    at_once(12, |i| {
+        let (app, holders, device) = (house.app.clone(), holders.clone(), device.clone());
+        async move {
+            if i < 4 {
+                let (fan, code) = &holders[i];
+                if i % 2 == 0 {
+                    let id = fan.get("/hand-backs").await.expect(200)["items"][0]["hand_back_id"].as_str().unwrap().to_owned();
+                    answer(fan.request("POST", &format!("/hand-backs/{id}/withdrawals")).json(&json!({}))).await;
+                } else {
+                    device.scan(code, app.clock.now()).await;
+                }
+            } else if i % 2 == 0 {
+                gatefold::payments::refunds::hand_backs::move_on(&app).await.unwrap();
+            } else {
+                gatefold::orders::invite_due(&app).await.unwrap();
+            }
+        }
+    })
+    .await;
+    house.run_workers().await;
+    let (held, sold) = festival.stock(&offer).await;
+    assert_eq!(held + sold, 4);
+    for i in 0..4 {
+        if let Some(invited) = invitation(&house, &format!("w{i}@x.example")) {
+            invited.pay(&key(), "simulated_instant").await.expect(201);
+        }
+    }
+    house.run_workers().await;
+    assert_eq!(festival.stock(&offer).await, (0, 4));
+    house.close().await;
+}

@@ -43,7 +43,7 @@ impl From<RefundError> for Problem {
             RefundError::NotPaid(status) => {
                 CONFLICT.because(format!("the order is {}: only paid orders have something to return", json!(status).as_str().unwrap_or_default()))
             }
-            RefundError::OnAWrist(_) | RefundError::State(_) | RefundError::Returned | RefundError::NoTwin | RefundError::NotByRule => CONFLICT.because(words),
+            RefundError::OnAWrist(_) | RefundError::InPool(_) | RefundError::State(_) | RefundError::Returned | RefundError::NoTwin | RefundError::NotByRule => CONFLICT.because(words),
             RefundError::Denied(denied) => denied.into(),
             RefundError::Database(error) => error.into(),
         }
@@ -123,7 +123,7 @@ impl NewRefund {
                 amount_minor: minor(part.amount, format!("/parts/{i}/amount")),
             })
             .collect();
-        if matches!(self.reason, RefundReason::LateMoney | RefundReason::Disputed) {
+        if matches!(self.reason, RefundReason::LateMoney | RefundReason::Disputed | RefundReason::HandedBack) {
             wrong.push(Wrong::new("/reason", "the house gives that reason itself"));
         }
         if wrong.is_empty() {

@@ -10,6 +10,7 @@
 
 pub mod api;
 mod dispute;
+pub mod hand_backs;
 mod plan;
 pub mod rule;
 mod settle;
@@ -92,6 +93,8 @@ pub enum RefundReason {
     LateMoney,
     /// The bank of the buyer took it back. The provider says so, nobody else.
     Disputed,
+    /// It was handed back to the pool and somebody else has it. The house asks for it, nobody else.
+    HandedBack,
     /// The fan asked for it.
     Asked,
     /// The festival was called off, moved, or lost a day.
@@ -114,6 +117,7 @@ impl RefundReason {
         match self {
             Self::LateMoney => "late_money",
             Self::Disputed => "disputed",
+            Self::HandedBack => "handed_back",
             Self::Asked => "asked",
             Self::FestivalChanged => "festival_changed",
             Self::Mistake => "mistake",
@@ -264,6 +268,9 @@ pub enum RefundError {
     /// A ticket is a wristband: it is taken off first.
     #[error("the ticket {0} is a wristband: end the band first")]
     OnAWrist(TicketId),
+    /// Somebody from the waiting list is invited to a ticket of it.
+    #[error("somebody from the waiting list is invited to the ticket {0}: it can be returned when that is decided")]
+    InPool(TicketId),
     /// It would be another amount than the caller saw.
     #[error("it would be {}", .0.print())]
     Amount(Money),
@@ -370,6 +377,15 @@ async fn ask(
     let (festival, now) = (asked.order_id.festival(), app.clock.now());
     let (plan, left, amount) = planned(conn, order, asked).await?;
     may(&plan)?;
+    match asked.reason {
+        RefundReason::HandedBack => {}
+        RefundReason::Disputed => hand_backs::end_of(conn, festival, &plan.tickets, now).await?,
+        _ => {
+            if let Some(ticket) = hand_backs::first_offered(conn, festival, &plan.tickets).await? {
+                return Err(RefundError::InPool(ticket));
+            }
+        }
+    }
     let payment_id = source(conn, asked.order_id, *payment, amount).await?;
     let refund_id = RefundId::fresh(festival, now);
     let journal = owed(&plan, &left, asked.kept_minor, amount);

@@ -6,7 +6,7 @@ use poem_openapi::Enum;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Refund, RefundError, RefundReason, RefundStatus, given_up, store};
+use super::{Refund, RefundError, RefundReason, RefundStatus, given_up, hand_backs, store};
 use crate::{
     accounts::{Scope, Staff},
     app::App,
@@ -289,6 +289,15 @@ async fn give_back(conn: &mut PgConnection, order: &Held, refund: &Refund, now: 
     let freed: Vec<_> = back.iter().map(|b| (b.offer_id, b.tier_no, b.now_returned - b.returned)).filter(|(.., units)| *units > 0).collect();
     let is_whole = back.iter().all(|b| b.is_whole);
     orders::mark_returned(conn, order_id, &lines).await?;
+    // What was handed back to the pool came back when somebody was invited to it.
+    let mut freed = freed;
+    for (offer, tier, units) in hand_backs::already_free(conn, festival, &refund.ticket_ids).await? {
+        if let Some(same) = freed.iter_mut().find(|(o, t, _)| (*o, *t) == (offer, tier)) {
+            same.2 = (same.2 - units).max(0);
+        }
+    }
+    freed.retain(|(.., units)| *units > 0);
+    hand_backs::end_of(conn, festival, &refund.ticket_ids, now).await?;
     let units = if is_whole {
         let uses = orders::voucher_uses(conn, festival, &[order_id]).await?;
         offers::return_uses(conn, festival, &uses).await?;
@@ -386,7 +395,9 @@ pub async fn decide(app: &App, staff: &Staff, refund_id: RefundId, decision: Dec
             let ending = store::Ending { by_hand: true, note: Some(note), ..store::Ending::default() };
             done(&mut tx, &order, &refund, ending, now).await.map_err(database)?;
         }
-        Decision::Withdrawn if refund.returned_at.is_some() || refund.reason == Some(RefundReason::LateMoney) => return Err(RefundError::Returned),
+        Decision::Withdrawn if refund.returned_at.is_some() || matches!(refund.reason, Some(RefundReason::LateMoney | RefundReason::HandedBack)) => {
+            return Err(RefundError::Returned);
+        }
         Decision::Withdrawn => withdraw(&mut tx, &order, &refund, note, now).await?,
     }
     let said = serde_json::json!({ "decision": decision.name() });
@@ -398,7 +409,7 @@ pub async fn decide(app: &App, staff: &Staff, refund_id: RefundId, decision: Dec
     Ok(refund)
 }
 
-fn database(trouble: Trouble) -> RefundError {
+pub(super) fn database(trouble: Trouble) -> RefundError {
     match trouble {
         Trouble::Database(error) => error.into(),
         Trouble::Again => sqlx::Error::Protocol("rows changed under a lock".to_owned()).into(),

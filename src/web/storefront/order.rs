@@ -186,6 +186,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let live: Vec<Numbered> = issued.iter().enumerate().filter(|(_, t)| matches!(t.status, TicketStatus::Valid | TicketStatus::Exchanged)).collect();
     let paid_at = order.paid_at.map(|at| reader.language.at(at, &opened.festival.terms.time_zone).long()).unwrap_or_default();
     let url = order_url(app, order.order_id, order.link_generation);
+    let pool = returns::pool(reader, app, opened, &url, &live).await?;
     let documents = documents::section(reader, app, opened).await?;
     Ok(shell(reader, opened, &reader.t("your-tickets"), None).page(&html! {
         main class="gatefold" id="content" {
@@ -205,6 +206,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
                     }
                 }
                 (returns::forms(reader, opened, &url, &live, &offered))
+                (pool)
                 (back)
                 (music)
                 @if !live.is_empty() {

@@ -13,11 +13,12 @@ use super::{
 use crate::{
     app::App,
     http::{cookies::same_origin, problem::Problem},
-    id::{OrderId, TicketId},
+    id::{HandBackId, OrderId, TicketId},
     money::{Money, percent},
     orders::{Order, OrderStatus, api::order_url},
     payments::refunds::{
         RefundError,
+        hand_backs::{self, HandBack, HandBackStatus},
         rule::{self, ReturnTerms},
         twins,
     },
@@ -76,6 +77,81 @@ pub(super) fn forms(reader: &Reader, opened: &Opened, url: &str, live: &[Numbere
             }
         }
         @if let Some(terms) = &offered.terms { (returning(reader, opened, url, live, terms)) }
+    }
+}
+
+/// What of an order is in the pool, and the form that hands more back.
+pub(super) async fn pool(reader: &Reader, app: &App, opened: &Opened, url: &str, live: &[Numbered<'_>]) -> Result<Markup, Problem> {
+    let id = opened.order.order_id;
+    let all = hand_backs::of_order(&app.pools.web, id).await?;
+    let mut conn = app.pools.web.acquire().await?;
+    let offered = if opened.order.total.minor > 0 { hand_backs::offered(&mut conn, id, app.clock.now()).await? } else { None };
+    drop(conn);
+    let in_pool: Vec<&HandBack> = all.iter().filter(|h| matches!(h.status, HandBackStatus::Open | HandBackStatus::Offered)).collect();
+    let free = |ticket: TicketId| !in_pool.iter().any(|h| h.ticket_id == ticket);
+    let (tickets, until) = offered.map_or((Vec::new(), None), |(tickets, until)| (tickets, Some(until)));
+    let left: Vec<&Numbered> = live.iter().filter(|(_, t)| tickets.contains(&t.ticket_id) && free(t.ticket_id)).collect();
+    let number = |ticket: TicketId| opened_number(live, ticket);
+    Ok(html! {
+        @if !in_pool.is_empty() {
+            section id="pool" aria-labelledby="pool-head" {
+                header class="head" { h2 id="pool-head" { (reader.t("pool-head")) } p { (reader.t("pool-head-lead")) } }
+                ul class="ledger" {
+                    @for h in &in_pool {
+                        li {
+                            p { b { @if let Some(n) = number(h.ticket_id) { (reader.f("ticket-n", [("n", n.to_string())])) } @else { (reader.t("pool-ticket")) } } br; (reader.t(&format!("pool-{}", h.status.name()))) }
+                            @if h.status == HandBackStatus::Open { form method="post" action=(format!("{url}/hand-backs/{}/withdrawals", h.hand_back_id)) { button class="link" { (reader.t("pool-withdraw")) } } }
+                        }
+                    }
+                }
+            }
+        }
+        @if let (false, Some(until)) = (left.is_empty(), until) {
+            details { summary { h2 { (reader.t("pool-hand-back")) } }
+                form class="stack" method="post" action=(format!("{url}/hand-backs")) data-once="" {
+                    p { (reader.f("pool-lead", [("moment", reader.language.at(until, &opened.festival.terms.time_zone).long())])) @if keeps_fee(&opened.order) { (reader.t("gap")) (reader.t("fee-remains")) } }
+                    fieldset class="stack" {
+                        legend class="unseen" { (reader.t("return-which")) }
+                        @for (i, t) in &left { label class="tick" { input type="checkbox" name="ticket" value=(t.ticket_id); span { (reader.f("ticket-n", [("n", (i + 1).to_string())])) @if !t.holder_name.is_empty() { " · " (t.holder_name) } } } }
+                    }
+                    div { button class="button plain" { (reader.t("pool-do")) } }
+                }
+            }
+        }
+    })
+}
+
+fn opened_number(live: &[Numbered<'_>], ticket: TicketId) -> Option<usize> {
+    live.iter().find(|(_, t)| t.ticket_id == ticket).map(|(i, _)| i + 1)
+}
+
+/// Hands tickets back to the pool from the page of their order.
+#[handler]
+pub async fn hand_back(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
+    let chosen: Vec<TicketId> = fields(body).await?.iter().filter(|(name, _)| name == "ticket").filter_map(|(_, id)| id.parse().ok()).collect();
+    match hand_backs::hand_back(&app, OrderId(id), &secret, &chosen).await {
+        Ok(_) => Ok(see_other(&format!("{url}#pool"))),
+        Err(RefundError::Database(error)) => Err(Problem::from(error).into()),
+        Err(_) => {
+            let (title, lead) = (reader.t("return-none").into_owned(), reader.t("return-none-lead").into_owned());
+            let words = Notice { title, lead, ways: vec![(url, reader.t("back").into_owned())], ..Notice::default() };
+            Ok(notice(&shell(&reader, &opened, &reader.t("pool-hand-back"), None), &words))
+        }
+    }
+}
+
+/// Takes a ticket out of the pool.
+#[handler]
+pub async fn withdraw(request: &Request, app: Data<&App>, Path((id, secret, which)): Path<(uuid::Uuid, String, HandBackId)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    match hand_backs::withdraw(&app, OrderId(id), &secret, which).await {
+        // Where somebody was invited in the same moment, the page says so.
+        Ok(_) | Err(RefundError::NotByRule) => Ok(see_other(&format!("{}#pool", order_url(&app, opened.order.order_id, opened.order.link_generation)))),
+        Err(error) => Err(Problem::from(error).into()),
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod store;
 
+pub(super) use store::{free_tickets, goes_along};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::Object;
 use sqlx::{FromRow, PgConnection};

@@ -47,7 +47,7 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, rule: 
 }
 
 /// The tickets of an order that are valid, that nobody came in on and that no holder took.
-pub(super) async fn free_tickets(conn: &mut PgConnection, order: OrderId) -> Result<Vec<TicketId>, sqlx::Error> {
+pub(in crate::payments::refunds) async fn free_tickets(conn: &mut PgConnection, order: OrderId) -> Result<Vec<TicketId>, sqlx::Error> {
     sqlx::query_scalar(
         "select t.ticket_id from tickets t where t.festival_id = $1 and t.order_id = $2 and t.status = 'valid' and t.claimed_at is null \
            and not exists (select from admissions a where a.festival_id = t.festival_id and a.ticket_id = t.ticket_id and a.undone_at is null) \
@@ -61,7 +61,7 @@ pub(super) async fn free_tickets(conn: &mut PgConnection, order: OrderId) -> Res
 
 /// What comes back with tickets whose units are given back whole, by line and component: as many albums where nobody heard them and copies are unclaimed,
 /// and as many fees.
-pub(super) async fn goes_along(conn: &mut PgConnection, order: OrderId, tickets: &[TicketId]) -> Result<Vec<(i16, i16, i32)>, sqlx::Error> {
+pub(in crate::payments::refunds) async fn goes_along(conn: &mut PgConnection, order: OrderId, tickets: &[TicketId]) -> Result<Vec<(i16, i16, i32)>, sqlx::Error> {
     sqlx::query_as(
         "with u as ( \
              select t.line_no, count(distinct t.unit_no)::integer as units from tickets t where t.festival_id = $1 and t.order_id = $2 and t.ticket_id = any($3) \

@@ -17,16 +17,38 @@ use crate::{
     lineup::api::LineupApi,
     offers::{api::OffersApi, vouchers::api::VouchersApi},
     orders::api::OrdersApi,
-    payments::{accounts::api::PaymentAccountsApi, api::PaymentsApi, box_office::api::BoxOfficeApi, offline::api::OfflineApi, refunds::{api::RefundsApi, hand_backs::api::HandBacksApi}},
+    payments::{
+        accounts::api::PaymentAccountsApi,
+        api::PaymentsApi,
+        box_office::api::BoxOfficeApi,
+        offline::api::OfflineApi,
+        refunds::{api::RefundsApi, hand_backs::api::HandBacksApi, rescission::api::RescissionApi},
+    },
     releases::api::ReleasesApi,
-    reports::{api::ReportsApi, settlement::api::SettlementApi},
+    reports::{api::ReportsApi, dispute::api::DisputeApi, settlement::api::SettlementApi},
     tickets::api::TicketsApi,
     waiting::{api::WaitingApi, list::api::WaitingListApi},
 };
 
 /// The whole JSON API.
 pub type Api = (
-    (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, SettlementApi, DevicesApi, DocumentsApi, WaitingListApi, OfflineApi, BoxOfficeApi, HandBacksApi),
+    (
+        FestivalsApi,
+        LineupApi,
+        OffersApi,
+        VouchersApi,
+        ReleasesApi,
+        ReportsApi,
+        SettlementApi,
+        DevicesApi,
+        DocumentsApi,
+        WaitingListApi,
+        OfflineApi,
+        BoxOfficeApi,
+        HandBacksApi,
+        RescissionApi,
+        DisputeApi,
+    ),
     (
         WaitingApi,
         OrdersApi,
@@ -51,7 +73,23 @@ pub type Api = (
 #[must_use]
 pub fn service() -> OpenApiService<Api, ()> {
     let api = (
-        (FestivalsApi, LineupApi, OffersApi, VouchersApi, ReleasesApi, ReportsApi, SettlementApi, DevicesApi, DocumentsApi, WaitingListApi, OfflineApi, BoxOfficeApi, HandBacksApi),
+        (
+            FestivalsApi,
+            LineupApi,
+            OffersApi,
+            VouchersApi,
+            ReleasesApi,
+            ReportsApi,
+            SettlementApi,
+            DevicesApi,
+            DocumentsApi,
+            WaitingListApi,
+            OfflineApi,
+            BoxOfficeApi,
+            HandBacksApi,
+            RescissionApi,
+            DisputeApi,
+        ),
         (
             WaitingApi,
             OrdersApi,

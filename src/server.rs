@@ -75,7 +75,14 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with_lanes::<entry::merge::Merging>()
         .with(payments::accounts::Connected::default())
         .with(stripe.clone())
-        .with(Providers::default().with("simulated", SimulatedBank).with("stripe", stripe).with("bank_transfer", ByHand).with("cash", ByHand).with("card_terminal", ByHand))
+        .with(
+            Providers::default()
+                .with("simulated", SimulatedBank)
+                .with("stripe", stripe)
+                .with("bank_transfer", ByHand)
+                .with("cash", ByHand)
+                .with("card_terminal", ByHand),
+        )
         .with(
             Renderers::default()
                 .with("confirmation", web::letters::confirmation)
@@ -90,6 +97,10 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
                 .with("transfer_accepted", web::letters::transfer)
                 .with("transfer_passed", web::letters::transfer)
                 .with("transfer_declined", web::letters::transfer)
+                .with("rescinded", web::letters::rescinded)
+                .with("again_1", web::letters::confirmation)
+                .with("again_2", web::letters::confirmation)
+                .with("again_3", web::letters::confirmation)
                 .with("pay_offline", web::letters::pay_offline)
                 .with("waiting_joined", web::letters::waiting_list)
                 .with("waiting_invited", web::letters::waiting_list)

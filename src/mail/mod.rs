@@ -113,6 +113,21 @@ pub async fn queue(conn: &mut PgConnection, festival: FestivalId, drafts: &[Draf
     store::insert(conn, festival, &addressed, now, due_at).await
 }
 
+/// The kinds of a confirmation that is sent once more, in turn: each has a Message-ID of its own, and leaves once an hour at most.
+const AGAIN: [&str; 3] = ["again_1", "again_2", "again_3"];
+
+/// Sends the confirmations of orders once more, each three times an hour at most; joins a transaction.
+///
+/// # Errors
+/// What the database said.
+pub async fn again(conn: &mut PgConnection, festival: FestivalId, drafts: &[Draft], now: DateTime<Utc>, due_at: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let addressed: Vec<&Draft> = drafts.iter().filter(|draft| !draft.recipient.is_empty()).collect();
+    if addressed.is_empty() {
+        return Ok(());
+    }
+    store::again(conn, festival, &addressed, &AGAIN, now, due_at).await
+}
+
 /// When the emails of a rehearsal are due: the year 9999.
 pub const NEVER: DateTime<Utc> = DateTime::from_timestamp(253_402_214_400, 0).expect("a moment of the calendar");
 

@@ -124,6 +124,38 @@ pub(super) async fn later(pool: &PgPool, email: &Email, due_at: DateTime<Utc>, w
     Ok(())
 }
 
+/// Queues emails under the first of some kinds that was not queued in the last hour; none where all were.
+pub(super) async fn again(
+    conn: &mut PgConnection,
+    festival: FestivalId,
+    drafts: &[&Draft],
+    kinds: &[&str],
+    now: DateTime<Utc>,
+    due_at: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into emails (festival_id, thing_id, kind, lane, language, recipient, status, queued_at, due_at, attempts) \
+         select $1, d.thing_id, k.kind, d.lane, d.language, d.recipient, 'queued', $7, $8, 0 \
+         from unnest($2::uuid[], $3::smallint[], $4::text[], $5::text[]) as d (thing_id, lane, language, recipient) \
+         cross join lateral (select k.kind from unnest($6::text[]) with ordinality as k (kind, no) \
+             where not exists (select from emails e where e.festival_id = $1 and e.thing_id = d.thing_id and e.kind = k.kind and e.queued_at > $7::timestamptz - interval '1 hour') \
+             order by k.no limit 1) k \
+         on conflict (festival_id, thing_id, kind) do update set status = 'queued', queued_at = excluded.queued_at, due_at = excluded.due_at, attempts = 0, \
+             language = excluded.language, recipient = excluded.recipient, sent_at = null, last_error = null, leased_until = null",
+    )
+    .bind(festival)
+    .bind(drafts.iter().map(|d| d.thing).collect::<Vec<_>>())
+    .bind(drafts.iter().map(|d| d.lane as i16).collect::<Vec<_>>())
+    .bind(drafts.iter().map(|d| if d.language == Language::Zh { "zh" } else { "en" }).collect::<Vec<_>>())
+    .bind(drafts.iter().map(|d| d.recipient.as_str()).collect::<Vec<_>>())
+    .bind(kinds)
+    .bind(now)
+    .bind(due_at)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// The emails about a thing.
 ///
 /// # Errors

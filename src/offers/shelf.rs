@@ -58,8 +58,7 @@ pub async fn shelf(conn: &mut PgConnection, festival: FestivalId, offers: &[Offe
     let stocks =
         if sabotage::no_lock() { store::stocks_of_offers(conn, festival, offers).await? } else { store::lock_stocks_of(conn, festival, offers).await? };
     let offers = store::offers_of(conn, festival, offers).await?;
-    let mut shelf =
-        Shelf { offers: offers.into_iter().map(|o| (o.offer_id, o)).collect(), stocks: stocks.into_iter().map(|s| (s.stock_id, s)).collect() };
+    let mut shelf = Shelf { offers: offers.into_iter().map(|o| (o.offer_id, o)).collect(), stocks: stocks.into_iter().map(|s| (s.stock_id, s)).collect() };
     demand::set_aside(conn, festival, &mut shelf, now).await?;
     Ok(shelf)
 }

@@ -20,8 +20,8 @@ use crate::{
         door::Arrival,
         limit::{Client, Limited, Limits},
         problem::{
-            ALREADY_PAID, CONFLICT, Changing, Created, FAN_LIMIT, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN, PAYMENTS_DOWN,
-            PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, TOO_MANY, Usual, Wrong,
+            ALREADY_PAID, CONFLICT, Changing, Created, FAN_LIMIT, KEY_REUSED, NOT_FOUND, NOT_HELD, NOT_YET, ORDER_LIMIT, OVER, Or, PAUSED, PAYMENT_OPEN,
+            PAYMENTS_DOWN, PLACE_USED, PRICE_CHANGED, Problem, REQUIREMENT, SOLD_OUT, TOO_MANY, Usual, Wrong,
         },
         tags::Chapter,
     },

@@ -7,6 +7,7 @@
 //!
 //! **Invariant:** the status of an order is the state of its hold. Units come back by exactly two commands: cancel, expire.
 
+mod again;
 mod allot;
 pub mod api;
 pub mod deadline;
@@ -35,6 +36,7 @@ use crate::{
 };
 
 pub use crate::secrets::short_hash;
+pub use again::{send_again, send_lost};
 pub use doors::{admit_waiting, order_of_place};
 pub use end::{CancelError, Cancelling, LONGEST, Swept, cancel, expire_due, extend_holds, keep_holds};
 pub use forget::{Walked, forget_carts};
@@ -75,6 +77,12 @@ pub enum OrderStatus {
 }
 
 impl OrderStatus {
+    /// Whether its tickets and albums are out.
+    #[must_use]
+    pub fn is_paid(self) -> bool {
+        matches!(self, Self::Paid | Self::PartlyRefunded)
+    }
+
     /// Its key in the catalog of words.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -438,6 +438,18 @@ pub async fn refunded(conn: &mut PgConnection, order: OrderId, is_whole: bool, u
     shift(conn, order, units, -1).await
 }
 
+/// The latest paid orders of an address.
+pub(super) async fn latest_paid(pool: &PgPool, festival: FestivalId, email_key: &str, most: i64) -> Result<Vec<OrderId>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select order_id from orders where email_key = $2 and festival_id = $1 and email_key <> '' and status in ('paid', 'partly_refunded') order by order_id desc limit $3",
+    )
+    .bind(festival)
+    .bind(email_key)
+    .bind(most)
+    .fetch_all(pool)
+    .await
+}
+
 /// A locked paid order takes so many units less, because somebody else is offered them.
 ///
 /// # Errors

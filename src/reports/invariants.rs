@@ -232,13 +232,13 @@ pub static INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         name: "lists-ask-for-their-lines",
-        claim: "a waiting list asks for what its line waits for, and whoever was invited has an order",
+        claim: "a waiting list asks for what its line waits for, and whoever was invited in the last days has an order: carts are forgotten after a week",
         query: "select (select count(*) from waiting_lists w full join ( \
                         select festival_id, offer_id, sum(quantity) as units, count(*) as people from waiting_entries \
-                        where $1::timestamptz is not null and status = 'waiting' group by festival_id, offer_id) e \
+                        where status = 'waiting' group by festival_id, offer_id) e \
                             on e.festival_id = w.festival_id and e.offer_id = w.offer_id \
                         where coalesce(w.units, 0) <> coalesce(e.units, 0) or coalesce(w.people, 0) <> coalesce(e.people, 0)) \
-                     + (select count(*) from waiting_entries e where e.order_id is not null \
+                     + (select count(*) from waiting_entries e where e.order_id is not null and e.ended_at > $1 - interval '7 days' \
                           and not exists (select from orders o where o.festival_id = e.festival_id and o.order_id = e.order_id))",
     },
     Invariant {

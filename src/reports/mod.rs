@@ -1,6 +1,7 @@
 //! What was sold and who came: reading only, across rooms.
 
 pub mod api;
+pub mod dispute;
 pub mod invariants;
 pub mod settlement;
 mod store;

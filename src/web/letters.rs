@@ -11,7 +11,7 @@ use crate::{
     app::App,
     entry::binding::binding,
     festivals::{self, Festival},
-    id::{EntryId, OrderId, PaymentId, TransferId},
+    id::{EntryId, OrderId, PaymentId, RefundId, TransferId},
     library::{
         self,
         transfer::{self, TransferStatus},
@@ -387,6 +387,23 @@ pub fn transfer<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let lead = w.f(&format!("mail-{key}-lead"), said).into_owned();
         let way = way.map(|(url, words)| (url, w.t(words).into_owned()));
         Ok(Note { subject, name: name.clone(), lead, order: Some(ticket.order_id), way }.letter(w, &festival))
+    })
+}
+
+/// The email that confirms that a fan withdrew from a contract, and when.
+#[must_use]
+pub fn rescinded<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
+    Box::pin(async move {
+        let (pool, w) = (&app.pools.work, email.language);
+        let refund = refunds::refund(pool, RefundId(email.thing_id)).await?.ok_or(RenderError::Moot)?;
+        let festival = festivals::one(pool, email.festival_id).await?.ok_or(RenderError::Moot)?;
+        let order = orders::order(pool, refund.order_id).await?.ok_or(RenderError::Moot)?;
+        let at = w.at(refund.requested_at, &festival.terms.time_zone).second();
+        let day = w.at(refund.requested_at, &festival.terms.time_zone).long();
+        let subject = w.f("mail-rescinded-subject", [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
+        let lead = w.f("mail-rescinded-lead", [("amount", refund.amount.print()), ("moment", day), ("time", at)]).into_owned();
+        let way = Some((order_url(app, refund.order_id, order.link_generation), w.t("mail-open-order").into_owned()));
+        Ok(Note { subject, name: order.buyer_name, lead, order: Some(refund.order_id), way }.letter(w, &festival))
     })
 }
 

@@ -6,6 +6,7 @@ pub mod box_office;
 pub mod control;
 pub mod bands;
 pub mod devices;
+pub mod dispute;
 pub mod docs;
 pub mod gate;
 pub mod health;
@@ -26,7 +27,7 @@ pub mod treasury;
 
 use poem::{Route, get, post};
 
-use storefront::{bank, buy, documents, festival, lineup, order, pay, returns, ticket, transfer, voucher, waiting, waiting_list};
+use storefront::{bank, buy, documents, festival, lineup, order, pay, post as letters_again, returns, ticket, transfer, voucher, waiting, waiting_list};
 
 /// Every page and file of the web.
 #[must_use]
@@ -38,6 +39,7 @@ pub fn routes() -> Route {
         .at("/f/:slug/orders", post(buy::place))
         .at("/f/:slug/vouchers", post(voucher::look).get(voucher::over))
         .at("/w/:offer", get(waiting::page))
+        .at("/f/:slug/lost", get(letters_again::lost).post(letters_again::find))
         .at("/f/:slug/waiting-lists/:offer", get(waiting_list::page).post(waiting_list::join))
         .at("/q/:entry/:secret", get(waiting_list::place))
         .at("/q/:entry/:secret/departures", post(waiting_list::leave))
@@ -52,6 +54,8 @@ pub fn routes() -> Route {
         .at("/o/:order/:secret/cancellations", post(order::cancel))
         .at("/o/:order/:secret/twin-returns", post(returns::return_twin))
         .at("/o/:order/:secret/returns", post(returns::give_back))
+        .at("/o/:order/:secret/rescissions", post(returns::rescind))
+        .at("/o/:order/:secret/emails", post(letters_again::send))
         .at("/o/:order/:secret/hand-backs", post(returns::hand_back))
         .at("/o/:order/:secret/hand-backs/:hand_back/withdrawals", post(returns::withdraw))
         .at("/o/:order/:secret/holders", post(order::holders))
@@ -89,6 +93,7 @@ pub fn routes() -> Route {
         .at("/desk/:slug/settlement.xlsx", get(settlement::xlsx))
         .at("/desk/:slug/payment-differences/:id/clearances", post(money::clear))
         .at("/desk/:slug/orders/:order", get(money::show))
+        .at("/desk/:slug/orders/:order/dispute-file", get(dispute::page))
         .at("/desk/:slug/orders/:order/refunds", post(money::give_back))
         .at("/desk/:slug/refunds/:id/decisions", post(money::decide))
         .at("/desk/:slug/gates", get(control::page))

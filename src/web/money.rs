@@ -192,7 +192,7 @@ fn sheet_page(reader: &Reader, sheet: &Sheet, typed: &[(String, String)], hurt: 
                     }
                     section aria-labelledby="payments" {
                         header class="head" { h2 id="payments" { (reader.t("payments")) } }
-                        @if sheet.payments.is_empty() { p class="faded" { (reader.t("no-payments")) } }
+                        @if sheet.payments.is_empty() { p class="faded" { (reader.t("no-payments")) } } @else { p { a href=(format!("/desk/{}/orders/{}/dispute-file", sheet.festival.terms.slug, order.order_id)) { (reader.t("dispute-file")) } } }
                         ul class="ledger" { @for payment in &sheet.payments {
                             li { p { b { (payment.amount.print()) } " · " (reader.t(&format!("payment-{}", payment.status.name()))) " · " (payment.provider) br; span class="faded" { (at(payment.created_at)) @if let Some(reason) = &payment.reason { " · " (reason) } } } }
                         } }

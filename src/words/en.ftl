@@ -1194,3 +1194,36 @@ pool-withdraw = I want it back
 pool-hand-back = Hand tickets back to the pool
 pool-lead = For when you cannot come: they stay yours and valid until somebody from the waiting list is invited to them, and your money comes back when they have paid. Until { $moment }.
 pool-do = Hand them back
+
+# - withdrawal from the contract -
+rescind-head = Right of withdrawal
+rescind-lead = You may withdraw from the contract about music that nobody has heard yet, until { $moment }. As soon as you play or save it, you agree that it begins, and the right ends.
+rescind = Withdraw from contract here
+rescind-sure = You withdraw from the contract about this music. It is gone from your order then; passes stay.
+rescind-confirm = Confirm withdrawal
+rescind-none = There is nothing to withdraw from
+rescind-none-lead = It was heard, returned, or fourteen days are over.
+mail-rescinded-subject = { $festival }: we have your withdrawal
+mail-rescinded-lead = You withdrew from the contract about the music of this order on { $moment } ({ $time }). { $amount } goes back to you the way you paid.
+
+# - emails once more -
+again = Send me the email again
+again-lead = to the address that you ordered with
+again-sent = The email is on its way
+again-sent-lead = It goes to the address that you ordered with, three times an hour at most. Look into your spam, too.
+lost = Lost your tickets?
+lost-lead = Type the address that you ordered with: we send the emails of your latest orders there again.
+lost-send = Send them again
+lost-sent-lead = If there are orders of this address, their emails are on the way: three times an hour at most. Look into your spam, too.
+
+# - the dispute file -
+why-handed_back = handed back to the pool
+why-rescinded = withdrawn from the contract
+dispute-file = Dispute file
+dispute-file-lead = What a bank wants to see when a buyer disputes a payment. Print it, or save it as PDF.
+dispute-rule = Tickets could be given back until { $hours } hours before the festival, less { $kept } %.
+dispute-no-rule = Tickets could not be given back without asking.
+dispute-events = What happened
+dispute-when = when
+dispute-what = what
+dispute-which = which

@@ -1176,3 +1176,36 @@ pool-withdraw = 我想收回
 pool-hand-back = 把票交回票池
 pool-lead = 若您不能前往：在候补名单上有人受邀之前，票仍归您且有效；对方付款后，款项退还给您。截止 { $moment }。
 pool-do = 交回
+
+# - withdrawal from the contract -
+rescind-head = 撤回权
+rescind-lead = 对尚未收听的音乐，您可在 { $moment } 前撤回合同。一旦播放或保存，即表示您同意开始履行，撤回权随之终止。
+rescind = 在此撤回合同
+rescind-sure = 您将撤回关于此音乐的合同。音乐会从您的订单中移除；通票保留。
+rescind-confirm = 确认撤回
+rescind-none = 没有可撤回的内容
+rescind-none-lead = 已收听、已退回，或十四天已过。
+mail-rescinded-subject = { $festival }：已收到您的撤回
+mail-rescinded-lead = 您于 { $moment }（{ $time }）撤回了关于此订单音乐的合同。{ $amount } 将按原付款方式退还给您。
+
+# - emails once more -
+again = 再发一次邮件
+again-lead = 发到下单时的邮箱
+again-sent = 邮件已在路上
+again-sent-lead = 会发到您下单时的邮箱，每小时最多三次。也请查看垃圾邮件。
+lost = 找不到票了？
+lost-lead = 请输入下单时的邮箱：我们会把您最近订单的邮件再发一次。
+lost-send = 再发一次
+lost-sent-lead = 如果此邮箱有订单，邮件已在路上：每小时最多三次。也请查看垃圾邮件。
+
+# - the dispute file -
+why-handed_back = 交回票池
+why-rescinded = 撤回合同
+dispute-file = 争议材料
+dispute-file-lead = 买家对付款提出争议时银行需要的材料。可打印或另存为 PDF。
+dispute-rule = 在音乐节开始前 { $hours } 小时可退票，扣除 { $kept } %。
+dispute-no-rule = 未经同意不得退票。
+dispute-events = 事件经过
+dispute-when = 时间
+dispute-what = 事件
+dispute-which = 内容

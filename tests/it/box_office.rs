@@ -97,7 +97,9 @@ async fn money_that_comes_after_the_deadline_finds_its_places_or_is_given_back()
     assert_eq!(late.status().await, "expired");
     agree(&late, "bank_transfer").await.expect(409);
     let other = house.anybody().order("jonas@x.example", &[(&offer, 1)]).await;
-    assert!(collect(&festival.promoter, &late.order, &key(), "bank_transfer", 13900).await.expect(409)["detail"].as_str().unwrap().contains("give the money back"));
+    assert!(
+        collect(&festival.promoter, &late.order, &key(), "bank_transfer", 13900).await.expect(409)["detail"].as_str().unwrap().contains("give the money back")
+    );
     other.cancel().await.expect(200);
     let same = key();
     let paid = collect(&festival.promoter, &late.order, &same, "bank_transfer", 13900).await.expect(201);
@@ -112,9 +114,14 @@ async fn money_that_comes_after_the_deadline_finds_its_places_or_is_given_back()
             // What waits can still be paid otherwise, and does not count then.
             let open = fan.pay(&key(), "simulated").await.expect(201);
             assert_eq!(collect(&festival.promoter, &fan.order, &key(), "bank_transfer", 4000).await.problem(), "payment-open");
-            answer(house.anybody().request("POST", &format!("/v1/payments/{}/cancellations", open["payment_id"].as_str().unwrap())).bearer_auth(format!("gf_order_{}", fan.secret)))
-                .await
-                .expect(200);
+            answer(
+                house
+                    .anybody()
+                    .request("POST", &format!("/v1/payments/{}/cancellations", open["payment_id"].as_str().unwrap()))
+                    .bearer_auth(format!("gf_order_{}", fan.secret)),
+            )
+            .await
+            .expect(200);
         }
     }
     house.run_workers().await;
@@ -147,7 +154,8 @@ async fn the_door_sells_and_gives_away_from_the_same_stock_counted_apart() {
     assert_eq!((&given["total"]["minor"], &given["lines"][0]["discount"]["minor"]), (&json!(0), &json!(13900)));
     house.run_workers().await;
     assert_eq!(festival.stock(&offer).await, (0, 5));
-    let of = |sold: &Value| Fan { http: house.anybody(), order: sold["order_id"].as_str().unwrap().to_owned(), secret: sold["secret"].as_str().unwrap().to_owned() };
+    let of =
+        |sold: &Value| Fan { http: house.anybody(), order: sold["order_id"].as_str().unwrap().to_owned(), secret: sold["secret"].as_str().unwrap().to_owned() };
     assert_eq!((of(&first).tickets().await.len(), of(&second).tickets().await.len(), of(&given).tickets().await.len()), (1, 2, 1));
     // Who left no address gets no email; who left one gets theirs.
     assert_eq!(house.emails().iter().map(|mail| mail.recipient.as_str()).collect::<Vec<_>>(), ["walk@x.example"]);

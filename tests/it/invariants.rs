@@ -34,7 +34,11 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("stock-equals-allocations", &["update orders set status = 'expired', ended_at = held_until where status = 'held'"]),
     (
         "tickets-of-paid-orders",
-        &["delete from transfers", "delete from tickets t where not exists (select from admissions a where a.ticket_id = t.ticket_id) and status = 'valid'"],
+        &[
+            "delete from transfers",
+            "delete from hand_backs",
+            "delete from tickets t where not exists (select from admissions a where a.ticket_id = t.ticket_id) and status = 'valid'",
+        ],
     ),
     ("tickets-of-paid-orders", &["update tickets set status = 'void' where unit_no = 1"]),
     (

@@ -39,6 +39,7 @@ mod night;
 mod refunds;
 mod rehearsal;
 mod releases;
+mod rescission;
 mod rules;
 mod sale;
 mod schema;

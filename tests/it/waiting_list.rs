@@ -273,7 +273,8 @@ async fn a_ticket_is_had_once_whoever_moves_at_once() {
         codes
     };
     house.advance("2026-06-17T12:00:00Z".parse::<chrono::DateTime<chrono::Utc>>().unwrap() - house.app.clock.now());
-    let holders: Vec<(Fan, String)> = fans.iter().map(|fan| Fan { http: house.anybody(), order: fan.order.clone(), secret: fan.secret.clone() }).zip(codes).collect();
+    let holders: Vec<(Fan, String)> =
+        fans.iter().map(|fan| Fan { http: house.anybody(), order: fan.order.clone(), secret: fan.secret.clone() }).zip(codes).collect();
     let holders = std::sync::Arc::new(holders);
     at_once(12, |i| {
         let (app, holders, device) = (house.app.clone(), holders.clone(), device.clone());

@@ -86,12 +86,7 @@ impl Kind for Cancelling {
 }
 
 /// Ends those of some orders that are held and have no open payment; how many, and which need not be looked at again.
-pub(super) async fn expire_these(
-    conn: &mut PgConnection,
-    festival: FestivalId,
-    ids: &[OrderId],
-    now: DateTime<Utc>,
-) -> Result<(usize, Vec<OrderId>), Trouble> {
+pub(super) async fn expire_these(conn: &mut PgConnection, festival: FestivalId, ids: &[OrderId], now: DateTime<Utc>) -> Result<(usize, Vec<OrderId>), Trouble> {
     let found = orders::lock(conn, festival, ids).await?;
     let held: Vec<OrderId> = found.iter().filter(|order| order.status == OrderStatus::Held).map(|order| order.order_id).collect();
     let paying = if held.is_empty() { Vec::new() } else { store::with_open_payment(conn, festival, &held).await? };

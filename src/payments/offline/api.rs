@@ -8,7 +8,7 @@ use poem_openapi::{
     payload::Json,
 };
 
-use super::{AgreeError, CollectError, Collecting, CollectionMethod, MethodTerms, OfflineMethod, Offered};
+use super::{AgreeError, CollectError, Collecting, CollectionMethod, MethodTerms, Offered, OfflineMethod};
 use crate::{
     accounts::{
         Scope,

@@ -339,12 +339,7 @@ pub async fn collect(app: &App, staff: &Staff, collecting: &Collecting<'_>, key:
 ///
 /// # Errors
 /// What the database said.
-pub(super) async fn write_down(
-    conn: &mut PgConnection,
-    festival: FestivalId,
-    taken: &[(&Payment, &Collected)],
-    now: DateTime<Utc>,
-) -> Result<(), sqlx::Error> {
+pub(super) async fn write_down(conn: &mut PgConnection, festival: FestivalId, taken: &[(&Payment, &Collected)], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     if taken.is_empty() {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgPool, types::Json};
 
-use super::{Collected, CollectionMethod, MethodTerms, OfflineMethod, Offered};
+use super::{Collected, CollectionMethod, MethodTerms, Offered, OfflineMethod};
 use crate::{
     id::{FestivalId, OrderId, PaymentId},
     money::Money,
@@ -27,12 +27,7 @@ pub(super) async fn methods_in(conn: &mut PgConnection, festival: FestivalId) ->
         .await
 }
 
-pub(super) async fn set_method(
-    conn: &mut PgConnection,
-    festival: FestivalId,
-    method: OfflineMethod,
-    terms: Option<&MethodTerms>,
-) -> Result<(), sqlx::Error> {
+pub(super) async fn set_method(conn: &mut PgConnection, festival: FestivalId, method: OfflineMethod, terms: Option<&MethodTerms>) -> Result<(), sqlx::Error> {
     let Some(terms) = terms else {
         sqlx::query("delete from offline_methods where festival_id = $1 and method = $2").bind(festival).bind(method).execute(conn).await?;
         return Ok(());

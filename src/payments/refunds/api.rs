@@ -43,7 +43,12 @@ impl From<RefundError> for Problem {
             RefundError::NotPaid(status) => {
                 CONFLICT.because(format!("the order is {}: only paid orders have something to return", json!(status).as_str().unwrap_or_default()))
             }
-            RefundError::OnAWrist(_) | RefundError::InPool(_) | RefundError::State(_) | RefundError::Returned | RefundError::NoTwin | RefundError::NotByRule => CONFLICT.because(words),
+            RefundError::OnAWrist(_)
+            | RefundError::InPool(_)
+            | RefundError::State(_)
+            | RefundError::Returned
+            | RefundError::NoTwin
+            | RefundError::NotByRule => CONFLICT.because(words),
             RefundError::Denied(denied) => denied.into(),
             RefundError::Database(error) => error.into(),
         }
@@ -123,7 +128,7 @@ impl NewRefund {
                 amount_minor: minor(part.amount, format!("/parts/{i}/amount")),
             })
             .collect();
-        if matches!(self.reason, RefundReason::LateMoney | RefundReason::Disputed | RefundReason::HandedBack) {
+        if matches!(self.reason, RefundReason::LateMoney | RefundReason::Disputed | RefundReason::HandedBack | RefundReason::Rescinded) {
             wrong.push(Wrong::new("/reason", "the house gives that reason itself"));
         }
         if wrong.is_empty() {
@@ -180,7 +185,7 @@ pub struct Ended {
 }
 
 /// A refund as its fan sees it: why is between the promoter and their books, and so is a fee that costs the fan nothing.
-fn for_fan(mut refund: Refund) -> Refund {
+pub(super) fn for_fan(mut refund: Refund) -> Refund {
     refund.reason = None;
     refund.items.retain(|item| item.component_no != crate::offers::FEE || item.minor > 0);
     refund

@@ -12,6 +12,7 @@ pub mod api;
 mod dispute;
 pub mod hand_backs;
 mod plan;
+pub mod rescission;
 pub mod rule;
 mod settle;
 mod store;
@@ -95,6 +96,8 @@ pub enum RefundReason {
     Disputed,
     /// It was handed back to the pool and somebody else has it. The house asks for it, nobody else.
     HandedBack,
+    /// Its fan withdrew from the contract about an album that nobody heard; nobody else can.
+    Rescinded,
     /// The fan asked for it.
     Asked,
     /// The festival was called off, moved, or lost a day.
@@ -118,6 +121,7 @@ impl RefundReason {
             Self::LateMoney => "late_money",
             Self::Disputed => "disputed",
             Self::HandedBack => "handed_back",
+            Self::Rescinded => "rescinded",
             Self::Asked => "asked",
             Self::FestivalChanged => "festival_changed",
             Self::Mistake => "mistake",

@@ -2,11 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use poem::web::Data;
-use poem_openapi::{
-    Object, OpenApi,
-    param::Path,
-    payload::Json,
-};
+use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 
 use super::{Entry, EntryStatus, JoinError, Joining, Listing};
 use crate::{

@@ -226,6 +226,7 @@ pub async fn festival(reader: &Reader, app: &App, slug: &str, turns: &[OfferId],
                 (music(reader, &content))
                 (code(reader, &content))
                 (form(reader, &content))
+                p { a href=(format!("/f/{}/lost", f.terms.slug)) { (reader.t("lost")) } }
             }
         }
     }))

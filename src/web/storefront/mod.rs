@@ -7,6 +7,7 @@ pub mod festival;
 pub mod lineup;
 pub mod order;
 pub mod pay;
+pub mod post;
 pub mod returns;
 pub mod ticket;
 pub mod transfer;

@@ -11,7 +11,7 @@ use super::{
     documents,
     festival::duration,
     pay::{to_pay, waiting},
-    returns, ticket,
+    post, returns, ticket,
 };
 use crate::{
     app::App,
@@ -186,6 +186,8 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let live: Vec<Numbered> = issued.iter().enumerate().filter(|(_, t)| matches!(t.status, TicketStatus::Valid | TicketStatus::Exchanged)).collect();
     let paid_at = order.paid_at.map(|at| reader.language.at(at, &opened.festival.terms.time_zone).long()).unwrap_or_default();
     let url = order_url(app, order.order_id, order.link_generation);
+    let rescindable = returns::rescindable(reader, app, opened, &url).await?;
+    let again = post::again(reader, &url);
     let pool = returns::pool(reader, app, opened, &url, &live).await?;
     let documents = documents::section(reader, app, opened).await?;
     Ok(shell(reader, opened, &reader.t("your-tickets"), None).page(&html! {
@@ -209,6 +211,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
                 (pool)
                 (back)
                 (music)
+                (rescindable)
                 @if !live.is_empty() {
                     form class="stack" method="post" action=(format!("{url}/holders")) {
                         header class="head" { h2 { (reader.t("who-comes")) } p { (reader.t("who-comes-lead")) } }
@@ -223,6 +226,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
                 }
                 section { header class="head" { h2 { (reader.t("what-you-paid")) } } (basket(reader, opened)) }
                 (documents)
+                (again)
             }
         }
     }))

@@ -75,13 +75,7 @@ fn ways_of(reader: &Reader, ways: &[Way]) -> Markup {
 }
 
 /// What the order waits for, and where the money goes; and the methods without a provider that it may still wait for.
-async fn agreements(
-    reader: &Reader,
-    app: &App,
-    opened: &Opened,
-    deadline: Option<Deadline>,
-    offered: &[(Offered, DateTime<Utc>)],
-) -> Result<Markup, Problem> {
+async fn agreements(reader: &Reader, app: &App, opened: &Opened, deadline: Option<Deadline>, offered: &[(Offered, DateTime<Utc>)]) -> Result<Markup, Problem> {
     let order = &opened.order;
     let url = order_url(app, order.order_id, order.link_generation);
     let at = |at: DateTime<Utc>| reader.language.at(at, &opened.festival.terms.time_zone).long();

@@ -19,10 +19,12 @@ use crate::{
     payments::refunds::{
         RefundError,
         hand_backs::{self, HandBack, HandBackStatus},
+        rescission,
         rule::{self, ReturnTerms},
         twins,
     },
-    web::layout::{Notice, PageResult, Reader, notice, see_other},
+    releases,
+    web::layout::{Notice, PageResult, Reader, name, notice, see_other},
 };
 
 /// Hands back an order that was bought twice: asked once more before it is done.
@@ -77,6 +79,65 @@ pub(super) fn forms(reader: &Reader, opened: &Opened, url: &str, live: &[Numbere
             }
         }
         @if let Some(terms) = &offered.terms { (returning(reader, opened, url, live, terms)) }
+    }
+}
+
+/// What an order may be withdrawn from, with the button that the law asks for; nothing where there is no such right.
+pub(super) async fn rescindable(reader: &Reader, app: &App, opened: &Opened, url: &str) -> Result<Markup, Problem> {
+    let mut conn = app.pools.web.acquire().await?;
+    let terms = rescission::terms(&mut conn, opened.order.order_id, app.clock.now()).await?;
+    drop(conn);
+    Ok(html! {
+        @if let Some(terms) = &terms {
+            form class="stack" id="rescission" method="post" action=(format!("{url}/rescissions")) {
+                header class="head" { h2 { (reader.t("rescind-head")) } p { (reader.f("rescind-lead", [("moment", reader.language.at(terms.until, &opened.festival.terms.time_zone).long())])) } }
+                div { button class="button plain" { (reader.t("rescind")) } }
+            }
+        }
+    })
+}
+
+/// Withdraws from the contract about albums that nobody heard: confirmed once more before it is done.
+#[handler]
+pub async fn rescind(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
+    same_origin(request)?;
+    let opened = open(&app, OrderId(id), &secret).await?;
+    let url = order_url(&app, opened.order.order_id, opened.order.link_generation);
+    let fields = fields(body).await?;
+    let sure = field(&fields, "sure").parse().ok().map(|minor| Money::new(minor, opened.order.total.currency));
+    let outcome = match sure {
+        None => rescission::quote(&app, OrderId(id), &secret).await.map(Some),
+        Some(seen) => rescission::rescind(&app, OrderId(id), &secret, field(&fields, "key"), Some(seen)).await.map(|_| None),
+    };
+    match outcome {
+        Ok(None) => Ok(see_other(&format!("{url}#money-back"))),
+        Ok(Some(quote)) => {
+            let key = crate::id::fresh(OrderId(id).festival(), app.clock.now());
+            let mut conn = app.pools.web.acquire().await.map_err(Problem::from)?;
+            let terms = rescission::terms(&mut conn, OrderId(id), app.clock.now()).await.map_err(Problem::from)?;
+            let ids: Vec<_> = terms.iter().flat_map(|terms| terms.albums.iter().map(|album| album.release_id)).collect();
+            let titles = releases::titles_and_artists(&mut conn, &ids).await.map_err(Problem::from)?;
+            drop(conn);
+            Ok(shell(&reader, &opened, &reader.t("rescind"), None).page(&html! {
+                main class="panel problem" id="content" {
+                    h1 { (reader.f("give-back-sure", [("amount", quote.amount.print())])) }
+                    p class="lead" { (reader.t("rescind-sure")) }
+                    ul class="ledger" { @for (_, title, artist) in &titles { li { p { b { (name(title)) } br; (name(artist)) } } } }
+                    p { (reader.f("order-number", [("number", opened.order.number())])) br; (opened.order.buyer_name) @if !opened.order.buyer_name.is_empty() { br; } (opened.order.email) }
+                    form class="stack" method="post" action=(format!("{url}/rescissions")) data-once="" {
+                        input type="hidden" name="key" value=(key);
+                        div class="actions" { button class="button" name="sure" value=(quote.amount.minor) { (reader.t("rescind-confirm")) } a class="button plain" href=(url) { (reader.t("back")) } }
+                    }
+                }
+            }))
+        }
+        Err(RefundError::Database(error)) => Err(Problem::from(error).into()),
+        Err(RefundError::NotFound) => Err(Problem::from(RefundError::NotFound).into()),
+        Err(_) => {
+            let (title, lead) = (reader.t("rescind-none").into_owned(), reader.t("rescind-none-lead").into_owned());
+            let words = Notice { title, lead, ways: vec![(url, reader.t("back").into_owned())], ..Notice::default() };
+            Ok(notice(&shell(&reader, &opened, &reader.t("rescind"), None), &words))
+        }
     }
 }
 

@@ -157,7 +157,10 @@ pub async fn place(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uu
             match order.status {
                 OrderStatus::Held => {
                     let until = reader.language.at(order.held_until, zone).long();
-                    ("invited", html! { p { (reader.f("waits-until", [("moment", until)])) } div class="actions" { a class="button" href=(url) { (reader.t("waits-to-order")) } } })
+                    (
+                        "invited",
+                        html! { p { (reader.f("waits-until", [("moment", until)])) } div class="actions" { a class="button" href=(url) { (reader.t("waits-to-order")) } } },
+                    )
                 }
                 OrderStatus::Expired | OrderStatus::Cancelled | OrderStatus::Unfulfillable => ("missed", html! {}),
                 OrderStatus::PartPaid | OrderStatus::Paid | OrderStatus::PartlyRefunded | OrderStatus::Refunded => {

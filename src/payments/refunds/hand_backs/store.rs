@@ -92,18 +92,20 @@ pub(super) async fn lock(conn: &mut PgConnection, id: HandBackId) -> Result<Opti
 
 /// Some of them, as they are: which orders to lock.
 pub(super) async fn named(conn: &mut PgConnection, festival: FestivalId, ids: &[HandBackId]) -> Result<Vec<HandBack>, sqlx::Error> {
-    sqlx::query_as("select * from hand_backs where festival_id = $1 and hand_back_id = any($2) order by hand_back_id").bind(festival).bind(ids).fetch_all(conn).await
+    sqlx::query_as("select * from hand_backs where festival_id = $1 and hand_back_id = any($2) order by hand_back_id")
+        .bind(festival)
+        .bind(ids)
+        .fetch_all(conn)
+        .await
 }
 
 /// Locks those of some that are open.
 pub(super) async fn lock_open(conn: &mut PgConnection, festival: FestivalId, ids: &[HandBackId]) -> Result<Vec<HandBack>, sqlx::Error> {
-    sqlx::query_as(
-        "select * from hand_backs where festival_id = $1 and hand_back_id = any($2) and status = 'open' order by hand_back_id for no key update",
-    )
-    .bind(festival)
-    .bind(ids)
-    .fetch_all(conn)
-    .await
+    sqlx::query_as("select * from hand_backs where festival_id = $1 and hand_back_id = any($2) and status = 'open' order by hand_back_id for no key update")
+        .bind(festival)
+        .bind(ids)
+        .fetch_all(conn)
+        .await
 }
 
 /// The offers that have something in their pool, in every festival.
@@ -239,9 +241,11 @@ pub(in crate::payments::refunds) async fn first_offered(
     festival: FestivalId,
     tickets: &[TicketId],
 ) -> Result<Option<TicketId>, sqlx::Error> {
-    sqlx::query_scalar("select ticket_id from hand_backs where ticket_id = any($2) and festival_id = $1 and status in ('open', 'offered') and status = 'offered' limit 1")
-        .bind(festival)
-        .bind(tickets)
-        .fetch_optional(conn)
-        .await
+    sqlx::query_scalar(
+        "select ticket_id from hand_backs where ticket_id = any($2) and festival_id = $1 and status in ('open', 'offered') and status = 'offered' limit 1",
+    )
+    .bind(festival)
+    .bind(tickets)
+    .fetch_optional(conn)
+    .await
 }

@@ -61,7 +61,11 @@ pub(in crate::payments::refunds) async fn free_tickets(conn: &mut PgConnection, 
 
 /// What comes back with tickets whose units are given back whole, by line and component: as many albums where nobody heard them and copies are unclaimed,
 /// and as many fees.
-pub(in crate::payments::refunds) async fn goes_along(conn: &mut PgConnection, order: OrderId, tickets: &[TicketId]) -> Result<Vec<(i16, i16, i32)>, sqlx::Error> {
+pub(in crate::payments::refunds) async fn goes_along(
+    conn: &mut PgConnection,
+    order: OrderId,
+    tickets: &[TicketId],
+) -> Result<Vec<(i16, i16, i32)>, sqlx::Error> {
     sqlx::query_as(
         "with u as ( \
              select t.line_no, count(distinct t.unit_no)::integer as units from tickets t where t.festival_id = $1 and t.order_id = $2 and t.ticket_id = any($3) \

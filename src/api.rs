@@ -22,7 +22,7 @@ use crate::{
         api::PaymentsApi,
         box_office::api::BoxOfficeApi,
         offline::api::OfflineApi,
-        refunds::{api::RefundsApi, hand_backs::api::HandBacksApi, rescission::api::RescissionApi},
+        refunds::{api::RefundsApi, hand_backs::api::HandBacksApi, options::api::OptionsApi, rescission::api::RescissionApi},
     },
     releases::api::ReleasesApi,
     reports::{api::ReportsApi, dispute::api::DisputeApi, settlement::api::SettlementApi},
@@ -48,6 +48,7 @@ pub type Api = (
         HandBacksApi,
         RescissionApi,
         DisputeApi,
+        OptionsApi,
     ),
     (
         WaitingApi,
@@ -89,6 +90,7 @@ pub fn service() -> OpenApiService<Api, ()> {
             HandBacksApi,
             RescissionApi,
             DisputeApi,
+            OptionsApi,
         ),
         (
             WaitingApi,

@@ -39,6 +39,7 @@ static WORKERS: &[Worker] = &[
     Worker { name: "ask", every: Duration::from_secs(10), step: |app| Box::pin(payments::ask_undecided(app)) },
     Worker { name: "close", every: Duration::from_secs(10), step: |app| Box::pin(payments::close_due(app)) },
     Worker { name: "refund", every: Duration::from_secs(5), step: |app| Box::pin(payments::refund_due(app)) },
+    Worker { name: "options", every: Duration::from_secs(2), step: |app| Box::pin(payments::refunds::options::step(app)) },
     Worker { name: "documents", every: Duration::from_secs(2), step: |app| Box::pin(documents::issue_due(app)) },
     Worker { name: "compare", every: Duration::from_secs(600), step: |app| Box::pin(payments::comparison::compare_due(app)) },
     Worker { name: "reissues", every: Duration::from_secs(5), step: |app| Box::pin(tickets::walk(app)) },

@@ -27,7 +27,7 @@ use crate::{
     payments::{
         self,
         offline::{self, OfflineMethod},
-        refunds::{self, RefundStatus},
+        refunds::{self, RefundStatus, options},
     },
     secrets::Purpose,
     tickets::{
@@ -387,6 +387,27 @@ pub fn transfer<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let lead = w.f(&format!("mail-{key}-lead"), said).into_owned();
         let way = way.map(|(url, words)| (url, w.t(words).into_owned()));
         Ok(Note { subject, name: name.clone(), lead, order: Some(ticket.order_id), way }.letter(w, &festival))
+    })
+}
+
+/// The email of an option round: what happened, and where to choose.
+#[must_use]
+pub fn options<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
+    Box::pin(async move {
+        let (pool, w, id) = (&app.pools.work, email.language, OrderId(email.thing_id));
+        let order = orders::order(pool, id).await?.ok_or(RenderError::Moot)?;
+        let asked = options::api::asked(app, &order).await?;
+        // It is over, or this order chose already.
+        let round = asked.round.filter(|_| asked.answer.is_none()).ok_or(RenderError::Moot)?;
+        let festival = festivals::one(pool, id.festival()).await?.ok_or(RenderError::Moot)?;
+        let until = w.at(round.terms.deadline_at, &festival.terms.time_zone).long();
+        let key = round.terms.kind.name().replace('_', "-");
+        let subject = w.f(&format!("mail-options-{key}-subject"), [("festival", festival.terms.name.read(w).to_owned())]).into_owned();
+        let default = w.t(&format!("options-{}", round.terms.default_choice.name())).into_owned();
+        let choose = w.f("mail-options-lead", [("moment", until), ("default", default)]);
+        let lead = format!("{}\n\n{choose}", round.terms.message.read(w));
+        let way = Some((format!("{}#options", order_url(app, id, order.link_generation)), w.t("mail-options-way").into_owned()));
+        Ok(Note { subject, name: order.buyer_name, lead, order: Some(id), way }.letter(w, &festival))
     })
 }
 

@@ -17,6 +17,7 @@ pub mod layout;
 pub mod letters;
 pub mod mailbox;
 pub mod money;
+pub mod options;
 pub mod problems;
 pub mod promoter;
 pub mod session;
@@ -27,7 +28,9 @@ pub mod treasury;
 
 use poem::{Route, get, post};
 
-use storefront::{bank, buy, documents, festival, lineup, order, pay, post as letters_again, returns, ticket, transfer, voucher, waiting, waiting_list};
+use storefront::{
+    bank, buy, documents, festival, lineup, options as choices, order, pay, post as letters_again, returns, ticket, transfer, voucher, waiting, waiting_list,
+};
 
 /// Every page and file of the web.
 #[must_use]
@@ -54,6 +57,7 @@ pub fn routes() -> Route {
         .at("/o/:order/:secret/cancellations", post(order::cancel))
         .at("/o/:order/:secret/twin-returns", post(returns::return_twin))
         .at("/o/:order/:secret/returns", post(returns::give_back))
+        .at("/o/:order/:secret/options", post(choices::choose))
         .at("/o/:order/:secret/rescissions", post(returns::rescind))
         .at("/o/:order/:secret/emails", post(letters_again::send))
         .at("/o/:order/:secret/hand-backs", post(returns::hand_back))
@@ -88,6 +92,8 @@ pub fn routes() -> Route {
         .at("/desk/:slug/box-office/sales/:order", get(box_office::sold))
         .at("/desk/:slug/box-office/collections", post(box_office::collect))
         .at("/desk/:slug/money", get(money::page))
+        .at("/desk/:slug/options", get(options::page).post(options::open))
+        .at("/desk/:slug/options/:round/ends", post(options::call_off))
         .at("/desk/:slug/settlement", get(settlement::page))
         .at("/desk/:slug/settlement.csv", get(settlement::csv))
         .at("/desk/:slug/settlement.xlsx", get(settlement::xlsx))

@@ -135,6 +135,7 @@ pub(super) fn index(reader: &Reader, slug: &str, here: &str) -> Markup {
             a href=(format!("/desk/{slug}")) { (reader.t("desk")) }
             a href=(format!("/desk/{slug}/money")) aria-current=[(here == "money").then_some("page")] { (reader.t("money-desk")) }
             a href=(format!("/desk/{slug}/settlement")) aria-current=[(here == "settlement").then_some("page")] { (reader.t("settlement")) }
+            a href=(format!("/desk/{slug}/options")) aria-current=[(here == "options").then_some("page")] { (reader.t("rounds")) }
         }
     }
 }

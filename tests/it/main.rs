@@ -29,6 +29,7 @@ mod look;
 mod machine;
 mod mail;
 mod merge;
+mod options;
 mod outages;
 mod pack;
 mod preflight;

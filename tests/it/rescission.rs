@@ -71,6 +71,7 @@ async fn music_that_nobody_heard_can_be_withdrawn_from_for_fourteen_days() {
     assert!(!late.get("/rescission-terms").await.expect(200)["terms"].is_null());
     house.advance(TimeDelta::seconds(1));
     rescind(&late, &key(), &json!({})).await.expect(409);
+    house.run_workers().await;
     house.close().await;
 }
 

@@ -11,6 +11,7 @@
 pub mod api;
 mod dispute;
 pub mod hand_backs;
+pub mod options;
 mod plan;
 pub mod rescission;
 pub mod rule;

@@ -19,7 +19,7 @@ pub(super) async fn terms(conn: &mut PgConnection, order: OrderId) -> Result<Ter
 
 pub(super) async fn events(conn: &mut PgConnection, order: OrderId) -> Result<Vec<Event>, sqlx::Error> {
     sqlx::query_as(
-        "with own as materialized (select ticket_id, lpad(to_hex(number), 16, '0') as number, claimed_at from tickets where festival_id = $1 and order_id = $2) \
+        "with own as materialized (select ticket_id, lpad(to_hex(ticket_number), 16, '0') as number, claimed_at from tickets where festival_id = $1 and order_id = $2) \
          select at, kind, what from ( \
              select placed_at as at, 'placed' as kind, total_minor || ' ' || currency as what from orders where festival_id = $1 and order_id = $2 \
              union all \

@@ -5,6 +5,7 @@ pub mod buy;
 pub mod documents;
 pub mod festival;
 pub mod lineup;
+pub mod options;
 pub mod order;
 pub mod pay;
 pub mod post;

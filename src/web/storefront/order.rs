@@ -10,6 +10,7 @@ use super::{
     buy::{field, fields},
     documents,
     festival::duration,
+    options,
     pay::{to_pay, waiting},
     post, returns, ticket,
 };
@@ -186,6 +187,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let live: Vec<Numbered> = issued.iter().enumerate().filter(|(_, t)| matches!(t.status, TicketStatus::Valid | TicketStatus::Exchanged)).collect();
     let paid_at = order.paid_at.map(|at| reader.language.at(at, &opened.festival.terms.time_zone).long()).unwrap_or_default();
     let url = order_url(app, order.order_id, order.link_generation);
+    let choosing = options::choosing(reader, app, opened, &url).await?;
     let rescindable = returns::rescindable(reader, app, opened, &url).await?;
     let again = post::again(reader, &url);
     let pool = returns::pool(reader, app, opened, &url, &live).await?;
@@ -207,6 +209,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
                         ul class="ledger" { @for t in &passed_on { li { p { (reader.f("passed-on-to", [("name", t.holder_name.clone())])) @if let Some(at) = moments.get(&t.ticket_id).copied() { br; span class="faded" { (reader.language.at(at, &opened.festival.terms.time_zone).long()) } } } } } }
                     }
                 }
+                (choosing)
                 (returns::forms(reader, opened, &url, &live, &offered))
                 (pool)
                 (back)

@@ -28,7 +28,7 @@ use crate::{
 
 /// The button on the page of an order.
 pub(super) fn again(reader: &Reader, url: &str) -> Markup {
-    html! { form method="post" action=(format!("{url}/emails")) data-once="" { p { button class="link" { (reader.t("again")) } (reader.t("gap")) span class="faded" { (reader.t("again-lead")) } } } }
+    html! { form method="post" action=(format!("{url}/emails")) data-once="" { p { button class="link" { (reader.t("again-button")) } (reader.t("gap")) span class="faded" { (reader.t("again-lead")) } } } }
 }
 
 /// Sends the email of an order once more.

@@ -1,0 +1,501 @@
+//! An option round: a festival is postponed, moved, or loses a day, and every paid order is asked what becomes of it.
+//!
+//! ```text
+//! open -> done (everybody answered or got the default) | called_off
+//! ```
+//!
+//! Emails leave in the background. Keeping can be changed until the deadline; money that was asked for goes back at once, by a refund like others, which
+//! waits for funds where the account has not enough. Who says nothing gets the default after the deadline.
+
+pub mod api;
+mod store;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use poem_openapi::{Enum, Object};
+use sqlx::{FromRow, PgConnection};
+
+use super::{Asked, Asking, Left, Part, RefundError, RefundReason};
+use crate::{
+    accounts::Staff,
+    app::App,
+    audit::{self, Act, Actor},
+    fault::{Checks, Fault},
+    festivals,
+    id::{self, FestivalId, OrderId, RefundId},
+    mail::{self, Draft, Lane},
+    money::{self, Money},
+    orders::{self, OrderStatus},
+    postgres, sabotage,
+    words::{Language, Text},
+};
+
+use store::round_in;
+pub use store::{answer_of, open_round, problems, rounds, sums};
+
+/// A round lasts at least so long: emails have to be read.
+const SHORTEST: TimeDelta = TimeDelta::hours(24);
+/// And not longer than this.
+const LONGEST: TimeDelta = TimeDelta::days(90);
+/// Orders looked at in one step.
+const STEP: i64 = 200;
+/// Answers carried out in one step.
+const BATCH: i64 = 50;
+/// The kinds of its emails, by number: a round is told of once.
+const LETTERS: [&str; 9] = ["options_1", "options_2", "options_3", "options_4", "options_5", "options_6", "options_7", "options_8", "options_9"];
+
+/// Why there is a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, sqlx::Type)]
+#[oai(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum RoundKind {
+    /// It is later.
+    Postponed,
+    /// It is somewhere else.
+    Moved,
+    /// It is shorter.
+    LostDay,
+}
+
+impl RoundKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Postponed, Self::Moved, Self::LostDay];
+
+    /// Its name in JSON and in the catalog of words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postponed => "postponed",
+            Self::Moved => "moved",
+            Self::LostDay => "lost_day",
+        }
+    }
+}
+
+/// What becomes of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Enum, sqlx::Type)]
+#[oai(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum Choice {
+    /// Everything stays.
+    Keep,
+    /// All of its money goes back.
+    Refund,
+    /// A share of the price of its passes goes back, and they stay.
+    Share,
+}
+
+impl Choice {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Keep, Self::Refund, Self::Share];
+
+    /// Its name in JSON and in the catalog of words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Refund => "refund",
+            Self::Share => "share",
+        }
+    }
+}
+
+/// The state of a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, sqlx::Type)]
+#[oai(rename_all = "snake_case")]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum RoundStatus {
+    /// Fans choose, or the default is being given.
+    Open,
+    /// Everything is decided.
+    Done,
+    /// The promoter ended it; what was asked for until then holds.
+    CalledOff,
+}
+
+impl RoundStatus {
+    /// Its name in JSON and in the catalog of words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Done => "done",
+            Self::CalledOff => "called_off",
+        }
+    }
+}
+
+/// What a promoter says of a round.
+#[derive(Clone, Debug, PartialEq, Eq, Object, FromRow)]
+#[oai(rename = "NewOptionRound", deny_unknown_fields, skip_serializing_if_is_none)]
+pub struct RoundTerms {
+    /// Why.
+    pub kind: RoundKind,
+    /// What fans read: what happened, what comes now. At most 2,000 letters a language.
+    #[sqlx(json)]
+    pub message: Text,
+    /// Whether all of the money can be had back.
+    pub may_refund: bool,
+    /// The share of the price of passes that goes back where that is offered, in parts per million: a third is 333333.
+    #[oai(validator(minimum(value = "1"), maximum(value = "1000000")))]
+    pub share_ppm: Option<i32>,
+    /// What whoever says nothing gets.
+    pub default_choice: Choice,
+    /// Until when fans choose: between a day and ninety days from now.
+    pub deadline_at: DateTime<Utc>,
+}
+
+impl RoundTerms {
+    /// Whether a choice is offered.
+    #[must_use]
+    pub fn offers(&self, choice: Choice) -> bool {
+        match choice {
+            Choice::Keep => true,
+            Choice::Refund => self.may_refund,
+            Choice::Share => self.share_ppm.is_some(),
+        }
+    }
+}
+
+/// A round.
+#[derive(Clone, Debug, PartialEq, Eq, Object, FromRow)]
+#[oai(rename = "OptionRound", skip_serializing_if_is_none)]
+pub struct Round {
+    /// Its number.
+    pub round_no: i32,
+    /// What its promoter says of it.
+    #[oai(flatten)]
+    #[sqlx(flatten)]
+    pub terms: RoundTerms,
+    /// Its state.
+    pub status: RoundStatus,
+    /// When it was opened: orders that were paid by then are asked.
+    pub opened_at: DateTime<Utc>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    #[oai(skip)]
+    told_upto: OrderId,
+    #[oai(skip)]
+    decided_upto: OrderId,
+}
+
+impl Round {
+    /// Whether an order can still choose at a moment.
+    #[must_use]
+    pub fn takes_answers(&self, now: DateTime<Utc>) -> bool {
+        self.status == RoundStatus::Open && now < self.terms.deadline_at
+    }
+
+    /// The last order that is asked.
+    fn last(&self) -> OrderId {
+        OrderId(id::first_at(self.opened_at))
+    }
+}
+
+/// What an order answered.
+#[derive(Clone, Debug, PartialEq, Eq, Object, FromRow)]
+#[oai(rename = "OptionAnswer", skip_serializing_if_is_none)]
+pub struct Answer {
+    /// The round.
+    pub round_no: i32,
+    /// The order.
+    pub order_id: OrderId,
+    /// What becomes of it.
+    pub choice: Choice,
+    /// Nobody said so: it is the default.
+    pub is_default: bool,
+    /// When it was said.
+    pub answered_at: DateTime<Utc>,
+    /// When it was done.
+    pub applied_at: Option<DateTime<Utc>>,
+    /// The refund that does it.
+    pub refund_id: Option<RefundId>,
+    /// Why it could not be done; its promoter decides.
+    pub problem: Option<String>,
+}
+
+/// How a round goes, in numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Object, FromRow)]
+#[oai(rename = "OptionSums")]
+pub struct Sums {
+    /// Paid orders that are asked.
+    pub orders: i64,
+    /// Those that keep everything.
+    pub keep: i64,
+    /// Those that want all of their money.
+    pub refund: i64,
+    /// Those that want the share.
+    pub share: i64,
+    /// Those that said nothing yet.
+    pub silent: i64,
+    /// Answers that are still to be done.
+    pub due: i64,
+    /// Answers that could not be done.
+    pub problems: i64,
+    /// What asked orders paid and did not get back: needed if everybody wants everything, in minor units.
+    pub most_minor: i64,
+    /// What refunds of it bring back so far, in minor units.
+    pub back_minor: i64,
+}
+
+/// Opens a round: everybody who paid is told of it in the background. The same terms again while it is open get the same round.
+///
+/// # Errors
+/// [`Fault`]; [`Fault::Conflict`] while another one is open.
+pub async fn open(app: &App, staff: &Staff, festival: FestivalId, terms: &RoundTerms) -> Result<Round, Fault> {
+    let now = app.clock.now();
+    let mut checks = Checks::default();
+    let said: Vec<&str> = [Language::En, Language::Zh].iter().filter_map(|language| terms.message.exactly(*language)).collect();
+    checks.claim(said.iter().all(|text| text.chars().count() <= 2_000), "/message", "at most 2,000 letters a language");
+    checks.claim(said.iter().any(|text| !text.trim().is_empty()), "/message", "what fans read");
+    checks.claim(terms.offers(terms.default_choice), "/default_choice", "it is not offered");
+    checks.claim(terms.may_refund || terms.share_ppm.is_some(), "/may_refund", "there is nothing to choose");
+    let lasts = terms.deadline_at - now;
+    checks.claim(lasts >= SHORTEST && lasts <= LONGEST, "/deadline_at", "between a day and ninety days from now");
+    checks.done()?;
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    if let Some(open) = store::open_in(&mut tx, festival).await? {
+        return if open.terms == *terms { Ok(open) } else { Err(Fault::Conflict("another round is open".to_owned())) };
+    }
+    let no = store::insert(&mut tx, festival, terms, now).await?;
+    let said = serde_json::json!({ "round": no, "kind": terms.kind.name(), "default": terms.default_choice.name(), "share_ppm": terms.share_ppm });
+    let (action, object_kind, object_id) = ("option_round.opened", "festival", festival.0.to_string());
+    audit::record(&mut tx, Act { festival, actor: staff.actor, action, object_kind, object_id, before: None, after: Some(said) }, now).await?;
+    let round = round_in(&mut tx, festival, no).await?.ok_or(Fault::NotFound)?;
+    tx.commit().await?;
+    Ok(round)
+}
+
+/// Calls a round off: nobody chooses any more and nobody gets the default; what was asked for until then is done. Doing it again changes nothing.
+///
+/// # Errors
+/// [`Fault`].
+pub async fn call_off(app: &App, staff: &Staff, festival: FestivalId, no: i32) -> Result<Round, Fault> {
+    let now = app.clock.now();
+    let mut tx = app.for_promoter(staff.promoter).await?;
+    festivals::owned(&mut tx, staff.promoter, festival).await?.ok_or(Fault::NotFound)?;
+    let round = round_in(&mut tx, festival, no).await?.ok_or(Fault::NotFound)?;
+    match round.status {
+        RoundStatus::CalledOff => return Ok(round),
+        RoundStatus::Done => return Err(Fault::Conflict("it is done".to_owned())),
+        RoundStatus::Open => {}
+    }
+    store::end(&mut tx, festival, no, RoundStatus::CalledOff, now).await?;
+    let said = serde_json::json!({ "round": no });
+    let (action, object_kind, object_id) = ("option_round.called_off", "festival", festival.0.to_string());
+    audit::record(&mut tx, Act { festival, actor: staff.actor, action, object_kind, object_id, before: None, after: Some(said) }, now).await?;
+    let round = round_in(&mut tx, festival, no).await?.ok_or(Fault::NotFound)?;
+    tx.commit().await?;
+    Ok(round)
+}
+
+/// Why an order did not choose.
+#[derive(Debug, thiserror::Error)]
+pub enum ChooseError {
+    /// No such order, or the secret of another.
+    #[error("no such order")]
+    NotFound,
+    /// Nothing is asked, or not any more, or not of this order.
+    #[error("nothing is asked of this order, or not any more")]
+    NotAsked,
+    /// The choice is not offered.
+    #[error("this is not offered")]
+    NotOffered,
+    /// Money was asked for already: that holds.
+    #[error("the order chose already: {}", .0.name())]
+    Chosen(Choice),
+    /// What the database said.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+/// An order chooses, for whoever has its link. The same again changes nothing; keeping can be changed until the deadline, money cannot.
+///
+/// # Errors
+/// [`ChooseError`].
+pub async fn choose(app: &App, order_id: OrderId, secret: &str, choice: Choice) -> Result<Answer, ChooseError> {
+    let (festival, now) = (order_id.festival(), app.clock.now());
+    let mut tx = app.pools.web.begin().await?;
+    let order = orders::lock(&mut tx, festival, &[order_id]).await?.pop().filter(|order| order.is_link(app, secret)).ok_or(ChooseError::NotFound)?;
+    let round = store::open_in(&mut tx, festival).await?.filter(|round| round.takes_answers(now)).ok_or(ChooseError::NotAsked)?;
+    let before = store::answer_in(&mut tx, order_id, round.round_no).await?;
+    if let Some(before) = before.filter(|before| before.choice != Choice::Keep) {
+        return if before.choice == choice { Ok(before) } else { Err(ChooseError::Chosen(before.choice)) };
+    }
+    if order_id > round.last() || !matches!(order.status, OrderStatus::Paid | OrderStatus::PartlyRefunded) || order.total_minor == 0 {
+        return Err(ChooseError::NotAsked);
+    }
+    if !round.terms.offers(choice) {
+        return Err(ChooseError::NotOffered);
+    }
+    store::put_answer(&mut tx, order_id, round.round_no, choice, now).await?;
+    let answer = store::answer_in(&mut tx, order_id, round.round_no).await?.ok_or(ChooseError::NotFound)?;
+    tx.commit().await?;
+    Ok(answer)
+}
+
+/// What a choice would bring an order now; nothing where it is not asked.
+///
+/// # Errors
+/// What the database said.
+pub async fn would_bring(conn: &mut PgConnection, round: &Round, order: OrderId, currency: money::Currency) -> Result<Vec<(Choice, Money)>, sqlx::Error> {
+    let left = super::store::left(&mut *conn, order).await?;
+    let whole: i64 = left.iter().filter(|l| !(l.is_fee && l.is_kept)).map(|l| l.minor).sum();
+    let share: i64 = round.terms.share_ppm.map_or(0, |ppm| shares(&left, ppm).iter().map(|part| part.amount_minor.unwrap_or(0)).sum());
+    let brings = |choice: Choice| match choice {
+        Choice::Keep => 0,
+        Choice::Refund => whole,
+        Choice::Share => share,
+    };
+    Ok(Choice::ALL.into_iter().filter(|choice| round.terms.offers(*choice)).map(|choice| (choice, Money::new(brings(choice), currency))).collect())
+}
+
+/// The share of what is left of passes and add-ons, as money alone: rounded down, so that never more goes back than there is; pure.
+fn shares(left: &[Left], ppm: i32) -> Vec<Part> {
+    let part = |l: &Left| Part {
+        line_no: l.line_no,
+        component_no: Some(l.component_no),
+        amount_minor: Some(i64::try_from(i128::from(l.minor) * i128::from(ppm) / 1_000_000).unwrap_or(0)),
+        ..Part::default()
+    };
+    left.iter().filter(|l| l.has_tickets && !l.is_fee).map(part).filter(|part| part.amount_minor.is_some_and(|minor| minor > 0)).collect()
+}
+
+/// Tells of rounds, does what was answered, and gives silent orders the default: one bounded step each; how many orders moved. Called by a worker.
+///
+/// # Errors
+/// What the database said.
+pub async fn step(app: &App) -> Result<usize, sqlx::Error> {
+    let now = app.clock.now();
+    let mut moved = 0;
+    for (festival, no) in store::every_open(&app.pools.work).await? {
+        moved += match walk(app, festival, no, now).await {
+            Ok(done) => done,
+            // A festival whose orders are locked just now does not keep the others.
+            Err(error) => {
+                tracing::warn!(festival = festival.0, round = no, %error, "an option round could not go on; the next round tries again");
+                0
+            }
+        };
+    }
+    for (festival, no, order) in store::due(&app.pools.work, BATCH).await? {
+        match apply(app, festival, no, order, now).await {
+            Ok(()) => moved += 1,
+            Err(error) => tracing::warn!(%order, round = no, %error, "what an order chose could not be done now; the next round tries again"),
+        }
+    }
+    Ok(moved)
+}
+
+/// One step of telling, or after the deadline one of deciding.
+async fn walk(app: &App, festival: FestivalId, no: i32, now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
+    let mut tx = app.pools.work.begin().await?;
+    // One server walks at a time: the row of the round is theirs.
+    let Some(round) = store::lock_open(&mut tx, festival, no).await? else { return Ok(0) };
+    if round.told_upto < round.last() {
+        let asked = store::asked_after(&mut tx, festival, round.told_upto, round.last(), STEP).await?;
+        let kind = LETTERS.get(usize::try_from(no - 1).unwrap_or(0)).copied().unwrap_or(LETTERS[0]);
+        let drafts: Vec<Draft> = asked
+            .iter()
+            .filter(|a| a.is_asked)
+            .map(|a| Draft { thing: a.order_id.0, kind, lane: Lane::Bulk, language: a.language, recipient: a.email.clone() })
+            .collect();
+        let due_at = festivals::mail_due(&mut tx, festival, now).await?;
+        mail::queue(&mut tx, festival, &drafts, now, due_at).await?;
+        let upto = if asked.len() < usize::try_from(STEP).unwrap_or(0) { round.last() } else { asked.last().map_or(round.last(), |a| a.order_id) };
+        store::told(&mut tx, festival, no, upto).await?;
+        tx.commit().await?;
+        return Ok(asked.len().max(1));
+    }
+    if now < round.terms.deadline_at {
+        return Ok(0);
+    }
+    let asked = store::asked_after(&mut tx, festival, round.decided_upto, round.last(), STEP).await?;
+    let silent: Vec<OrderId> = asked.iter().filter(|a| a.is_asked).map(|a| a.order_id).collect();
+    store::default_for(&mut tx, festival, no, &silent, round.terms.default_choice, now).await?;
+    sabotage::die_at("options-half-decided");
+    if asked.len() < usize::try_from(STEP).unwrap_or(0) {
+        store::end(&mut tx, festival, no, RoundStatus::Done, now).await?;
+    } else if let Some(last) = asked.last() {
+        store::decided(&mut tx, festival, no, last.order_id).await?;
+    }
+    tx.commit().await?;
+    Ok(asked.len().max(1))
+}
+
+/// Does what an order chose, once: the answer is locked with its order.
+async fn apply(app: &App, festival: FestivalId, no: i32, id: OrderId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let mut tx = app.pools.work.begin().await?;
+    let Some(order) = orders::lock(&mut tx, festival, &[id]).await?.pop() else { return Ok(()) };
+    let Some(answer) = store::answer_in(&mut tx, id, no).await?.filter(|answer| answer.applied_at.is_none()) else { return Ok(()) };
+    let Some(round) = round_in(&mut tx, festival, no).await? else { return Ok(()) };
+    let parts = match answer.choice {
+        Choice::Keep => None,
+        Choice::Refund => Some(Vec::new()),
+        Choice::Share => Some(shares(&super::store::left(&mut tx, id).await?, round.terms.share_ppm.unwrap_or(0))),
+    };
+    let outcome = match parts {
+        None => Ok(None),
+        Some(parts) if parts.is_empty() && answer.choice == Choice::Share => Ok(None),
+        Some(parts) => {
+            let note = format!("option round {no}");
+            let asked = Asked { order_id: id, parts, kept_minor: 0, keep_fees: None, currency: None, reason: RefundReason::FestivalChanged, note: &note };
+            let key_hash = orders::short_hash(&[b"options", &no.to_be_bytes(), id.0.as_bytes()]);
+            let asking = Asking { asked: &asked, payment: None, actor: Actor::House, key_hash, fingerprint: key_hash };
+            super::ask(app, &mut tx, &order, &asking, |_| Ok(())).await.map(|refund| Some(refund.refund_id))
+        }
+    };
+    match outcome {
+        Ok(refund) => {
+            store::applied(&mut tx, id, no, refund, None, now).await?;
+            postgres::commit(tx).await
+        }
+        Err(RefundError::Database(error)) => Err(error),
+        // Everything went back already.
+        Err(RefundError::Nothing | RefundError::NotPaid(_)) => note(app, tx, id, no, None, now).await,
+        // Its promoter sees why, and decides.
+        Err(error) => note(app, tx, id, no, Some(error.to_string()), now).await,
+    }
+}
+
+/// Notes that nothing was to be done, or why it could not be, in a transaction of its own: the one before wrote half of it.
+async fn note(
+    app: &App,
+    tx: sqlx::Transaction<'_, sqlx::Postgres>,
+    id: OrderId,
+    no: i32,
+    problem: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<(), sqlx::Error> {
+    tx.rollback().await?;
+    let mut tx = app.pools.work.begin().await?;
+    orders::lock(&mut tx, id.festival(), &[id]).await?;
+    store::applied(&mut tx, id, no, None, problem.as_deref(), now).await?;
+    tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_of_what_opens_gates_and_never_more_than_that() {
+        let left = |component_no, has_tickets, is_fee, minor| Left {
+            line_no: 1,
+            component_no,
+            has_tickets,
+            release_id: None,
+            is_fee,
+            is_kept: false,
+            tax_ppm: 0,
+            units: 2,
+            minor,
+            tax_minor: 0,
+        };
+        let all = [left(0, false, true, 200), left(1, true, false, 9999), left(2, false, false, 1600)];
+        let parts = shares(&all, 333_333);
+        assert_eq!(parts.iter().map(|p| (p.component_no, p.amount_minor)).collect::<Vec<_>>(), [(Some(1), Some(3332))]);
+        assert!(shares(&[left(1, true, false, 2)], 333_333).is_empty());
+        assert_eq!(shares(&all, 1_000_000)[0].amount_minor, Some(9999));
+    }
+}

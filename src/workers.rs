@@ -50,6 +50,7 @@ static WORKERS: &[Worker] = &[
     Worker { name: "carts", every: Duration::from_secs(3_600), step: |app| Box::pin(orders::forget_carts(app)) },
     Worker { name: "sign-ins", every: Duration::from_secs(3_600), step: |app| Box::pin(async move { accounts::forget(app).await.map(|_| 0) }) },
     Worker { name: "waiting", every: Duration::from_secs(3_600), step: |app| Box::pin(async move { waiting::forget(app).await.map(|_| 0) }) },
+    Worker { name: "lists", every: Duration::from_secs(3_600), step: |app| Box::pin(async move { waiting::list::forget(app).await.map(|_| 0) }) },
     Worker { name: "statistics", every: Duration::from_secs(1), step: |app| Box::pin(postgres::know_tables(&app.pools.work)) },
     Worker {
         name: "limits",

@@ -164,6 +164,11 @@ pub async fn send_due(app: &App) -> Result<usize, sqlx::Error> {
 }
 
 async fn send_one(app: &App, email: Email) -> Result<(), sqlx::Error> {
+    if !app.the::<Renderers>().0.contains_key(email.kind.as_str()) {
+        // A newer server beside this one wrote it, and renders it.
+        tracing::warn!(kind = email.kind, "an email of a kind that is not known here waits for a server that knows it");
+        return store::later(&app.pools.work, &email, app.clock.now() + TimeDelta::minutes(1), "its kind is not known here").await;
+    }
     let outcome = match render(app, &email).await {
         Ok((message, kept)) => app.mailer.send(message, || kept).await,
         Err(RenderError::Moot) => Err(SendError::Refused("nothing to say any more".to_owned())),
@@ -221,7 +226,9 @@ fn message(app: &App, email: &Email, letter: Letter) -> anyhow::Result<Message> 
     for (id, png) in letter.pictures {
         html = html.singlepart(Attachment::new_inline(id).body(png, ContentType::parse("image/png")?));
     }
-    let id = format!("<{}.{}@{}>", email.kind, email.thing_id.simple(), app.settings.host());
+    // What is sent once more is another message: whoever drops repeated ones has to get it.
+    let again = if AGAIN.contains(&email.kind.as_str()) { format!(".{}", email.queued_at.timestamp()) } else { String::new() };
+    let id = format!("<{}{again}.{}@{}>", email.kind, email.thing_id.simple(), app.settings.host());
     Ok(Message::builder()
         .from(from)
         .to(email.recipient.parse()?)

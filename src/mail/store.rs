@@ -24,6 +24,8 @@ pub struct Email {
     pub status: String,
     /// How often it was tried.
     pub attempts: i16,
+    /// When it was queued.
+    pub queued_at: DateTime<Utc>,
 }
 
 pub(super) async fn insert(
@@ -71,7 +73,7 @@ pub(super) async fn claim(pool: &PgPool, festival: FestivalId, now: DateTime<Utc
              order by lane, due_at limit $4 for update skip locked) \
          update emails e set leased_until = $3 from due \
          where e.festival_id = $1 and e.thing_id = due.thing_id and e.kind = due.kind \
-         returning e.festival_id, e.thing_id, e.kind, e.language, e.recipient, e.status, e.attempts",
+         returning e.festival_id, e.thing_id, e.kind, e.language, e.recipient, e.status, e.attempts, e.queued_at",
     )
     .bind(festival)
     .bind(now)
@@ -161,7 +163,7 @@ pub(super) async fn again(
 /// # Errors
 /// What the database said.
 pub async fn of_thing(pool: &PgPool, festival: FestivalId, thing: Uuid) -> Result<Vec<Email>, sqlx::Error> {
-    sqlx::query_as("select festival_id, thing_id, kind, language, recipient, status, attempts from emails where festival_id = $1 and thing_id = $2")
+    sqlx::query_as("select festival_id, thing_id, kind, language, recipient, status, attempts, queued_at from emails where festival_id = $1 and thing_id = $2")
         .bind(festival)
         .bind(thing)
         .fetch_all(pool)

@@ -42,15 +42,16 @@ pub async fn invite_due(app: &App) -> Result<usize, sqlx::Error> {
 async fn step(app: &App, offer_id: OfferId, now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
     let pool = &app.pools.work;
     let Some((offer, free)) = demand::free_for_list(pool, offer_id, now).await? else { return Ok(0) };
+    let mut conn = pool.acquire().await?;
+    let has_begun = festivals::first_opening(&mut conn, offer_id.festival()).await?.is_some_and(|opens| opens <= now);
+    drop(conn);
     match offer.window(now) {
-        None => {}
-        Some(Availability::Over) => {
-            let line = list::first_in_line(pool, offer_id, i32::MAX, STEP).await?;
-            list::drop_from_line(app, &line.iter().collect::<Vec<_>>(), "over").await?;
-            return Ok(line.len());
-        }
+        None if !has_begun => {}
+        // Who still wants to come buys at the door.
+        _ if has_begun => return over(app, offer_id).await,
+        Some(Availability::Over) => return over(app, offer_id).await,
         // Paused, or its opening was delayed: they wait on.
-        Some(_) => return Ok(0),
+        _ => return Ok(0),
     }
     let mut left = free;
     let mut done = 0;
@@ -75,6 +76,13 @@ async fn step(app: &App, offer_id: OfferId, now: DateTime<Utc>) -> Result<usize,
         }
     }
     Ok(done)
+}
+
+/// The sale is over, or the festival has begun: nobody waits any more.
+async fn over(app: &App, offer: OfferId) -> Result<usize, sqlx::Error> {
+    let line = list::first_in_line(&app.pools.work, offer, i32::MAX, STEP).await?;
+    list::drop_from_line(app, &line.iter().collect::<Vec<_>>(), "over").await?;
+    Ok(line.len())
 }
 
 /// Holds an order for whoever is next. The place is the key of the order: it is invited once, whichever server is first.

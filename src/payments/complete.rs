@@ -140,7 +140,8 @@ impl Desk {
         if let Some(open) = others.iter().find(|p| p.status.is_open()) {
             return Err(PayError::Open(open.payment_id));
         }
-        if others.len() >= ATTEMPTS {
+        // Money that a member has is no attempt: it is there.
+        if others.len() >= ATTEMPTS && matches!(attempt.means, Means::Way(_)) {
             return Err(PayError::TooMany);
         }
         let payment = attempt.of(order);
@@ -300,7 +301,7 @@ pub(super) async fn late(app: &App, payment: PaymentId, outcome: &Outcome, heard
 /// money and gives it back.
 pub(super) async fn collect_late(app: &App, attempt: &Attempt) -> Result<Payment, PayError> {
     match try_collect_late(app, attempt).await {
-        Ok(payment) => payment.ok_or(PayError::NotHeld),
+        Ok(answer) => answer,
         Err(trouble) => {
             tracing::warn!(error = %trouble, order = %attempt.order_id, "late money could not be taken in; its member asks again");
             Err(Busy::jittered().into())
@@ -308,33 +309,37 @@ pub(super) async fn collect_late(app: &App, attempt: &Attempt) -> Result<Payment
     }
 }
 
-async fn try_collect_late(app: &App, attempt: &Attempt) -> Result<Option<Payment>, Trouble> {
+async fn try_collect_late(app: &App, attempt: &Attempt) -> Result<Result<Payment, PayError>, Trouble> {
     let (festival, now, order_id) = (attempt.order_id.festival(), app.clock.now(), attempt.order_id);
     let mut tx = app.pools.complete.begin().await?;
-    let Some(order) = orders::lock(&mut tx, festival, &[order_id]).await?.pop() else { return Ok(None) };
+    let Some(order) = orders::lock(&mut tx, festival, &[order_id]).await?.pop() else { return Ok(Err(PayError::NotFound)) };
     let payments = store::of_orders(&mut tx, festival, &[order_id]).await?.remove(&order_id).unwrap_or_default();
     if let Some(same) = payments.iter().find(|payment| payment.key_hash == attempt.key_hash) {
-        return Ok(Some(same.clone()));
+        return Ok(Ok(same.clone()));
+    }
+    if let Some(open) = payments.iter().find(|payment| payment.status.is_open()) {
+        return Ok(Err(PayError::Open(open.payment_id)));
+    }
+    if !matches!(order.status, OrderStatus::Held | OrderStatus::Expired | OrderStatus::Cancelled) {
+        return Ok(Err(PayError::NotHeld));
     }
     let payment = attempt.of(&order);
     let journal = books::fresh(festival, now);
-    match order.status {
-        OrderStatus::Held => {}
-        OrderStatus::Expired | OrderStatus::Cancelled => {
-            let units: Vec<Taken> = orders::allocations(&mut tx, festival, &[order_id]).await?.into_iter().map(|(_, taken)| taken).collect();
-            if !take_again(&mut tx, festival, order_id, &units).await? {
-                return Ok(None);
-            }
-            orders::reopen(&mut tx, festival, order_id).await?;
-        }
-        OrderStatus::PartPaid | OrderStatus::Paid | OrderStatus::PartlyRefunded | OrderStatus::Refunded | OrderStatus::Unfulfillable => return Ok(None),
-    }
+    // The one order of locks: the till before vouchers and stock. Where those are gone nothing of it is kept.
     store::insert(&mut tx, festival, std::slice::from_ref(&payment), journal).await?;
     let settle = [Settle::New(attempt.clone())];
     offline::write_down(&mut tx, festival, &by_hand(&settle, std::slice::from_ref(&payment)), now).await?;
+    if order.status != OrderStatus::Held {
+        let units: Vec<Taken> = orders::allocations(&mut tx, festival, &[order_id]).await?.into_iter().map(|(_, taken)| taken).collect();
+        if !take_again(&mut tx, festival, order_id, &units).await? {
+            tx.rollback().await?;
+            return Ok(Err(PayError::NotHeld));
+        }
+        orders::reopen(&mut tx, festival, order_id).await?;
+    }
     fulfil(app, &mut tx, festival, &[&order], &[&payment], journal, now).await?;
     postgres::commit(tx).await?;
-    Ok(Some(payment))
+    Ok(Ok(payment))
 }
 
 /// Takes what an ended order had once more: the use of its voucher and its stock, both or nothing.

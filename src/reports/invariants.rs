@@ -238,7 +238,7 @@ pub static INVARIANTS: &[Invariant] = &[
                         where status = 'waiting' group by festival_id, offer_id) e \
                             on e.festival_id = w.festival_id and e.offer_id = w.offer_id \
                         where coalesce(w.units, 0) <> coalesce(e.units, 0) or coalesce(w.people, 0) <> coalesce(e.people, 0)) \
-                     + (select count(*) from waiting_entries e where e.order_id is not null and e.ended_at > $1 - interval '7 days' \
+                     + (select count(*) from waiting_entries e where e.order_id is not null and e.ended_at > $1::timestamptz - interval '7 days' \
                           and not exists (select from orders o where o.festival_id = e.festival_id and o.order_id = e.order_id))",
     },
     Invariant {

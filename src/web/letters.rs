@@ -435,10 +435,11 @@ pub fn pay_offline<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let (pool, w, id) = (&app.pools.work, email.language, OrderId(email.thing_id));
         let order = orders::order(pool, id).await?.filter(|o| o.status == OrderStatus::Held).ok_or(RenderError::Moot)?;
         let deadline = deadline::of_order(pool, id).await?.ok_or(RenderError::Moot)?;
-        let (key, method) = match deadline.kind {
-            DeadlineKind::BankTransfer => ("mail-pay-transfer", OfflineMethod::BankTransfer),
-            DeadlineKind::OnSite => ("mail-pay-on-site", OfflineMethod::OnSite),
-            DeadlineKind::Invitation => return Err(RenderError::Moot),
+        let (key, method) = match (deadline.kind, email.kind.as_str()) {
+            (DeadlineKind::BankTransfer, "pay_transfer") => ("mail-pay-transfer", OfflineMethod::BankTransfer),
+            (DeadlineKind::OnSite, "pay_on_site") => ("mail-pay-on-site", OfflineMethod::OnSite),
+            // Another method took its place.
+            _ => return Err(RenderError::Moot),
         };
         let festival = festivals::one(pool, id.festival()).await?.ok_or(RenderError::Moot)?;
         let methods = offline::methods(pool, id.festival()).await?;

@@ -416,6 +416,8 @@ impl World {
         let ticket = fan.tickets().await.remove(0);
         let pooled = fan.request("POST", "/hand-backs").json(&json!({ "ticket_ids": [ticket["ticket_id"]] }));
         let hand_back = text(&answer(pooled).await.expect(200)["items"][0], "hand_back_id");
+        let asks = json!({ "kind": "moved", "message": { "en": "It moves." }, "may_refund": true, "default_choice": "keep", "deadline_at": house.app.clock.now() + chrono::TimeDelta::days(3) });
+        promoter.send("POST", &festival.path("/option-rounds"), &asks).await.expect(201);
         let sent = text(&fan.tickets().await[1], "ticket_id");
         let transfer = house.anybody().request("POST", &format!("/v1/tickets/{sent}/transfers")).bearer_auth(format!("gf_order_{}", fan.secret));
         let transfer = text(&answer(transfer.json(&json!({ "email": "noor@x.example" }))).await.expect(201), "transfer_id");

@@ -108,6 +108,25 @@ const READ_IT_ALL: &[(&str, &str)] = &[
         "a batch of expiry looks through the payments that are open, by their own index",
     ),
     ("select (j.at at time zone $2)::date as day", "sums of a report, asked for by hand"),
+    ("select taken.day, taken.method, count(*) as orders", "sums of a report, asked for by hand"),
+    ("select count(*) as orders, count(*) filter (where a.choice = 'keep')", "sums of a report, asked for by hand"),
+    (
+        "select count(*) filter (where o.status = 'held'), count(*) filter (where o.status in ('paid'",
+        "what became of invitations to one offer, asked for by hand",
+    ),
+    (
+        "select distinct offer_id from hand_backs where status in ('open', 'offered')",
+        "the pool is small: what is in it is looked at once a second, by its own index",
+    ),
+    ("select distinct festival_id from (select festival_id from deadlines", "the oldest deadlines, by their own index"),
+    (
+        "waiting as materialized (select d.order_id from deadlines d",
+        "what waits for money is bounded by a share of the stock, and read when somebody asks to wait",
+    ),
+    (
+        "from deadlines d join orders o on o.festival_id = d.festival_id and o.order_id = d.order_id where d.festival_id = $1",
+        "what waits for money is bounded by a share of the stock, and looked at by hand",
+    ),
     ("select count(*) from orders", "what a backup holds, read back into a database of its own"),
     ("('orders are held', (select sum(held)", "once, before a festival is archived"),
     (

@@ -3,7 +3,7 @@
 
 mod store;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::FromRow;
 
 use super::end;
@@ -35,6 +35,9 @@ pub struct Deadline {
     pub due_at: DateTime<Utc>,
 }
 
+/// When an order that could not be ended is looked at again.
+const AGAIN: TimeDelta = TimeDelta::seconds(30);
+
 /// The most deadlines that one transaction looks at.
 const BATCH: i64 = 200;
 
@@ -56,9 +59,11 @@ pub(super) async fn expire_due(app: &App, now: DateTime<Utc>) -> Result<usize, s
 async fn expire_one(app: &App, festival: FestivalId, now: DateTime<Utc>) -> Result<usize, Trouble> {
     let mut tx = app.pools.work.begin().await?;
     let due = store::due(&mut tx, festival, now, BATCH).await?;
-    // An order whose payment is open is looked at again when that was decided.
-    let (over, looked_at) = end::expire_these(&mut tx, festival, &due, now).await?;
-    store::forget(&mut tx, festival, &looked_at).await?;
+    // An order whose payment is open, or that was held for longer meanwhile, is looked at again.
+    let (over, later) = end::expire_these(&mut tx, festival, &due, now).await?;
+    let done: Vec<OrderId> = due.into_iter().filter(|id| !later.contains(id)).collect();
+    store::forget(&mut tx, festival, &done).await?;
+    store::postpone(&mut tx, festival, &later, now + AGAIN).await?;
     tx.commit().await?;
     Ok(over)
 }

@@ -103,3 +103,9 @@ pub async fn wait_until(conn: &mut PgConnection, order: OrderId, kind: DeadlineK
         .await?;
     set(conn, order.festival(), kind, &[(order, due_at)]).await
 }
+
+/// Looks at orders again at a moment.
+pub(super) async fn postpone(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], until: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update deadlines set due_at = $3 where festival_id = $1 and order_id = any($2)").bind(festival).bind(orders).bind(until).execute(conn).await?;
+    Ok(())
+}

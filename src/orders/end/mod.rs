@@ -85,7 +85,7 @@ impl Kind for Cancelling {
     }
 }
 
-/// Ends those of some orders that are held and have no open payment; how many, and which need not be looked at again.
+/// Ends those of some orders that are held, over and have no open payment; how many, and which are held on.
 pub(super) async fn expire_these(conn: &mut PgConnection, festival: FestivalId, ids: &[OrderId], now: DateTime<Utc>) -> Result<(usize, Vec<OrderId>), Trouble> {
     let found = orders::lock(conn, festival, ids).await?;
     let held: Vec<OrderId> = found.iter().filter(|order| order.status == OrderStatus::Held).map(|order| order.order_id).collect();
@@ -95,7 +95,9 @@ pub(super) async fn expire_these(conn: &mut PgConnection, festival: FestivalId, 
     if !over.is_empty() {
         give_back(conn, festival, &over, OrderStatus::Expired, now).await?;
     }
-    Ok((over.len(), ids.iter().copied().filter(|id| !paying.contains(id)).collect()))
+    // What is held for longer than it was, or just being paid, is looked at again.
+    let later: Vec<OrderId> = held.into_iter().filter(|id| !over.contains(id)).collect();
+    Ok((over.len(), later))
 }
 
 async fn give_back(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], status: OrderStatus, now: DateTime<Utc>) -> Result<(), Trouble> {

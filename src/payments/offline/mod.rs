@@ -21,9 +21,10 @@ use crate::{
     batcher::{Busy, patiently},
     fault::{Checks, Fault},
     festivals::{self, Day},
-    id::{FestivalId, OrderId, PaymentAccountId, PaymentId},
+    id::{FestivalId, OfferId, OrderId, PaymentAccountId, PaymentId, StockId},
     mail::{self, Draft, Lane},
     money::Money,
+    offers,
     orders::{
         self, HOLD, OrderStatus,
         deadline::{self, Deadline, DeadlineKind},
@@ -36,6 +37,9 @@ pub use store::{Awaited, awaited, collection, methods};
 
 /// How many unpaid orders one address may let wait for money: they keep stock from others for days.
 const MOST: i64 = 2;
+
+/// One in so many units of an offer may wait for money.
+const PARKED: i64 = 5;
 
 /// How a fan pays without a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, sqlx::Type)]
@@ -55,6 +59,14 @@ impl OfflineMethod {
         match self {
             Self::BankTransfer => "bank_transfer",
             Self::OnSite => "on_site",
+        }
+    }
+
+    /// The email that says where its money goes.
+    fn letter(self) -> &'static str {
+        match self {
+            Self::BankTransfer => "pay_transfer",
+            Self::OnSite => "pay_on_site",
         }
     }
 
@@ -216,6 +228,12 @@ pub async fn agree(app: &App, order_id: OrderId, secret: &str, method: OfflineMe
     let (festival, now) = (order_id.festival(), app.clock.now());
     // Read before the transaction: nobody waits for a second connection while they hold one.
     let methods = offered(app, festival, 1).await?;
+    let (on_shelf, stocks) = offers::demand::on_shelf(&app.pools.web, festival, now).await?;
+    let capacity = |offer: &offers::Offer| {
+        let of = |(id, units): (StockId, i32)| stocks.iter().find(|s| s.stock_id == id).and_then(|s| s.capacity).map(|capacity| capacity / units);
+        offer.takes().filter_map(of).min().map(|capacity| (offer.offer_id, capacity))
+    };
+    let capacities: Vec<(OfferId, i32)> = on_shelf.iter().filter_map(capacity).collect();
     let mut tx = app.pools.web.begin().await?;
     let order = orders::lock(&mut tx, festival, &[order_id]).await?.pop().filter(|order| order.is_link(app, secret)).ok_or(AgreeError::NotFound)?;
     let before = deadline::of_locked(&mut tx, order_id).await?;
@@ -230,17 +248,31 @@ pub async fn agree(app: &App, order_id: OrderId, secret: &str, method: OfflineMe
         return Err(AgreeError::Open(open.payment_id));
     }
     let (_, due_at) = methods.into_iter().find(|(offered, _)| offered.method == method && order.total_minor > 0).ok_or(AgreeError::NotOffered)?;
-    let waits_already = before.is_some_and(|deadline| deadline.kind != DeadlineKind::Invitation);
-    if !waits_already && deadline::count_of(&mut tx, festival, &email_key(&order.email)).await? >= MOST {
+    let waits_already = before.filter(|deadline| deadline.kind != DeadlineKind::Invitation);
+    // Another method prolongs nothing.
+    let due_at = waits_already.map_or(due_at, |deadline| deadline.due_at.min(due_at));
+    if waits_already.is_none() && !has_room(&mut tx, order_id, &capacities).await? {
+        return Err(AgreeError::NotOffered);
+    }
+    if waits_already.is_none() && deadline::count_of(&mut tx, festival, &email_key(&order.email)).await? >= MOST {
         return Err(AgreeError::TooMany);
     }
     deadline::wait_until(&mut tx, order_id, method.kind(), due_at).await?;
-    let letter = Draft { thing: order_id.0, kind: "pay_offline", lane: Lane::Confirmation, language: order.language, recipient: order.email.clone() };
+    let letter = Draft { thing: order_id.0, kind: method.letter(), lane: Lane::Confirmation, language: order.language, recipient: order.email.clone() };
     let mail_at = festivals::mail_due(&mut tx, festival, now).await?;
     mail::queue(&mut tx, festival, &[letter], now, mail_at).await?;
     tx.commit().await?;
-    app.the::<orders::OpenHolds>().ended(order_id);
     Ok(Deadline { order_id, kind: method.kind(), due_at })
+}
+
+/// Whether what an order has may wait for its money, too: a fifth of an offer at most does, and ten units at least, so that nobody parks a festival without
+/// paying anything.
+async fn has_room(conn: &mut PgConnection, order: OrderId, capacities: &[(OfferId, i32)]) -> Result<bool, sqlx::Error> {
+    let waiting = store::waiting_units(conn, order).await?;
+    Ok(waiting.iter().all(|(offer, units)| {
+        let capacity = capacities.iter().find(|(id, _)| id == offer).map(|(_, capacity)| i64::from(*capacity));
+        capacity.is_none_or(|capacity| *units <= (capacity / PARKED).max(10))
+    }))
 }
 
 /// Why money was not taken in.

@@ -5,7 +5,7 @@ use sqlx::{FromRow, PgConnection, PgPool, types::Json};
 
 use super::{Collected, CollectionMethod, MethodTerms, Offered, OfflineMethod};
 use crate::{
-    id::{FestivalId, OrderId, PaymentId},
+    id::{FestivalId, OfferId, OrderId, PaymentId},
     money::Money,
     orders::deadline::DeadlineKind,
     payments::Payment,
@@ -127,6 +127,21 @@ pub async fn awaited(conn: &mut PgConnection, festival: FestivalId) -> Result<Ve
          where d.festival_id = $1 and d.kind <> 'invitation' and o.status = 'held' order by d.due_at, o.order_id limit 1000",
     )
     .bind(festival)
+    .fetch_all(conn)
+    .await
+}
+
+/// How many units of the offers of an order wait for their money, its own included.
+pub(super) async fn waiting_units(conn: &mut PgConnection, order: OrderId) -> Result<Vec<(OfferId, i64)>, sqlx::Error> {
+    sqlx::query_as(
+        "with own as materialized (select offer_id, sum(quantity) as units from lines where festival_id = $1 and order_id = $2 group by offer_id), \
+              waiting as materialized (select d.order_id from deadlines d join orders o on o.festival_id = d.festival_id and o.order_id = d.order_id \
+                                       where d.festival_id = $1 and d.kind <> 'invitation' and d.order_id <> $2 and o.status = 'held') \
+         select own.offer_id, (own.units + coalesce((select sum(l.quantity) from waiting w join lines l on l.festival_id = $1 and l.order_id = w.order_id \
+                                                     where l.offer_id = own.offer_id), 0))::bigint from own",
+    )
+    .bind(order.festival())
+    .bind(order)
     .fetch_all(conn)
     .await
 }

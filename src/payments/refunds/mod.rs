@@ -383,8 +383,8 @@ async fn ask(
     let (plan, left, amount) = planned(conn, order, asked).await?;
     may(&plan)?;
     match asked.reason {
-        RefundReason::HandedBack => {}
-        RefundReason::Disputed => hand_backs::end_of(conn, festival, &plan.tickets, now).await?,
+        // What somebody is invited to stays theirs to pay while a bank decides; it is sold or its holder's again when that is known.
+        RefundReason::HandedBack | RefundReason::Disputed => {}
         _ => {
             if let Some(ticket) = hand_backs::first_offered(conn, festival, &plan.tickets).await? {
                 return Err(RefundError::InPool(ticket));

@@ -10,7 +10,7 @@
 pub mod api;
 mod store;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::{Enum, Object};
 use sqlx::{FromRow, PgConnection};
 
@@ -143,6 +143,9 @@ pub async fn join(app: &App, offer_id: OfferId, joining: &Joining) -> Result<(),
     if !is_address(&joining.email) {
         return Err(JoinError::Invalid("/email", "not an email address".to_owned()));
     }
+    let mut conn = app.pools.web.acquire().await?;
+    let has_begun = festivals::first_opening(&mut conn, festival).await?.is_some_and(|opens| opens <= now);
+    drop(conn);
     let (on_shelf, stocks) = demand::on_shelf(&app.pools.web, festival, now).await?;
     let offer = on_shelf.into_iter().find(|offer| offer.offer_id == offer_id && offer.published && !offer.hidden).ok_or(JoinError::NotFound)?;
     let most = offer.max_per_fan.map_or(offer.max_per_order, |max| max.min(offer.max_per_order));
@@ -150,9 +153,9 @@ pub async fn join(app: &App, offer_id: OfferId, joining: &Joining) -> Result<(),
         return Err(JoinError::Invalid("/quantity", format!("between 1 and {most}")));
     }
     let on_sale = offers::on_sale(offer, &stocks, now, None);
-    if !takes(&on_sale.offer, on_sale.availability) {
+    if has_begun || !takes(&on_sale.offer, on_sale.availability) {
         let can_be_had = matches!(on_sale.availability, Availability::OnSale | Availability::FewLeft);
-        return Err(if can_be_had { JoinError::OnSale } else { JoinError::Closed });
+        return Err(if can_be_had && !has_begun { JoinError::OnSale } else { JoinError::Closed });
     }
     let mut tx = app.pools.web.begin().await?;
     if !demand::list(&mut tx, offer_id).await?.is_open {
@@ -162,7 +165,8 @@ pub async fn join(app: &App, offer_id: OfferId, joining: &Joining) -> Result<(),
     if store::insert(&mut tx, entry_id, offer_id, joining, &email_key(&joining.email), now).await? {
         demand::add(&mut tx, offer_id, joining.quantity, 1).await.map_err(full)?;
         let draft = Draft { thing: entry_id.0, kind: "waiting_joined", lane: Lane::Claim, language: joining.language, recipient: joining.email.clone() };
-        mail::queue(&mut tx, festival, &[draft], now, now).await?;
+        let due_at = festivals::mail_due(&mut tx, festival, now).await?;
+        mail::queue(&mut tx, festival, &[draft], now, due_at).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -234,6 +238,17 @@ pub async fn invited(conn: &mut PgConnection, festival: FestivalId, invitations:
         })
         .collect();
     mail::queue(conn, festival, &drafts, now, due_at).await
+}
+
+/// How long an address is remembered after its place ended.
+const REMEMBERED: TimeDelta = TimeDelta::days(30);
+
+/// Forgets the addresses of places that ended a month ago; how many. Called by a worker.
+///
+/// # Errors
+/// What the database said.
+pub async fn forget(app: &App) -> Result<u64, sqlx::Error> {
+    store::forget(&app.pools.work, app.clock.now() - REMEMBERED).await
 }
 
 /// A waiting list as its promoter sees it.

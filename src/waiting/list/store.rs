@@ -106,14 +106,16 @@ pub async fn first_in_line(pool: &PgPool, offer: OfferId, at_most: i32, most: i6
 /// # Errors
 /// What the database said.
 pub async fn lock_waiting(conn: &mut PgConnection, festival: FestivalId, entries: &[EntryId]) -> Result<Vec<Entry>, sqlx::Error> {
-    sqlx::query_as(
+    // The line has an index of its own that knows no ids: the state is looked at here.
+    let all: Vec<Entry> = sqlx::query_as(
         "select entry_id, offer_id, quantity, status, email, email_key, name, language, joined_at, order_id from waiting_entries \
-         where festival_id = $1 and entry_id = any($2) and status = 'waiting' order by entry_id for no key update",
+         where festival_id = $1 and entry_id = any($2) order by entry_id for no key update",
     )
     .bind(festival)
     .bind(entries)
     .fetch_all(conn)
-    .await
+    .await?;
+    Ok(all.into_iter().filter(|entry| entry.status == EntryStatus::Waiting).collect())
 }
 
 /// Ends places that wait; what they asked for, by offer: units and people.
@@ -126,9 +128,9 @@ pub(super) async fn end(
     now: DateTime<Utc>,
 ) -> Result<Vec<(OfferId, i32, i32)>, sqlx::Error> {
     sqlx::query_as(
-        "with locked as materialized (select entry_id from waiting_entries where festival_id = $1 and entry_id = any($2) and status = 'waiting' order by entry_id for no key update), \
+        "with locked as materialized (select entry_id, status from waiting_entries where festival_id = $1 and entry_id = any($2) order by entry_id for no key update), \
               ended as (update waiting_entries e set status = $3, reason = $4, ended_at = $5 from locked \
-                        where e.festival_id = $1 and e.entry_id = locked.entry_id returning e.offer_id, e.quantity) \
+                        where e.festival_id = $1 and e.entry_id = locked.entry_id and locked.status = 'waiting' returning e.offer_id, e.quantity) \
          select offer_id, sum(quantity)::integer, count(*)::integer from ended group by offer_id order by offer_id",
     )
     .bind(festival)
@@ -150,7 +152,7 @@ pub(super) async fn invite(
     sqlx::query_as(
         "with invited as (update waiting_entries e set status = 'invited', order_id = i.order_id, ended_at = $4 \
                           from unnest($2::uuid[], $3::uuid[]) as i (entry_id, order_id) \
-                          where e.festival_id = $1 and e.entry_id = i.entry_id and e.status = 'waiting' returning e.offer_id, e.quantity) \
+                          where e.festival_id = $1 and e.entry_id = i.entry_id returning e.offer_id, e.quantity) \
          select offer_id, sum(quantity)::integer, count(*)::integer from invited group by offer_id order by offer_id",
     )
     .bind(festival)
@@ -172,4 +174,16 @@ pub(super) async fn outcomes(conn: &mut PgConnection, offer: OfferId) -> Result<
     .bind(offer)
     .fetch_one(conn)
     .await
+}
+
+/// Empties the addresses of places that ended before a moment; at most ten thousand.
+pub(super) async fn forget(pool: &PgPool, before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query(
+        "with old as materialized (select festival_id, entry_id from waiting_entries where ended_at < $1 and email <> '' order by ended_at limit 10000) \
+         update waiting_entries e set email = '', email_key = '', name = '' from old where e.festival_id = old.festival_id and e.entry_id = old.entry_id",
+    )
+    .bind(before)
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
 }

@@ -260,15 +260,27 @@ pub async fn move_on(app: &App) -> Result<usize, sqlx::Error> {
 }
 
 async fn step(app: &App, offer: OfferId, now: DateTime<Utc>) -> Result<usize, RefundError> {
-    let pool = store::pool(&app.pools.work, offer, STEP).await?;
     let mut moved = 0;
-    for one in pool.iter().filter(|h| h.status == HandBackStatus::Offered) {
-        moved += usize::from(settle(app, one, now).await?);
+    let mut after = HandBackId(uuid::Uuid::nil());
+    loop {
+        let page = store::pool(&app.pools.work, offer, HandBackStatus::Offered, after, STEP).await?;
+        for one in &page {
+            match settle(app, one, now).await {
+                Ok(done) => moved += usize::from(done),
+                // One that cannot be moved just now, because a bank takes its money back, does not keep the others.
+                Err(error) => tracing::warn!(hand_back = %one.hand_back_id, %error, "a ticket in the pool could not be moved; the next round tries again"),
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() >= usize::try_from(STEP).unwrap_or(usize::MAX) => after = last.hand_back_id,
+            _ => break,
+        }
     }
+    let pool = store::pool(&app.pools.work, offer, HandBackStatus::Open, HandBackId(uuid::Uuid::nil()), STEP).await?;
     let mut conn = app.pools.work.acquire().await?;
     let until = until(&mut conn, offer.festival()).await?;
     drop(conn);
-    let open: Vec<&HandBack> = pool.iter().filter(|h| h.status == HandBackStatus::Open).collect();
+    let open: Vec<&HandBack> = pool.iter().collect();
     if until.is_none_or(|until| now >= until) {
         for one in &open {
             moved += usize::from(end(app, one, HandBackStatus::Over, now).await?);

@@ -62,11 +62,12 @@ pub(super) async fn insert(conn: &mut PgConnection, order: OrderId, new: &[(Hand
 
 /// What an order has in the pool.
 pub(super) async fn in_pool(conn: &mut PgConnection, order: OrderId) -> Result<Vec<HandBack>, sqlx::Error> {
-    sqlx::query_as("select * from hand_backs where order_id = $2 and festival_id = $1 and status in ('open', 'offered') order by hand_back_id")
+    let all: Vec<HandBack> = sqlx::query_as("select * from hand_backs where order_id = $2 and festival_id = $1 order by hand_back_id")
         .bind(order.festival())
         .bind(order)
         .fetch_all(conn)
-        .await
+        .await?;
+    Ok(all.into_iter().filter(|h| matches!(h.status, HandBackStatus::Open | HandBackStatus::Offered)).collect())
 }
 
 /// What an order handed back, oldest first; at most two hundred.
@@ -101,11 +102,14 @@ pub(super) async fn named(conn: &mut PgConnection, festival: FestivalId, ids: &[
 
 /// Locks those of some that are open.
 pub(super) async fn lock_open(conn: &mut PgConnection, festival: FestivalId, ids: &[HandBackId]) -> Result<Vec<HandBack>, sqlx::Error> {
-    sqlx::query_as("select * from hand_backs where festival_id = $1 and hand_back_id = any($2) and status = 'open' order by hand_back_id for no key update")
-        .bind(festival)
-        .bind(ids)
-        .fetch_all(conn)
-        .await
+    // The pool has an index of its own that knows no ids: the state is looked at here.
+    let all: Vec<HandBack> =
+        sqlx::query_as("select * from hand_backs where festival_id = $1 and hand_back_id = any($2) order by hand_back_id for no key update")
+            .bind(festival)
+            .bind(ids)
+            .fetch_all(conn)
+            .await?;
+    Ok(all.into_iter().filter(|h| h.status == HandBackStatus::Open).collect())
 }
 
 /// The offers that have something in their pool, in every festival.
@@ -113,15 +117,16 @@ pub(super) async fn offers_with_pool(pool: &PgPool) -> Result<Vec<OfferId>, sqlx
     sqlx::query_scalar("select distinct offer_id from hand_backs where status in ('open', 'offered') order by offer_id").fetch_all(pool).await
 }
 
-/// What the pool of an offer has: what is offered and what is open, each in the order of coming.
-pub(super) async fn pool(pool: &PgPool, offer: OfferId, most: i64) -> Result<Vec<HandBack>, sqlx::Error> {
+/// What the pool of an offer has in a state, in the order of coming, after one.
+pub(super) async fn pool(pool: &PgPool, offer: OfferId, status: HandBackStatus, after: HandBackId, most: i64) -> Result<Vec<HandBack>, sqlx::Error> {
     sqlx::query_as(
-        "(select * from hand_backs where offer_id = $2 and festival_id = $1 and status in ('open', 'offered') and status = 'offered' order by hand_back_id limit $3) \
-         union all \
-         (select * from hand_backs where offer_id = $2 and festival_id = $1 and status in ('open', 'offered') and status = 'open' order by hand_back_id limit $3)",
+        "select * from hand_backs where offer_id = $2 and festival_id = $1 and hand_back_id > $4 and status in ('open', 'offered') and status = $3 \
+         order by hand_back_id limit $5",
     )
     .bind(offer.festival())
     .bind(offer)
+    .bind(status)
+    .bind(after)
     .bind(most)
     .fetch_all(pool)
     .await
@@ -205,7 +210,7 @@ pub(in crate::payments::refunds) async fn already_free(
 ) -> Result<Vec<(OfferId, i16, i32)>, sqlx::Error> {
     sqlx::query_as(
         "select offer_id, tier_no, count(*)::integer from hand_backs where festival_id = $1 and ticket_id = any($2) and \
-         (status in ('open', 'offered') and status = 'offered' or status = 'sold' or (status = 'over' and offered_at is not null)) group by offer_id, tier_no",
+         (status = 'offered' or status = 'sold' or (status = 'over' and offered_at is not null)) group by offer_id, tier_no",
     )
     .bind(festival)
     .bind(tickets)
@@ -223,7 +228,7 @@ pub(in crate::payments::refunds) async fn end_of(
     tickets: &[TicketId],
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("update hand_backs set status = 'over', ended_at = $3 where festival_id = $1 and ticket_id = any($2) and status in ('open', 'offered')")
+    sqlx::query("update hand_backs set status = 'over', ended_at = $3 where festival_id = $1 and ticket_id = any($2) and ended_at is null")
         .bind(festival)
         .bind(tickets)
         .bind(now)
@@ -241,11 +246,9 @@ pub(in crate::payments::refunds) async fn first_offered(
     festival: FestivalId,
     tickets: &[TicketId],
 ) -> Result<Option<TicketId>, sqlx::Error> {
-    sqlx::query_scalar(
-        "select ticket_id from hand_backs where ticket_id = any($2) and festival_id = $1 and status in ('open', 'offered') and status = 'offered' limit 1",
-    )
-    .bind(festival)
-    .bind(tickets)
-    .fetch_optional(conn)
-    .await
+    sqlx::query_scalar("select ticket_id from hand_backs where ticket_id = any($2) and festival_id = $1 and status = 'offered' limit 1")
+        .bind(festival)
+        .bind(tickets)
+        .fetch_optional(conn)
+        .await
 }

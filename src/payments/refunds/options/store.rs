@@ -187,7 +187,7 @@ pub(super) async fn applied(
     problem: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("update option_answers set applied_at = $4, refund_id = $5, problem = $6 where festival_id = $1 and round_no = $2 and order_id = $3 and applied_at is null")
+    sqlx::query("update option_answers set applied_at = $4, refund_id = $5, problem = $6 where festival_id = $1 and round_no = $2 and order_id = $3")
         .bind(order.festival())
         .bind(no)
         .bind(order)

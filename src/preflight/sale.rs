@@ -16,11 +16,13 @@ use crate::{
         client::{Client, Said},
         copy, rehearse,
     },
+    documents::{self, Mode},
     festivals::{self, Festival},
     id::PaymentId,
     offers::{self, Offer},
     payments::{
         accounts as accounts_of_payments,
+        box_office::{self, BoxOffice},
         simulated::{self, Decision, Notification},
     },
     waiting,
@@ -66,6 +68,7 @@ pub(super) async fn terms(app: &App, festival: &Festival) -> anyhow::Result<Vec<
     if all.iter().any(|offer| offer.tiers.iter().any(|tier| tier.price_minor > 0)) {
         found.push(paid_to(app, festival).await?);
     }
+    found.extend(papers(app, festival).await?);
     let staff = Staff { promoter: festival.promoter_id, actor: Actor::House, festival: None, scopes: Scope::ALL.to_vec(), masked: false };
     let devices = accounts::devices(app, &staff, id).await?;
     let gates = festivals::gates(pool, id).await?;
@@ -80,6 +83,26 @@ pub(super) async fn terms(app: &App, festival: &Festival) -> anyhow::Result<Vec<
             1 => Finding::odd(title, "one device is paired; a second one keeps the gate open when it falls"),
             many => Finding::good(title, format!("{many} devices are paired")),
         });
+    }
+    Ok(found)
+}
+
+/// What is printed: invoices in both languages, and what the law of the box office's country asks for beside them.
+async fn papers(app: &App, festival: &Festival) -> anyhow::Result<Vec<Finding>> {
+    let mut conn = app.pools.web.acquire().await?;
+    let mut found = Vec::new();
+    let writes = documents::invoicing(&mut conn, festival.festival_id).await?.is_some_and(|invoicing| invoicing.mode != Mode::Off);
+    if writes && !documents::paper::prints_chinese() {
+        found.push(Finding::odd("invoices", "no Chinese font is on this machine: their Chinese print has empty boxes (install fonts-noto-cjk)"));
+    }
+    let office = box_office::office(&mut conn, festival.festival_id).await?.filter(|office| office.is_open);
+    if let Some(warning) = office.as_ref().and_then(BoxOffice::warning) {
+        let asks = match warning {
+            "ticketing" => "certified tickets",
+            "invoice" => "registered invoices",
+            _ => "a certified till for cash",
+        };
+        found.push(Finding::odd("box office", format!("the law of its country asks for {asks}, beside what this prints: ask somebody who knows it")));
     }
     Ok(found)
 }

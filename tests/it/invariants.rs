@@ -314,7 +314,19 @@ pub async fn world(house: &House) -> Festival {
         let sale = festival.promoter.request("POST", &festival.path("/box-office-sales")).header("idempotency-key", key());
         crate::actors::answer(sale.json(&body)).await.expect(201);
     }
-    let last = festival.offer(&festival.pass("Last pass", 0b111).await, 1, 100).await;
+    // A shop has no days that could begin: people wait as long as it sells.
+    let shop = json!({ "slug": "harbour-shop", "kind": "shop", "name": { "en": "Harbour" }, "lead": { "en": "Records." }, "place": { "en": "Dock 9" },
+                       "currency": "EUR", "time_zone": "Europe/Amsterdam", "spot": "#ffd21f", "language": "en" });
+    let id = festival.promoter.make("/v1/festivals", shop).await["festival_id"].as_i64().unwrap();
+    festival.promoter.send("POST", &format!("/v1/festivals/{id}/publications"), &json!({})).await.expect(200);
+    let shop = Festival { id, ..festival.clone() };
+    let shirt = festival.promoter.make(&shop.path("/add-ons"), json!({ "name": { "en": "Shirt" } })).await["add_on_id"].clone();
+    let last = shop
+        .offer_of(json!({
+            "terms": { "name": { "en": "Shirt" } }, "capacity": 1, "tiers": [{ "name": { "en": "Now" }, "price": { "minor": 100, "currency": "EUR" } }],
+            "components": [{ "add_on_id": shirt, "weight": 1, "tax_kind": "fixed", "tax_ppm": 90000 }]
+        }))
+        .await;
     let only = house.anybody().order("only@x.example", &[(&last, 1)]).await;
     for email in ["noor@x.example", "ines@x.example"] {
         house.anybody().post(&format!("/v1/offers/{last}/waiting-places"), &json!({ "email": email, "quantity": 1 })).await.expect(200);

@@ -167,7 +167,7 @@ impl OfflineApi {
     ///
     /// By the secret of the order, while it is held and no payment of it is open. An email says where the money goes. Agreeing again changes nothing; it can
     /// still be paid otherwise.
-    #[oai(path = "/orders/:order_id/payment-agreements", method = "post", operation_id = "agree_to_pay", tag = "Chapter::Buying")]
+    #[oai(path = "/orders/:order_id/payment-agreements", method = "post", operation_id = "agree_to_pay")]
     async fn agree_to_pay(
         &self,
         AsFan(secret): AsFan,

@@ -74,7 +74,7 @@ fn one(reader: &Reader, festival: &Festival, round: &Round, sums: &Sums, problem
     html! {
         section class="stack" aria-labelledby=(format!("round-{}", round.round_no)) {
             header class="head" {
-                h2 id=(format!("round-{}", round.round_no)) { (reader.f("rounds-number", [("number", round.round_no.to_string())])) (reader.t("clause")) (reader.t(&format!("rounds-{}", round.terms.kind.name()))) }
+                h2 id=(format!("round-{}", round.round_no)) { (reader.f("rounds-number", [("number", round.round_no.to_string())])) " · " (reader.t(&format!("rounds-{}", round.terms.kind.name()))) }
                 p { @if round.status == RoundStatus::Open { (reader.f("rounds-is-open", [("moment", until)])) } @else { (reader.t(&format!("rounds-is-{}", round.status.name()))) } }
             }
             p class="pre" { (text(&round.terms.message, reader.language)) }

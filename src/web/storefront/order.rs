@@ -190,6 +190,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let choosing = options::choosing(reader, app, opened, &url).await?;
     let rescindable = returns::rescindable(reader, app, opened, &url).await?;
     let again = post::again(reader, &url);
+    let is_pooled = returns::is_offered(app, order.order_id).await?;
     let pool = returns::pool(reader, app, opened, &url, &live).await?;
     let documents = documents::section(reader, app, opened).await?;
     Ok(shell(reader, opened, &reader.t("your-tickets"), None).page(&html! {
@@ -202,7 +203,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
             div class="panel" {
                 section class="stack" {
                     p class="faded" { (reader.f("order-paid", [("number", order.number()), ("moment", paid_at)])) }
-                    h2 { @if live.is_empty() && !passed_on.is_empty() { (reader.t("all-passed-on")) } @else if live.is_empty() && !issued.is_empty() { (reader.t("all-returned")) } @else { (reader.f("you-are-in", [("count", live.len().to_string())])) } }
+                    h2 { @if is_pooled && live.is_empty() { (reader.t("pool-head")) } @else if live.is_empty() && !passed_on.is_empty() { (reader.t("all-passed-on")) } @else if live.is_empty() && !issued.is_empty() { (reader.t("all-returned")) } @else { (reader.f("you-are-in", [("count", live.len().to_string())])) } }
                     @if !live.is_empty() || (issued.is_empty() && passed_on.is_empty()) { p { (reader.t(if is_live { "live-lead" } else { "you-are-in-lead" })) } }
                     @if !live.is_empty() { p { (reader.t(if live.len() > 1 { "own-links" } else { "own-link" })) } (links(reader, app, opened, &live)) }
                     @if !passed_on.is_empty() {

@@ -44,9 +44,10 @@ pub(super) async fn to_pay(reader: &Reader, app: &App, opened: &Opened, last: Op
     let ways = payments::ways(app, opened.order.order_id.festival(), opened.order.total.minor).await.map_err(Problem::from)?;
     let festival = opened.order.order_id.festival();
     let deadline = deadline::of_order(&app.pools.web, opened.order.order_id).await.map_err(Problem::from)?.filter(|d| d.kind != DeadlineKind::Invitation);
-    let offline = agreements(reader, app, opened, deadline, &offline::offered(app, festival, opened.order.total.minor).await.map_err(Problem::from)?).await?;
+    let (waits, offline) =
+        agreements(reader, app, opened, deadline, &offline::offered(app, festival, opened.order.total.minor).await.map_err(Problem::from)?).await?;
     let documents = documents::section(reader, app, opened).await?;
-    Ok(held(reader, app, opened, last, hurt, (is_second, &ways, &html! { (offline) (documents) })))
+    Ok(held(reader, app, opened, last, hurt, (is_second, &ways, &waits, &html! { (offline) (documents) })))
 }
 
 /// The choice of a way to pay.
@@ -75,7 +76,13 @@ fn ways_of(reader: &Reader, ways: &[Way]) -> Markup {
 }
 
 /// What the order waits for, and where the money goes; and the methods without a provider that it may still wait for.
-async fn agreements(reader: &Reader, app: &App, opened: &Opened, deadline: Option<Deadline>, offered: &[(Offered, DateTime<Utc>)]) -> Result<Markup, Problem> {
+async fn agreements(
+    reader: &Reader,
+    app: &App,
+    opened: &Opened,
+    deadline: Option<Deadline>,
+    offered: &[(Offered, DateTime<Utc>)],
+) -> Result<(Markup, Markup), Problem> {
     let order = &opened.order;
     let url = order_url(app, order.order_id, order.link_generation);
     let at = |at: DateTime<Utc>| reader.language.at(at, &opened.festival.terms.time_zone).long();
@@ -86,7 +93,7 @@ async fn agreements(reader: &Reader, app: &App, opened: &Opened, deadline: Optio
     };
     // Where the money goes is said as it is now, even where no more orders are let wait for it.
     let all = if agreed.is_some() { offline::methods(&app.pools.web, order.order_id.festival()).await? } else { Vec::new() };
-    Ok(html! {
+    let waits = html! {
         @if let (Some(method), Some(deadline)) = (agreed, deadline) {
             section class="stack" id="agreed" aria-labelledby="agreed-head" {
                 header class="head" { h2 id="agreed-head" { (reader.t(&format!("offline-{}", method.name()))) } p { (reader.f("offline-until", [("moment", at(deadline.due_at))])) } }
@@ -98,6 +105,10 @@ async fn agreements(reader: &Reader, app: &App, opened: &Opened, deadline: Optio
                 p class="small faded" { (reader.t(&format!("offline-{}-lead", method.name()))) }
             }
         }
+    };
+    Ok((
+        waits,
+        html! {
         @for (offered, due) in offered.iter().filter(|(offered, _)| Some(offered.method) != agreed) {
             form method="post" action=(format!("{url}/agreements")) data-once="" {
                 section class="stack" {
@@ -108,7 +119,8 @@ async fn agreements(reader: &Reader, app: &App, opened: &Opened, deadline: Optio
                 }
             }
         }
-    })
+        },
+    ))
 }
 
 /// Lets an order wait for its money.
@@ -137,7 +149,7 @@ fn held(
     opened: &Opened,
     last: Option<&Payment>,
     hurt: Option<&str>,
-    (is_second, ways, documents): (bool, &[Way], &Markup),
+    (is_second, ways, waits, below): (bool, &[Way], &Markup, &Markup),
 ) -> Response {
     let order = &opened.order;
     let now = app.clock.now();
@@ -167,6 +179,7 @@ fn held(
                     p class="notice bad" role="alert" { b { (reader.t("not-paid")) } (reader.t("gap")) (reader.t("not-paid-lead")) }
                 }
                 @if let Some(hurt) = hurt { p class="notice bad" id="terms-hurt" role="alert" { (hurt) } }
+                (waits)
                 form method="post" action=(format!("{url}/payments")) data-once="" {
                     section class="stack" {
                         header class="head" { h2 { (reader.t("how-you-pay")) } p { (reader.f("tickets-go-to", [("email", order.email.clone())])) } }
@@ -178,7 +191,7 @@ fn held(
                     }
                 }
                 form method="post" action=(format!("{url}/cancellations")) { p { button class="link" { (reader.t("give-up")) } (reader.t("gap")) span class="faded" { (reader.t("give-up-lead")) } } }
-                (documents)
+                (below)
             }
         }
     })

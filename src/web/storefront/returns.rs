@@ -182,6 +182,11 @@ pub(super) async fn pool(reader: &Reader, app: &App, opened: &Opened, url: &str,
     })
 }
 
+/// Whether somebody is invited to a ticket of an order.
+pub(super) async fn is_offered(app: &App, order: OrderId) -> Result<bool, Problem> {
+    Ok(hand_backs::of_order(&app.pools.web, order).await?.iter().any(|h| h.status == HandBackStatus::Offered))
+}
+
 fn opened_number(live: &[Numbered<'_>], ticket: TicketId) -> Option<usize> {
     live.iter().find(|(_, t)| t.ticket_id == ticket).map(|(i, _)| i + 1)
 }

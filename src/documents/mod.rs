@@ -13,7 +13,7 @@ mod sheet;
 mod store;
 mod vat;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::{Enum, Object};
@@ -318,14 +318,13 @@ async fn issue(app: &App, conn: &mut PgConnection, festival: FestivalId, ids: &[
     };
     for order in &paid {
         let asked = billing.get(&order.order_id);
-        if !invoices.contains_key(&order.order_id) {
-            if invoicing.mode == Mode::Off || (invoicing.mode == Mode::OnRequest && asked.is_none()) {
-                continue;
+        let invoice = match invoices.entry(order.order_id) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(_) if invoicing.mode == Mode::Off || (invoicing.mode == Mode::OnRequest && asked.is_none()) => continue,
+            Entry::Vacant(missing) => {
+                missing.insert(write(DocumentKind::Invoice, order, None, content::invoice(order, around(&invoicing, order, asked, &of, &offers))))
             }
-            let number = write(DocumentKind::Invoice, order, None, content::invoice(order, around(&invoicing, order, asked, &of, &offers)));
-            invoices.insert(order.order_id, number);
-        }
-        let Some(invoice) = invoices.get(&order.order_id) else { continue };
+        };
         for refund in returned.remove(&order.order_id).unwrap_or_default() {
             let is_due = refund.reason != Some(RefundReason::LateMoney) && refund.amount.minor > 0;
             if is_due && !noted.contains(&refund.refund_id) {

@@ -86,8 +86,14 @@ impl Face {
         buffer.guess_segment_properties();
         let shaped = rustybuzz::shape(&self.shapes, &[], buffer);
         let units: i32 = shaped.glyph_positions().iter().map(|at| at.x_advance).sum();
-        units as f32 / self.shapes.units_per_em() as f32
+        length(units) / length(self.shapes.units_per_em())
     }
+}
+
+/// A number of units, columns or letters as a length; the sizes of pages are far below where it would be rounded.
+fn length(n: i32) -> f32 {
+    let clamped = n.clamp(-8_000_000, 8_000_000);
+    f32::from(i16::try_from(clamped / 1_000).unwrap_or_default()) * 1_000.0 + f32::from(i16::try_from(clamped % 1_000).unwrap_or_default())
 }
 
 /// The fonts of one weight, the one that is asked first first.
@@ -228,7 +234,7 @@ impl Layout {
 
     fn table(&mut self, table: &Table) {
         let columns = table.head.len().max(1);
-        let first = RIGHT - LEFT - COLUMN * (columns as f32 - 1.0);
+        let first = RIGHT - LEFT - COLUMN * (length(i32::try_from(columns).unwrap_or(1)) - 1.0);
         let mut rows = vec![self.row(&table.head, &[], true, 9.0, first, true)];
         self.y += 5.0;
         self.rule(1.5);
@@ -261,7 +267,7 @@ impl Layout {
         let head = |scope| TagGroup::new(Tag::TH(scope));
         let mut row = vec![(head(if is_head { TableHeaderScope::Column } else { TableHeaderScope::Row }), pieces)];
         for (i, cell) in cells.iter().enumerate().skip(1) {
-            let end = LEFT + first + COLUMN * i as f32;
+            let end = LEFT + first + COLUMN * length(i32::try_from(i).unwrap_or(0));
             // A number that is wider than its column takes what it needs of the one before: it is never cut.
             let x = end - width(weight(bold), cell, size);
             let tag = if is_head { head(TableHeaderScope::Column) } else { TagGroup::new(Tag::TD) };

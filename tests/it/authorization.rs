@@ -650,11 +650,17 @@ impl World {
             | "sign_out_on_device"
             | "revoke_pairing"
             | "revoke_supervisor_card"
+            | "end_booking_fee"
+            | "forget_voucher_addresses"
+            | "remove_offline_method"
+            | "leave_waiting_list"
+            | "withdraw_hand_back"
+            | "call_option_round_off"
             | "unbind_ticket" => None,
             "exchange_ticket" => Some(json!({ "exchange_id": uuid::Uuid::now_v7(), "ticket_code": self.code })),
             "refund_order" | "quote_refund" => Some(a_cent()),
             "set_refund_rule" => Some(json!({ "hours_before": 24, "kept_ppm": 100_000 })),
-            "return_tickets" => Some(json!({ "ticket_ids": [self.ticket] })),
+            "return_tickets" | "hand_back_tickets" => Some(json!({ "ticket_ids": [self.ticket] })),
             "decide_refund" => Some(json!({ "decision": "again" })),
             "decide_help_desk_case" => Some(json!({ "outcome": "solved" })),
             "set_ticket_note" => Some(json!({ "note": "wheelchair" })),
@@ -668,7 +674,8 @@ impl World {
             "extend_holds" => Some(json!({ "minutes": 5 })),
             "freeze_festival" => Some(json!({ "until": self.house.app.clock.now() + chrono::TimeDelta::hours(1) })),
             "pause_festival" => Some(json!({ "sentence": { "en": "Back in a minute." } })),
-            "change_festival" | "change_offer" | "change_pass" | "change_gate" | "change_zone" | "create_set" | "hold_gates" | "clear_site" => Some(json!({})),
+            "change_festival" | "change_offer" | "change_pass" | "change_gate" | "change_zone" | "create_set" | "hold_gates" | "clear_site"
+            | "rescind_order" => Some(json!({})),
             "change_tier" => Some(json!({ "name": { "en": "Now" }, "price": { "minor": 13900, "currency": "EUR" } })),
             "create_act" => Some(json!({ "name": format!("Act {fresh}") })),
             "create_add_on" => Some(json!({ "name": { "en": "Parking" } })),
@@ -681,7 +688,7 @@ impl World {
             "clear_payment_difference" => Some(json!({ "note": "looked at" })),
             "accept_transfer" => Some(json!({ "name": "Noor" })),
             "send_ticket" => Some(json!({ "email": "noor@x.example" })),
-            "set_transfer_rule" => Some(json!({ "open": true, "hours_before": 24 })),
+            "set_transfer_rule" | "set_hand_back_rule" => Some(json!({ "open": true, "hours_before": 24 })),
             "connect_stripe" => Some(json!({ "key": KEY, "methods": ["card"] })),
             "add_webhook_secret" => Some(json!({ "secret": SECRET })),
             "create_gate" => Some(json!({ "name": { "en": "South Quay" } })),
@@ -724,15 +731,10 @@ impl World {
             "place_order" => Some(json!({ "email": "mara@lindqvist.example", "lines": [{ "offer_id": self.offer, "quantity": 1 }] })),
             "resize_stock" => Some(json!({ "capacity": 100 })),
             "set_day" => Some(json!({ "name": { "en": "Friday" }, "opens_at": "2026-06-19T12:00:00Z", "closes_at": "2026-06-20T03:00:00Z" })),
-            "end_booking_fee" | "forget_voucher_addresses" | "remove_offline_method" | "leave_waiting_list" | "withdraw_hand_back" => None,
-            "hand_back_tickets" => Some(json!({ "ticket_ids": [self.ticket] })),
-            "rescind_order" => Some(json!({})),
-            "call_option_round_off" => None,
             "choose_option" => Some(json!({ "choice": "keep" })),
             "open_option_round" => Some(
                 json!({ "kind": "postponed", "message": { "en": "Later." }, "may_refund": true, "default_choice": "keep", "deadline_at": self.house.app.clock.now() + chrono::TimeDelta::days(3) }),
             ),
-            "set_hand_back_rule" => Some(json!({ "open": true, "hours_before": 24 })),
             "join_waiting_list" => Some(json!({ "email": "noor@x.example", "quantity": 1 })),
             "set_waiting_list" => Some(json!({ "open": true, "invitation_hours": 24 })),
             "set_offline_method" => Some(json!({ "days": 7, "hours_before": 0, "instructions": { "en": "at the quay" } })),

@@ -129,12 +129,15 @@ pub struct Period {
     pub until: Option<NaiveDate>,
 }
 
+/// From when until when; nothing where there is no bound.
+type Moments = (Option<DateTime<Utc>>, Option<DateTime<Utc>>);
+
 impl Period {
     /// Its moments in a zone: from the beginning of the first day to the end of the last one.
     ///
     /// # Errors
     /// [`Fault::Invalid`] when it ends before it begins.
-    fn moments(self, zone: &str) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), Fault> {
+    fn moments(self, zone: &str) -> Result<Moments, Fault> {
         if self.from.zip(self.until).is_some_and(|(from, until)| until < from) {
             return Err(Fault::wrong("until", "it ends before it begins"));
         }

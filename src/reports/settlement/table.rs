@@ -62,7 +62,7 @@ pub fn xlsx(sheets: &[Sheet]) -> Result<Vec<u8>, XlsxError> {
         let digits = sheet.currency.exponent();
         let money = Format::new().set_num_format(if digits == 0 { "#,##0".to_owned() } else { format!("#,##0.{}", "0".repeat(digits as usize)) });
         // Spreadsheets count in binary floating point: exact for amounts below 2^53 smallest units, as every spreadsheet is.
-        let amount = |minor: i64| minor as f64 / 10_f64.powi(i32::try_from(digits).unwrap_or(2));
+        let amount = |minor: i64| decimal(minor, sheet.currency).parse::<f64>().unwrap_or_default();
         let page = book.add_worksheet().set_name(sheet.currency.code())?;
         for (column, word) in (0_u16..).zip(["account", "about", "amount"]) {
             page.write_string_with_format(0, column, word, &bold)?;

@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 
 use crate::{
     actors::{Answer, Fan, Festival, Promoter, answer, key},
+    browser::scene,
+    control::signed_in,
     house::House,
     races::at_once,
     refunds::refund,
+    releases::bundle,
 };
 
 async fn opened(house: &House, capacity: i64) -> (Festival, String) {
@@ -199,5 +202,39 @@ async fn cash_is_numbered_without_gaps_whoever_sells_at_once() {
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=12).collect::<Vec<i64>>());
     assert!(sold.iter().filter(|answer| answer.status != 201).all(|answer| answer.problem() == "sold-out"));
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fans_and_the_door_find_their_way_on_a_phone() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let (rare, offer) = (festival.offer(&pass, 1, 13900).await, bundle(&festival, &pass, 100).await);
+    let only = house.anybody().order("only@x.example", &[(&rare, 1)]).await;
+    only.pay(&key(), "simulated_instant").await.expect(201);
+    let paid = house.anybody().order("mara@x.example", &[(&offer, 1)]).await;
+    paid.pay(&key(), "simulated_instant").await.expect(201);
+    house.advance(TimeDelta::seconds(1));
+    open_office(&festival, "DE").await;
+    offers_transfers(&festival).await;
+    let asks = json!({ "kind": "moved", "message": { "en": "To the dock." }, "may_refund": true, "default_choice": "keep", "deadline_at": house.app.clock.now() + TimeDelta::days(3) });
+    festival.promoter.send("POST", &festival.path("/option-rounds"), &asks).await.expect(201);
+    let waits = house.anybody().order("jonas@x.example", &[(&offer, 1)]).await;
+    let session = signed_in(&house, "night.ferry.foundation@promoter.example").await;
+    let page = |fan: &Fan| format!("{}/o/{}/{}", house.url, fan.order, fan.secret);
+    let seen = scene("lists", &json!({ "url": house.url, "session": session, "waits": page(&waits), "paid": page(&paid) })).await;
+    let has = |what: &str, words: &str| assert!(seen[what].as_str().unwrap().contains(words), "{what}: {seen}");
+    has("joined", "You are on the list");
+    has("agreed", "NL91 ABNA 0417 1643 00");
+    has("pool", "Yours and valid until somebody is invited.");
+    has("chosen", "You chose: I keep it");
+    has("sure", "€16.00 goes back");
+    has("sold", "Receipt no. 1");
+    assert_eq!(seen["why"], json!(["Say why it is given away.", "2"]));
+    assert_eq!((&seen["rescindable"], &seen["taken"]), (&json!(0), &json!(2)));
+    assert_eq!((&seen["sideways"], &seen["errors"]), (&json!([]), &json!([])), "{seen}");
+    house.run_workers().await;
+    assert_eq!((waits.status().await.as_str(), festival.stock(&rare).await), ("paid", (0, 1)));
     house.close().await;
 }

@@ -215,6 +215,7 @@ async fn what_nobody_pays_for_is_its_holders_again_or_goes_to_the_next() {
     let (festival, offer, fans) = sold_out(&house, 2).await;
     for fan in &fans {
         hand_back(fan).await.expect(200);
+        house.advance(TimeDelta::milliseconds(1));
     }
     // Two for one: both tickets are offered, and both are valid again when the invitation passed.
     join(&house, &offer, "noor@x.example", 2).await.expect(200);

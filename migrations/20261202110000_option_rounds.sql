@@ -16,6 +16,8 @@ create table option_rounds (
     -- How far the walks came that tell of it and that give silent orders the default.
     told_upto uuid not null,
     decided_upto uuid not null,
+    -- When orders were looked for last that were placed before and paid since.
+    looked_at timestamptz not null,
     constraint option_rounds_pkey primary key (festival_id, round_no),
     constraint option_rounds_default_is_offered check (default_choice = 'keep' or (default_choice = 'refund' and may_refund) or (default_choice = 'share' and share_ppm is not null)),
     constraint option_rounds_end check ((status = 'open') = (ended_at is null))
@@ -32,6 +34,8 @@ create table option_answers (
     -- Nobody said so: it is the default.
     is_default boolean not null,
     answered_at timestamptz not null,
+    -- When it is done, or tried again where something is in the way just now.
+    due_at timestamptz not null,
     applied_at timestamptz,
     refund_id uuid,
     -- Why it could not be done.
@@ -40,7 +44,7 @@ create table option_answers (
     constraint option_answers_order foreign key (festival_id, order_id) references orders
 );
 -- Serves what is to be done.
-create index option_answers_due on option_answers (answered_at, festival_id) where applied_at is null;
+create index option_answers_due on option_answers (due_at, festival_id) where applied_at is null;
 grant select, insert, update on option_answers to gatefold_app;
-grant select on option_answers to gatefold_promoter;
+grant select, update on option_answers to gatefold_promoter;
 alter table option_answers alter column festival_id set (n_distinct = 3);

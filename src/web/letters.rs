@@ -398,7 +398,7 @@ pub fn options<'a>(app: &'a App, email: &'a Email) -> Rendered<'a> {
         let order = orders::order(pool, id).await?.ok_or(RenderError::Moot)?;
         let asked = options::api::asked(app, &order).await?;
         // It is over, or this order chose already.
-        let round = asked.round.filter(|_| asked.answer.is_none()).ok_or(RenderError::Moot)?;
+        let round = asked.round.filter(|round| asked.answer.is_none() && round.letter() == email.kind).ok_or(RenderError::Moot)?;
         let festival = festivals::one(pool, id.festival()).await?.ok_or(RenderError::Moot)?;
         let until = w.at(round.terms.deadline_at, &festival.terms.time_zone).long();
         let key = round.terms.kind.name().replace('_', "-");

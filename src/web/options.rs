@@ -36,7 +36,8 @@ async fn show(reader: &Reader, app: &App, who: &Member, festival: &Festival, typ
     let id = festival.festival_id;
     let mut tx = app.for_promoter(who.staff.promoter).await?;
     let mut rounds: Vec<(Round, Sums, Vec<Answer>)> = Vec::new();
-    for round in options::rounds(&mut tx, id).await? {
+    // Sums of a whole festival: of the latest round, which is the one that is open where one is.
+    if let Some(round) = options::rounds(&mut tx, id).await?.into_iter().next() {
         let sums = options::sums(&mut tx, id, &round).await?;
         let problems = options::problems(&mut tx, id, round.round_no).await?;
         rounds.push((round, sums, problems));
@@ -148,8 +149,8 @@ pub async fn open(request: &Request, body: poem::Body, reader: Reader, app: Data
         may_refund: field(&fields, "may-refund") == "yes",
         share_ppm: ppm(field(&fields, "share")),
         default_choice: Choice::ALL.into_iter().find(|choice| choice.name() == field(&fields, "default")).unwrap_or(Choice::Keep),
-        // A minute more than whole days: the form was read for a moment.
-        deadline_at: app.clock.now() + TimeDelta::days(days) - if days == 90 { TimeDelta::minutes(1) } else { TimeDelta::zero() },
+        // A minute more than a day, a minute less than ninety: the clock goes on while it is read.
+        deadline_at: app.clock.now() + TimeDelta::days(days) + TimeDelta::minutes(if days == 90 { -1 } else { 1 }),
     };
     let outcome = if field(&fields, "sure") == "yes" {
         options::open(&app, &who.staff, festival.festival_id, &terms).await.map(|_| ())

@@ -1239,6 +1239,7 @@ options-brings-nothing = nothing changes
 options-chosen = You chose: { $choice }
 options-change = You may still choose otherwise.
 options-final = Your money is on its way.
+options-problem = The festival looks at it and writes to you.
 options-not = That cannot be chosen any more
 options-not-lead = The deadline is over, or money was asked for already.
 mail-options-postponed-subject = { $festival } is postponed: choose

@@ -1221,6 +1221,7 @@ options-brings-nothing = 一切不变
 options-chosen = 您的选择：{ $choice }
 options-change = 您仍可改选。
 options-final = 款项正在退还。
+options-problem = 主办方正在处理，会写信给您。
 options-not = 已不能选择
 options-not-lead = 截止时间已过，或已要求退款。
 mail-options-postponed-subject = { $festival } 延期：请选择

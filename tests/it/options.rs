@@ -70,6 +70,12 @@ async fn everybody_who_paid_chooses_and_who_says_nothing_gets_the_default() {
         assert!(fan.get("/options").await.expect(200)["round"].is_null());
         choose(fan, "keep").await.expect(409);
     }
+    // Who ordered before and pays since is told within the hour.
+    unpaid.pay(&key(), "simulated_instant").await.expect(201);
+    house.advance(TimeDelta::minutes(61));
+    house.run_workers().await;
+    assert!(house.emails().iter().any(|mail| mail.recipient == "unpaid@x.example" && mail.text.contains("Friday is drowned.")));
+    choose(&unpaid, "keep").await.expect(200);
 
     choose(keeps, "keep").await.expect(200);
     choose(wants, "keep").await.expect(200);
@@ -83,8 +89,8 @@ async fn everybody_who_paid_chooses_and_who_says_nothing_gets_the_default() {
     assert!(shares.tickets().await.iter().all(|ticket| ticket["status"] == "valid"), "they come on the other days");
     let so_far = sums(&festival, 1).await;
     let of = |name: &str| so_far[name].as_i64().unwrap();
-    assert_eq!((of("orders"), of("keep"), of("refund"), of("share"), of("silent"), of("due")), (5, 1, 1, 1, 2, 0));
-    assert_eq!((of("most_minor"), of("back_minor")), (5 * 14900 - 100, 14900 + 4433));
+    assert_eq!((of("orders"), of("keep"), of("refund"), of("share"), of("silent"), of("due")), (6, 2, 1, 1, 2, 0));
+    assert_eq!((of("most_minor"), of("back_minor")), (6 * 14900 - 100, 14900 + 4433));
 
     // The deadline: who said nothing gets the share, once.
     house.advance(TimeDelta::days(8));

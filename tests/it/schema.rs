@@ -127,6 +127,7 @@ const READ_IT_ALL: &[(&str, &str)] = &[
         "from deadlines d join orders o on o.festival_id = d.festival_id and o.order_id = d.order_id where d.festival_id = $1",
         "what waits for money is bounded by a share of the stock, and looked at by hand",
     ),
+    ("is_asked from orders o where o.festival_id = $1 and o.order_id < $2 and o.paid_at >= $3", "once an hour while a round is open"),
     ("select count(*) from orders", "what a backup holds, read back into a database of its own"),
     ("('orders are held', (select sum(held)", "once, before a festival is archived"),
     (

@@ -31,7 +31,7 @@ pub(super) async fn choosing(reader: &Reader, app: &App, opened: &Opened, url: &
             header class="head" { h2 id="options-head" { (reader.t("options-head")) } p { (reader.f("options-until", [("moment", until), ("default", default)])) } }
             p class="notice pre" { (text(&round.terms.message, reader.language)) }
             @if let Some(answer) = &answer {
-                p role="status" { b { (reader.f("options-chosen", [("choice", reader.t(&format!("options-{}", answer.choice.name())).into_owned())])) } (reader.t("gap")) (reader.t(if is_final { "options-final" } else { "options-change" })) }
+                p role="status" { b { (reader.f("options-chosen", [("choice", reader.t(&format!("options-{}", answer.choice.name())).into_owned())])) } (reader.t("gap")) (reader.t(if answer.problem.is_some() { "options-problem" } else if is_final { "options-final" } else { "options-change" })) }
             }
             @if !is_final {
                 form method="post" action=(format!("{url}/options")) data-once="" {

@@ -425,6 +425,10 @@ async fn restore(app: &App, id: HandBackId, now: DateTime<Utc>) -> Result<bool, 
     orders::lock(&mut tx, festival, &[one.order_id]).await?;
     let own = tickets::lock_all(&mut tx, festival, &[one.ticket_id]).await?;
     let Some(one) = store::lock(&mut tx, id).await?.filter(|h| h.status == HandBackStatus::Offered) else { return Ok(false) };
+    // A bank takes its money back just now: what becomes of it is known when that is decided.
+    if store::is_returned(&mut tx, &one).await? {
+        return Ok(false);
+    }
     if !move_units(&mut tx, festival, std::slice::from_ref(&one), Direction::Back).await.map_err(super::settle::database)? {
         tx.rollback().await?;
         return sell(app, id, now).await;

@@ -252,3 +252,16 @@ pub(in crate::payments::refunds) async fn first_offered(
         .fetch_optional(conn)
         .await
 }
+
+/// Whether a refund that was not taken back returns the ticket.
+pub(super) async fn is_returned(conn: &mut PgConnection, one: &HandBack) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select exists (select from refunds r join refund_tickets x on x.festival_id = r.festival_id and x.refund_id = r.refund_id \
+                        where r.festival_id = $1 and r.order_id = $2 and x.ticket_id = $3 and r.status <> 'withdrawn')",
+    )
+    .bind(one.hand_back_id.festival())
+    .bind(one.order_id)
+    .bind(one.ticket_id)
+    .fetch_one(conn)
+    .await
+}

@@ -36,6 +36,10 @@ pub use store::{answer_of, open_round, problems, rounds, sums};
 const SHORTEST: TimeDelta = TimeDelta::hours(24);
 /// And not longer than this.
 const LONGEST: TimeDelta = TimeDelta::days(90);
+/// How often orders are looked for that were paid since.
+const LOOK: TimeDelta = TimeDelta::hours(1);
+/// When an answer is tried again that something was in the way of.
+const AGAIN: TimeDelta = TimeDelta::hours(1);
 /// Orders looked at in one step.
 const STEP: i64 = 200;
 /// Answers carried out in one step.
@@ -176,6 +180,8 @@ pub struct Round {
     told_upto: OrderId,
     #[oai(skip)]
     decided_upto: OrderId,
+    #[oai(skip)]
+    looked_at: DateTime<Utc>,
 }
 
 impl Round {
@@ -183,6 +189,12 @@ impl Round {
     #[must_use]
     pub fn takes_answers(&self, now: DateTime<Utc>) -> bool {
         self.status == RoundStatus::Open && now < self.terms.deadline_at
+    }
+
+    /// The kind of its email.
+    #[must_use]
+    pub fn letter(&self) -> &'static str {
+        LETTERS.get(usize::try_from(self.round_no - 1).unwrap_or(0)).copied().unwrap_or(LETTERS[0])
     }
 
     /// The last order that is asked.
@@ -280,7 +292,10 @@ pub async fn call_off(app: &App, staff: &Staff, festival: FestivalId, no: i32) -
         RoundStatus::Done => return Err(Fault::Conflict("it is done".to_owned())),
         RoundStatus::Open => {}
     }
-    store::end(&mut tx, festival, no, RoundStatus::CalledOff, now).await?;
+    if !store::end(&mut tx, festival, no, RoundStatus::CalledOff, now).await? {
+        return Err(Fault::Conflict("it is done".to_owned()));
+    }
+    store::keep_defaults(&mut tx, festival, no, now).await?;
     let said = serde_json::json!({ "round": no });
     let (action, object_kind, object_id) = ("option_round.called_off", "festival", festival.0.to_string());
     audit::record(&mut tx, Act { festival, actor: staff.actor, action, object_kind, object_id, before: None, after: Some(said) }, now).await?;
@@ -325,7 +340,8 @@ pub async fn choose(app: &App, order_id: OrderId, secret: &str, choice: Choice) 
     if order_id > round.last() || !matches!(order.status, OrderStatus::Paid | OrderStatus::PartlyRefunded) || order.total_minor == 0 {
         return Err(ChooseError::NotAsked);
     }
-    if !round.terms.offers(choice) {
+    let brings = would_bring(&mut tx, &round, order_id, order.currency).await?;
+    if !brings.iter().any(|(offered, _)| *offered == choice) {
         return Err(ChooseError::NotOffered);
     }
     store::put_answer(&mut tx, order_id, round.round_no, choice, now).await?;
@@ -347,7 +363,8 @@ pub async fn would_bring(conn: &mut PgConnection, round: &Round, order: OrderId,
         Choice::Refund => whole,
         Choice::Share => share,
     };
-    Ok(Choice::ALL.into_iter().filter(|choice| round.terms.offers(*choice)).map(|choice| (choice, Money::new(brings(choice), currency))).collect())
+    let offered = |choice: &Choice| round.terms.offers(*choice) && (*choice != Choice::Share || share > 0);
+    Ok(Choice::ALL.into_iter().filter(offered).map(|choice| (choice, Money::new(brings(choice), currency))).collect())
 }
 
 /// The share of what is left of passes and add-ons, as money alone: rounded down, so that never more goes back than there is; pure.
@@ -378,7 +395,7 @@ pub async fn step(app: &App) -> Result<usize, sqlx::Error> {
             }
         };
     }
-    for (festival, no, order) in store::due(&app.pools.work, BATCH).await? {
+    for (festival, no, order) in store::due(&app.pools.work, now, BATCH).await? {
         match apply(app, festival, no, order, now).await {
             Ok(()) => moved += 1,
             Err(error) => tracing::warn!(%order, round = no, %error, "what an order chose could not be done now; the next round tries again"),
@@ -394,24 +411,27 @@ async fn walk(app: &App, festival: FestivalId, no: i32, now: DateTime<Utc>) -> R
     let Some(round) = store::lock_open(&mut tx, festival, no).await? else { return Ok(0) };
     if round.told_upto < round.last() {
         let asked = store::asked_after(&mut tx, festival, round.told_upto, round.last(), STEP).await?;
-        let kind = LETTERS.get(usize::try_from(no - 1).unwrap_or(0)).copied().unwrap_or(LETTERS[0]);
-        let drafts: Vec<Draft> = asked
-            .iter()
-            .filter(|a| a.is_asked)
-            .map(|a| Draft { thing: a.order_id.0, kind, lane: Lane::Bulk, language: a.language, recipient: a.email.clone() })
-            .collect();
-        let due_at = festivals::mail_due(&mut tx, festival, now).await?;
-        mail::queue(&mut tx, festival, &drafts, now, due_at).await?;
+        tell(&mut tx, festival, &round, &asked, now).await?;
         let upto = if asked.len() < usize::try_from(STEP).unwrap_or(0) { round.last() } else { asked.last().map_or(round.last(), |a| a.order_id) };
         store::told(&mut tx, festival, no, upto).await?;
         tx.commit().await?;
         return Ok(asked.len().max(1));
     }
     if now < round.terms.deadline_at {
-        return Ok(0);
+        // What was held when it was opened may be paid since: it is told, too.
+        if now < round.looked_at + LOOK {
+            return Ok(0);
+        }
+        let since = store::paid_since(&mut tx, festival, &round, round.letter()).await?;
+        tell(&mut tx, festival, &round, &since, now).await?;
+        store::looked(&mut tx, festival, no, now).await?;
+        tx.commit().await?;
+        return Ok(since.len());
     }
     let asked = store::asked_after(&mut tx, festival, round.decided_upto, round.last(), STEP).await?;
     let silent: Vec<OrderId> = asked.iter().filter(|a| a.is_asked).map(|a| a.order_id).collect();
+    // Who was not told of it keeps what they have: tickets of a stranger to the question do not vanish.
+    let silent = store::told_of(&mut tx, festival, &silent, round.letter()).await?;
     store::default_for(&mut tx, festival, no, &silent, round.terms.default_choice, now).await?;
     sabotage::die_at("options-half-decided");
     if asked.len() < usize::try_from(STEP).unwrap_or(0) {
@@ -421,6 +441,18 @@ async fn walk(app: &App, festival: FestivalId, no: i32, now: DateTime<Utc>) -> R
     }
     tx.commit().await?;
     Ok(asked.len().max(1))
+}
+
+/// Writes to orders that are asked; who was told is not told again.
+async fn tell(conn: &mut PgConnection, festival: FestivalId, round: &Round, asked: &[store::Looked], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    let kind = round.letter();
+    let drafts: Vec<Draft> = asked
+        .iter()
+        .filter(|a| a.is_asked)
+        .map(|a| Draft { thing: a.order_id.0, kind, lane: Lane::Bulk, language: a.language, recipient: a.email.clone() })
+        .collect();
+    let due_at = festivals::mail_due(&mut *conn, festival, now).await?;
+    mail::queue(conn, festival, &drafts, now, due_at).await
 }
 
 /// Does what an order chose, once: the answer is locked with its order.
@@ -436,7 +468,7 @@ async fn apply(app: &App, festival: FestivalId, no: i32, id: OrderId, now: DateT
     };
     let outcome = match parts {
         None => Ok(None),
-        Some(parts) if parts.is_empty() && answer.choice == Choice::Share => Ok(None),
+        Some(parts) if parts.is_empty() && answer.choice == Choice::Share => Err(RefundError::Nothing),
         Some(parts) => {
             let note = format!("option round {no}");
             let asked = Asked { order_id: id, parts, kept_minor: 0, keep_fees: None, currency: None, reason: RefundReason::FestivalChanged, note: &note };
@@ -451,11 +483,22 @@ async fn apply(app: &App, festival: FestivalId, no: i32, id: OrderId, now: DateT
             postgres::commit(tx).await
         }
         Err(RefundError::Database(error)) => Err(error),
+        // Somebody is invited to a ticket of it, or its money is on its way for another reason: that is decided first.
+        Err(RefundError::InPool(_)) => later(app, tx, id, no, now + AGAIN).await,
+        Err(RefundError::Nothing | RefundError::NotPaid(_)) if store::has_undecided(&mut tx, id).await? => later(app, tx, id, no, now + AGAIN).await,
         // Everything went back already.
         Err(RefundError::Nothing | RefundError::NotPaid(_)) => note(app, tx, id, no, None, now).await,
         // Its promoter sees why, and decides.
         Err(error) => note(app, tx, id, no, Some(error.to_string()), now).await,
     }
+}
+
+/// Tries an answer again at a moment, in a transaction of its own.
+async fn later(app: &App, tx: sqlx::Transaction<'_, sqlx::Postgres>, id: OrderId, no: i32, at: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    tx.rollback().await?;
+    let mut tx = app.pools.work.begin().await?;
+    store::later(&mut tx, id, no, at).await?;
+    tx.commit().await
 }
 
 /// Notes that nothing was to be done, or why it could not be, in a transaction of its own: the one before wrote half of it.

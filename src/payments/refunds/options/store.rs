@@ -13,8 +13,8 @@ use crate::{
 /// Opens a round; its number.
 pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, terms: &RoundTerms, now: DateTime<Utc>) -> Result<i32, sqlx::Error> {
     sqlx::query_scalar(
-        "insert into option_rounds (festival_id, round_no, kind, message, may_refund, share_ppm, default_choice, status, opened_at, deadline_at, told_upto, decided_upto) \
-         select $1, coalesce(max(round_no), 0) + 1, $2, $3, $4, $5, $6, 'open', $7, $8, $9, $9 from option_rounds where festival_id = $1 returning round_no",
+        "insert into option_rounds (festival_id, round_no, kind, message, may_refund, share_ppm, default_choice, status, opened_at, deadline_at, told_upto, decided_upto, looked_at) \
+         select $1, coalesce(max(round_no), 0) + 1, $2, $3, $4, $5, $6, 'open', $7, $8, $9, $9, $7 from option_rounds where festival_id = $1 returning round_no",
     )
     .bind(festival)
     .bind(terms.kind)
@@ -68,15 +68,16 @@ pub(super) async fn every_open(pool: &PgPool) -> Result<Vec<(FestivalId, i32)>, 
     sqlx::query_as("select festival_id, round_no from option_rounds where status = 'open'").fetch_all(pool).await
 }
 
-pub(super) async fn end(conn: &mut PgConnection, festival: FestivalId, no: i32, status: RoundStatus, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query("update option_rounds set status = $3, ended_at = $4 where festival_id = $1 and round_no = $2 and status = 'open'")
+/// Ends a round; whether it was open.
+pub(super) async fn end(conn: &mut PgConnection, festival: FestivalId, no: i32, status: RoundStatus, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query("update option_rounds set status = $3, ended_at = $4 where festival_id = $1 and round_no = $2 and status = 'open'")
         .bind(festival)
         .bind(no)
         .bind(status)
         .bind(now)
         .execute(conn)
         .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 pub(super) async fn told(conn: &mut PgConnection, festival: FestivalId, no: i32, upto: OrderId) -> Result<(), sqlx::Error> {
@@ -86,6 +87,68 @@ pub(super) async fn told(conn: &mut PgConnection, festival: FestivalId, no: i32,
 
 pub(super) async fn decided(conn: &mut PgConnection, festival: FestivalId, no: i32, upto: OrderId) -> Result<(), sqlx::Error> {
     sqlx::query("update option_rounds set decided_upto = $3 where festival_id = $1 and round_no = $2").bind(festival).bind(no).bind(upto).execute(conn).await?;
+    Ok(())
+}
+
+/// What nobody said and is not done yet of a round that is called off is kept.
+pub(super) async fn keep_defaults(conn: &mut PgConnection, festival: FestivalId, no: i32, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update option_answers set choice = 'keep', applied_at = $3 where festival_id = $1 and round_no = $2 and is_default and applied_at is null")
+        .bind(festival)
+        .bind(no)
+        .bind(now)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Orders that were placed before a round and paid since, and are not told of it yet; at most a thousand.
+pub(super) async fn paid_since(conn: &mut PgConnection, festival: FestivalId, round: &Round, kind: &str) -> Result<Vec<Looked>, sqlx::Error> {
+    sqlx::query_as(
+        "select o.order_id, o.email, o.language, true as is_asked from orders o where o.festival_id = $1 and o.order_id < $2 and o.paid_at >= $3 \
+           and o.status in ('paid', 'partly_refunded') and o.total_minor > 0 \
+           and not exists (select from emails e where e.festival_id = o.festival_id and e.thing_id = o.order_id and e.kind = $4) limit 1000",
+    )
+    .bind(festival)
+    .bind(first_at(round.opened_at))
+    .bind(round.opened_at)
+    .bind(kind)
+    .fetch_all(conn)
+    .await
+}
+
+pub(super) async fn looked(conn: &mut PgConnection, festival: FestivalId, no: i32, at: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update option_rounds set looked_at = $3 where festival_id = $1 and round_no = $2").bind(festival).bind(no).bind(at).execute(conn).await?;
+    Ok(())
+}
+
+/// Those of some orders that were told of a round.
+pub(super) async fn told_of(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId], kind: &str) -> Result<Vec<OrderId>, sqlx::Error> {
+    sqlx::query_scalar("select thing_id from emails where festival_id = $1 and thing_id = any($2) and kind = $3")
+        .bind(festival)
+        .bind(orders)
+        .bind(kind)
+        .fetch_all(conn)
+        .await
+}
+
+/// Whether a refund of an order is not decided yet.
+pub(super) async fn has_undecided(conn: &mut PgConnection, order: OrderId) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("select exists (select from refunds where festival_id = $1 and order_id = $2 and status not in ('done', 'withdrawn'))")
+        .bind(order.festival())
+        .bind(order)
+        .fetch_one(conn)
+        .await
+}
+
+/// Tries an answer again at a moment.
+pub(super) async fn later(conn: &mut PgConnection, order: OrderId, no: i32, at: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update option_answers set due_at = $4 where festival_id = $1 and round_no = $2 and order_id = $3")
+        .bind(order.festival())
+        .bind(no)
+        .bind(order)
+        .bind(at)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -123,7 +186,7 @@ pub(super) async fn default_for(
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into option_answers (festival_id, round_no, order_id, choice, is_default, answered_at) select $1, $2, o, $4, true, $5 from unnest($3::uuid[]) as o \
+        "insert into option_answers (festival_id, round_no, order_id, choice, is_default, answered_at, due_at) select $1, $2, o, $4, true, $5, $5 from unnest($3::uuid[]) as o \
          on conflict do nothing",
     )
     .bind(festival)
@@ -156,8 +219,8 @@ pub async fn answer_of(pool: &PgPool, order: OrderId, no: i32) -> Result<Option<
 /// Writes what a locked order chose; what was kept may become something else.
 pub(super) async fn put_answer(conn: &mut PgConnection, order: OrderId, no: i32, choice: Choice, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "insert into option_answers (festival_id, round_no, order_id, choice, is_default, answered_at) values ($1, $2, $3, $4, false, $5) \
-         on conflict (festival_id, round_no, order_id) do update set choice = excluded.choice, answered_at = excluded.answered_at, applied_at = null \
+        "insert into option_answers (festival_id, round_no, order_id, choice, is_default, answered_at, due_at) values ($1, $2, $3, $4, false, $5, $5) \
+         on conflict (festival_id, round_no, order_id) do update set choice = excluded.choice, answered_at = excluded.answered_at, due_at = excluded.due_at, applied_at = null \
              where option_answers.choice = 'keep'",
     )
     .bind(order.festival())
@@ -171,8 +234,9 @@ pub(super) async fn put_answer(conn: &mut PgConnection, order: OrderId, no: i32,
 }
 
 /// The answers that are still to be done, the oldest first.
-pub(super) async fn due(pool: &PgPool, most: i64) -> Result<Vec<(FestivalId, i32, OrderId)>, sqlx::Error> {
-    sqlx::query_as("select festival_id, round_no, order_id from option_answers where applied_at is null order by answered_at limit $1")
+pub(super) async fn due(pool: &PgPool, now: DateTime<Utc>, most: i64) -> Result<Vec<(FestivalId, i32, OrderId)>, sqlx::Error> {
+    sqlx::query_as("select festival_id, round_no, order_id from option_answers where applied_at is null and due_at <= $1 order by due_at limit $2")
+        .bind(now)
         .bind(most)
         .fetch_all(pool)
         .await
@@ -212,7 +276,8 @@ pub async fn sums(conn: &mut PgConnection, festival: FestivalId, round: &Round) 
          from orders o left join option_answers a on a.festival_id = o.festival_id and a.round_no = $2 and a.order_id = o.order_id \
          cross join lateral (select coalesce(sum(r.amount_minor + r.kept_minor) filter (where r.refund_id is distinct from a.refund_id), 0) as other_minor, \
                                     coalesce(sum(r.amount_minor) filter (where r.refund_id = a.refund_id), 0) as own_minor \
-                             from refunds r where r.festival_id = o.festival_id and r.order_id = o.order_id and r.status <> 'withdrawn') back \
+                             from refunds r where r.festival_id = o.festival_id and r.order_id = o.order_id and r.status <> 'withdrawn' \
+                               and r.reason is distinct from 'late_money') back \
          where o.festival_id = $1 and o.order_id < $3 and o.total_minor > 0 \
            and (o.status in ('paid', 'partly_refunded') or (o.status = 'refunded' and a.choice is not null))",
     )

@@ -128,6 +128,7 @@ const READ_IT_ALL: &[(&str, &str)] = &[
         "what waits for money is bounded by a share of the stock, and looked at by hand",
     ),
     ("is_asked from orders o where o.festival_id = $1 and o.order_id < $2 and o.paid_at >= $3", "once an hour while a round is open"),
+    ("update option_answers set choice = 'keep', applied_at = $3", "once, when a round is called off"),
     ("select count(*) from orders", "what a backup holds, read back into a database of its own"),
     ("('orders are held', (select sum(held)", "once, before a festival is archived"),
     (

@@ -13,12 +13,12 @@ grant select, insert, update on waiting_lists to gatefold_app;
 grant select, insert, update on waiting_lists to gatefold_promoter;
 
 -- Who waits, in the order of coming: ids begin with the moment. Invited, an order is held for them.
-create table waiting_entries (
+create table waits (
     festival_id integer not null,
-    entry_id uuid not null,
+    wait_id uuid not null,
     offer_id uuid not null,
-    quantity integer not null constraint waiting_entries_quantity check (quantity between 1 and 100),
-    status text not null constraint waiting_entries_known_status check (status in ('waiting', 'invited', 'left', 'dropped')),
+    quantity integer not null constraint waits_quantity check (quantity between 1 and 100),
+    status text not null constraint waits_known_status check (status in ('waiting', 'invited', 'left', 'dropped')),
     email text not null,
     email_key text not null,
     name text not null,
@@ -28,23 +28,23 @@ create table waiting_entries (
     order_id uuid,
     -- Why it was dropped.
     reason text,
-    constraint waiting_entries_pkey primary key (festival_id, entry_id),
-    constraint waiting_entries_end check ((status = 'waiting') = (ended_at is null)),
-    constraint waiting_entries_order check ((status = 'invited') = (order_id is not null))
+    constraint waits_pkey primary key (festival_id, wait_id),
+    constraint waits_end check ((status = 'waiting') = (ended_at is null)),
+    constraint waits_order check ((status = 'invited') = (order_id is not null))
 );
 -- Serves the line of an offer.
-create index waiting_entries_in_line on waiting_entries (offer_id, entry_id, festival_id) where status = 'waiting';
+create index waits_in_line on waits (offer_id, wait_id, festival_id) where status = 'waiting';
 -- One place of an address in a line, so that joining twice is joining once.
-create unique index waiting_entries_once on waiting_entries (offer_id, email_key, festival_id) where status = 'waiting';
+create unique index waits_once on waits (offer_id, email_key, festival_id) where status = 'waiting';
 -- Serves the page of an order that somebody was invited to.
-create index waiting_entries_by_order on waiting_entries (order_id, festival_id) where order_id is not null;
+create index waits_by_order on waits (order_id, festival_id) where order_id is not null;
 -- Serves what became of invitations to an offer.
-create index waiting_entries_invited on waiting_entries (offer_id, order_id, festival_id) where order_id is not null;
+create index waits_invited on waits (offer_id, order_id, festival_id) where order_id is not null;
 -- Serves the retention of addresses.
-create index waiting_entries_to_forget on waiting_entries (ended_at, festival_id) where email <> '';
-grant select, insert, update on waiting_entries to gatefold_app;
-grant select on waiting_entries to gatefold_promoter;
-alter table waiting_entries alter column festival_id set (n_distinct = 3), alter column offer_id set (n_distinct = 20), alter column email_key set (n_distinct = -0.5);
+create index waits_to_forget on waits (ended_at, festival_id) where email <> '';
+grant select, insert, update on waits to gatefold_app;
+grant select on waits to gatefold_promoter;
+alter table waits alter column festival_id set (n_distinct = 3), alter column offer_id set (n_distinct = 20), alter column email_key set (n_distinct = -0.5);
 
 -- Orders that are held for longer than ten minutes: invitations, and what is paid without a provider. Expiry walks by the moment of placing, and these would
 -- hold it up: they are ended by their own walk. A row goes when its moment has come.

@@ -11,7 +11,7 @@ create table hand_backs (
     tier_no smallint not null,
     status text not null constraint hand_backs_known_status check (status in ('open', 'offered', 'sold', 'withdrawn', 'over')),
     -- Whom it was offered to.
-    entry_id uuid,
+    wait_id uuid,
     refund_id uuid,
     asked_at timestamptz not null,
     offered_at timestamptz,
@@ -31,7 +31,7 @@ create index hand_backs_pool on hand_backs (offer_id, hand_back_id, festival_id)
 -- Serves the page of an order.
 create index hand_backs_by_order on hand_backs (order_id, festival_id);
 -- Serves whose place it went to.
-create index hand_backs_by_entry on hand_backs (entry_id, festival_id) where entry_id is not null;
+create index hand_backs_by_wait on hand_backs (wait_id, festival_id) where wait_id is not null;
 grant select, insert, update on hand_backs to gatefold_app;
 grant select on hand_backs to gatefold_promoter;
 alter table hand_backs alter column festival_id set (n_distinct = 3), alter column ticket_id set (n_distinct = -0.9), alter column order_id set (n_distinct = -0.5);

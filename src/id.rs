@@ -164,8 +164,8 @@ ids! {
     DocumentId;
     /// A batch of vouchers.
     VoucherBatchId;
-    /// Somebody's place on a waiting list.
-    EntryId;
+    /// Somebody on a waiting list.
+    WaitId;
     /// A ticket that its holder hands back.
     HandBackId;
     /// A promise: lines, total, state.

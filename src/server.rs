@@ -74,6 +74,7 @@ pub fn assemble(pools: Pools, clock: Clock, secrets: Secrets, mailer: Mailer, se
         .with_lanes::<entry::Scanning>()
         .with_lanes::<entry::merge::Merging>()
         .with(payments::accounts::Connected::default())
+        .with(payments::offline::KnownMethods::default())
         .with(stripe.clone())
         .with(
             Providers::default()

@@ -27,8 +27,8 @@ use crate::{
 
 pub use leak::{SigningKeys, is_rotated, revoke_key, rotate_key, set_list_only, signing_keys};
 pub use store::{
-    all, by_slug, close_rehearsal, days, every, first_opening, gates, last_day, mail_due, one, own, owned, positions, remove_rehearsal, stages, take_positions,
-    zones,
+    all, by_slug, close_rehearsal, days, every, first_opening, gates, has_begun, last_day, mail_due, one, own, owned, positions, remove_rehearsal, stages,
+    take_positions, zones,
 };
 
 /// What a festival is; pages speak accordingly.

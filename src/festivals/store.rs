@@ -336,6 +336,14 @@ pub async fn first_opening(conn: &mut PgConnection, festival: FestivalId) -> Res
     sqlx::query_scalar("select min(opens_at) from days where festival_id = $1").bind(festival).fetch_one(conn).await
 }
 
+/// Whether the first day of a festival has begun; what has no days never does.
+///
+/// # Errors
+/// What the database said.
+pub async fn has_begun(pool: &PgPool, festival: FestivalId, now: DateTime<Utc>) -> Result<bool, sqlx::Error> {
+    Ok(first_opening(&mut *pool.acquire().await?, festival).await?.is_some_and(|opens| opens <= now))
+}
+
 /// When the last day of a festival ends; joins a transaction.
 ///
 /// # Errors

@@ -248,6 +248,10 @@ pub struct Offer {
     #[oai(skip)]
     #[serde(default)]
     pub fee: Option<BookingFee>,
+    /// Whether a waiting list of its festival asks for anything: then what is promised is read, too.
+    #[oai(skip)]
+    #[serde(default)]
+    pub somebody_waits: bool,
     /// Whether fans see its festival: a draft sells nothing.
     #[oai(skip)]
     #[serde(default)]

@@ -262,6 +262,7 @@ mod tests {
             version: 1,
             currency: "EUR".parse().unwrap(),
             fee: None,
+            somebody_waits: false,
             published: true,
         };
         shelf.offers.insert(offer_id, offer);

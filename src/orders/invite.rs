@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Buyer, PlaceError, Placing, Request, Source, Wish, deadline, short_hash};
+use super::{Buyer, PlaceError, Placing, Request, Source, Wish, short_hash};
 use crate::{
     app::App,
     batcher::Busy,
@@ -10,10 +10,10 @@ use crate::{
     festivals,
     id::{OfferId, OrderId},
     offers::{Availability, Offer, demand},
-    waiting::list::{self, Entry},
+    waiting::list::{self, Wait},
 };
 
-/// How many places of a line one step looks at.
+/// How many waits of a line one step looks at.
 const STEP: i64 = 50;
 /// An invitation lasts at least so long, unless the sale is over before.
 const SHORTEST: TimeDelta = TimeDelta::minutes(15);
@@ -42,35 +42,33 @@ pub async fn invite_due(app: &App) -> Result<usize, sqlx::Error> {
 async fn step(app: &App, offer_id: OfferId, now: DateTime<Utc>) -> Result<usize, sqlx::Error> {
     let pool = &app.pools.work;
     let Some((offer, free)) = demand::free_for_list(pool, offer_id, now).await? else { return Ok(0) };
-    let mut conn = pool.acquire().await?;
-    let has_begun = festivals::first_opening(&mut conn, offer_id.festival()).await?.is_some_and(|opens| opens <= now);
-    drop(conn);
     match offer.window(now) {
-        None if !has_begun => {}
-        // Who still wants to come buys at the door.
-        _ if has_begun => return over(app, offer_id).await,
         Some(Availability::Over) => return over(app, offer_id).await,
         // Paused, or its opening was delayed: they wait on.
-        _ => return Ok(0),
+        Some(_) => return Ok(0),
+        None if free == 0 => return Ok(0),
+        // Who still wants to come buys at the door.
+        None if festivals::has_begun(pool, offer_id.festival(), now).await? => return over(app, offer_id).await,
+        None => {}
     }
     let mut left = free;
     let mut done = 0;
-    for entry in list::first_in_line(pool, offer_id, free, STEP).await? {
-        if entry.quantity > left {
+    for wait in list::first_in_line(pool, offer_id, free, STEP).await? {
+        if wait.quantity > left {
             continue;
         }
-        match invite(app, &offer, &entry, now).await {
+        match invite(app, &offer, &wait, now).await {
             Ok(()) => {
-                left -= entry.quantity;
+                left -= wait.quantity;
                 done += 1;
             }
             // Somebody else was invited, or left.
             Err(PlaceError::NotWaiting | PlaceError::KeyReused) => {}
             Err(PlaceError::Busy(_) | PlaceError::SoldOut(..) | PlaceError::Paused(..) | PlaceError::NotYet(..)) => break,
             Err(error) => {
-                tracing::info!(entry = %entry.entry_id, %error, "a place on a waiting list cannot be served");
+                tracing::info!(wait = %wait.wait_id, %error, "a place on a waiting list cannot be served");
                 let reason = if matches!(error, PlaceError::FanLimit { .. } | PlaceError::OrderLimit(..)) { "limit" } else { "over" };
-                list::drop_from_line(app, &[&entry], reason).await?;
+                list::drop_from_line(app, &[&wait], reason).await?;
                 done += 1;
             }
         }
@@ -85,9 +83,9 @@ async fn over(app: &App, offer: OfferId) -> Result<usize, sqlx::Error> {
     Ok(line.len())
 }
 
-/// Holds an order for whoever is next. The place is the key of the order: it is invited once, whichever server is first.
-async fn invite(app: &App, offer: &Offer, entry: &Entry, now: DateTime<Utc>) -> Result<(), PlaceError> {
-    let festival = entry.entry_id.festival();
+/// Holds an order for whoever is next. The wait is the key of the order: it is invited once, whichever server is first.
+async fn invite(app: &App, offer: &Offer, wait: &Wait, now: DateTime<Utc>) -> Result<(), PlaceError> {
+    let festival = wait.wait_id.festival();
     if !festivals::facts(app, festival).await.map_err(|_| Busy::jittered())?.published {
         return Err(Busy::jittered().into());
     }
@@ -99,29 +97,20 @@ async fn invite(app: &App, offer: &Offer, entry: &Entry, now: DateTime<Utc>) -> 
     let end = offer.closes_at.into_iter().chain(opens).min();
     let until = now + TimeDelta::hours(i64::from(hours));
     let until = end.map_or(until, |end| until.min(end.max(now + SHORTEST)));
-    let basket = vec![Wish { offer_id: offer.offer_id, quantity: entry.quantity }];
+    let basket = vec![Wish { offer_id: offer.offer_id, quantity: wait.quantity }];
     let request = Request {
         order_id: OrderId::fresh(festival, now),
-        buyer: Buyer { email: entry.email.clone(), name: entry.name.clone(), language: entry.language },
-        email_key: entry.email_key.clone(),
-        key_hash: short_hash(&[b"invitation", entry.entry_id.0.as_bytes()]),
-        fingerprint: short_hash(&[b"invitation", entry.entry_id.0.as_bytes()]),
+        buyer: Buyer { email: wait.email.clone(), name: wait.name.clone(), language: wait.language },
+        email_key: wait.email_key.clone(),
+        key_hash: short_hash(&[b"invitation", wait.wait_id.0.as_bytes()]),
+        fingerprint: short_hash(&[b"invitation", wait.wait_id.0.as_bytes()]),
         basket,
         refusal: None,
         voucher: None,
         expected_minor: None,
-        source: Source::List(entry.entry_id, until),
+        source: Source::List(wait.wait_id, until),
         arrived_at: now,
     };
     app.pass::<Placing>(festival, request).await??;
     Ok(())
-}
-
-/// Until when an order is held for whoever was invited; nothing for every other order.
-///
-/// # Errors
-/// What the database said.
-pub async fn invited_until(app: &App, order: OrderId) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
-    let found = deadline::of_order(&app.pools.web, order).await?;
-    Ok(found.filter(|deadline| deadline.kind == deadline::DeadlineKind::Invitation).map(|deadline| deadline.due_at))
 }

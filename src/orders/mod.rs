@@ -10,6 +10,7 @@
 mod again;
 mod allot;
 pub mod api;
+mod box_office;
 pub mod deadline;
 mod doors;
 mod end;
@@ -37,12 +38,13 @@ use crate::{
 
 pub use crate::secrets::short_hash;
 pub use again::{send_again, send_lost};
+pub use box_office::DoorSale;
 pub use doors::{admit_waiting, order_of_place};
 pub use end::{CancelError, Cancelling, LONGEST, Swept, cancel, expire_due, extend_holds, keep_holds};
 pub use forget::{Walked, forget_carts};
 pub use grief::{Holder, OpenHolds};
-pub use invite::{invite_due, invited_until};
-pub use place::{Asking, DoorSale, Placing, Request, Source, place};
+pub use invite::invite_due;
+pub use place::{Asking, Placing, Request, Source, place};
 pub use read::{order, orders_of, search, whole};
 pub use recent::{Recent, what_they_take};
 pub use store::{Held, allocations, count_payments, finish, held, lock, lower, mark_returned, raise, refunded, reopen, unfulfillable, voucher_uses};

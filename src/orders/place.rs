@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
-use uuid::Uuid;
 
 use super::{
     Buyer, HOLD, Holder, LINES, OpenHolds, PlaceError, Placed, Recent, Wish,
     allot::allot,
+    box_office::{self, DoorSale},
     deadline::{self, DeadlineKind},
     doors::{self, Door},
     festival_of, store,
@@ -19,11 +19,11 @@ use crate::{
     batcher::{Busy, Kind, Trouble, patiently},
     breaker::Breaker,
     festivals,
-    id::{EntryId, FestivalId, OfferId, OrderId, VoucherId},
+    id::{FestivalId, OfferId, OrderId, VoucherId, WaitId},
     offers::{self, Taken, Uses},
     sabotage,
     secrets::short_hash,
-    waiting::list::{self, Entry},
+    waiting::list::{self, Wait},
 };
 
 /// A request to place an order, understood and with everything it needs to be decided again.
@@ -59,20 +59,9 @@ pub enum Source {
     /// Its buyer, by a page or the API.
     Public,
     /// A waiting list invites whoever waits, until a moment.
-    List(EntryId, DateTime<Utc>),
+    List(WaitId, DateTime<Utc>),
     /// A member sells it at the door, or gives it away: whatever its window says, and to nobody in particular.
     BoxOffice(DoorSale),
-}
-
-/// A sale at the door.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DoorSale {
-    /// Nothing is to be paid.
-    pub is_comp: bool,
-    /// Why it is given away; may be empty where it is sold.
-    pub reason: String,
-    /// Who sells it.
-    pub sold_by: Option<Uuid>,
 }
 
 impl Source {
@@ -201,11 +190,11 @@ impl Kind for Placing {
         // The one order of locks: vouchers before stock.
         let mut vouchers = offers::lock_vouchers(conn, &app.secrets, festival, &asked).await?;
         let mut shelf = offers::shelf(conn, festival, &wanted, app.clock.now()).await?;
-        // Whoever waited is invited once: their places are locked after the stock, as by nobody before it.
-        let entries: Vec<EntryId> = batch.iter().filter_map(|r| if let Source::List(entry, _) = r.source { Some(entry) } else { None }).collect();
-        let waiting = if entries.is_empty() { Vec::new() } else { list::lock_waiting(conn, festival, &entries).await? };
+        // Whoever waited is invited once: their waits are locked after the stock, as by nobody before it.
+        let waits: Vec<WaitId> = batch.iter().filter_map(|r| if let Source::List(wait, _) = r.source { Some(wait) } else { None }).collect();
+        let waiting = if waits.is_empty() { Vec::new() } else { list::lock_waiting(conn, festival, &waits).await? };
         let still_waits = |request: &&Request| match request.source {
-            Source::List(entry, _) => waiting.iter().any(|waits| waits.entry_id == entry),
+            Source::List(wait, _) => waiting.iter().any(|waits| waits.wait_id == wait),
             Source::Public | Source::BoxOffice(_) => true,
         };
         let keys: Vec<[u8; 16]> = firsts.keys().copied().collect();
@@ -271,7 +260,7 @@ impl Kind for Placing {
             }
             offers::use_vouchers(conn, festival, &uses).await?;
             offers::take(conn, festival, &units).await?;
-            store::insert_door_sales(conn, festival, &rows).await?;
+            box_office::note(conn, festival, &rows).await?;
             invite(conn, festival, &rows, &waiting, app.clock.now()).await?;
         }
         for (key, found) in existing {
@@ -293,12 +282,12 @@ impl Kind for Placing {
 }
 
 /// Tells whoever waited of the orders that are held for them now, until when.
-async fn invite(conn: &mut PgConnection, festival: FestivalId, rows: &[store::NewOrder<'_>], waiting: &[Entry], now: DateTime<Utc>) -> Result<(), Trouble> {
-    let entry_of = |row: &store::NewOrder<'_>| match row.request.source {
-        Source::List(entry, _) => waiting.iter().find(|waits| waits.entry_id == entry).map(|waits| (waits.clone(), row.request.order_id)),
+async fn invite(conn: &mut PgConnection, festival: FestivalId, rows: &[store::NewOrder<'_>], waiting: &[Wait], now: DateTime<Utc>) -> Result<(), Trouble> {
+    let wait_of = |row: &store::NewOrder<'_>| match row.request.source {
+        Source::List(wait, _) => waiting.iter().find(|waits| waits.wait_id == wait).map(|waits| (waits.clone(), row.request.order_id)),
         Source::Public | Source::BoxOffice(_) => None,
     };
-    let invitations: Vec<(Entry, OrderId)> = rows.iter().filter_map(entry_of).collect();
+    let invitations: Vec<(Wait, OrderId)> = rows.iter().filter_map(wait_of).collect();
     if invitations.is_empty() {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use sqlx::{FromRow, PgConnection, PgPool, types::Json};
 
-use super::{DoorSale, Line, OrderStatus, Placed, Request, Source, allot::FanCounts};
+use super::{Line, OrderStatus, Placed, Request, allot::FanCounts};
 use crate::{
     app::App,
     id::{FestivalId, OfferId, OrderId, StockId, VoucherId},
@@ -78,31 +78,6 @@ pub(super) async fn insert(conn: &mut PgConnection, festival: FestivalId, rows: 
         .execute(conn)
         .await?;
     Ok(done.rows_affected())
-}
-
-/// Writes down which of new orders were sold or given away at the door.
-pub(super) async fn insert_door_sales(conn: &mut PgConnection, festival: FestivalId, rows: &[NewOrder<'_>]) -> Result<(), sqlx::Error> {
-    let at_the_door = |row: &NewOrder<'_>| match &row.request.source {
-        Source::BoxOffice(sale) => Some((row.request.order_id, sale.clone(), row.request.arrived_at)),
-        Source::Public | Source::List(..) => None,
-    };
-    let sales: Vec<(OrderId, DoorSale, DateTime<Utc>)> = rows.iter().filter_map(at_the_door).collect();
-    if sales.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "insert into box_office_sales (festival_id, order_id, is_comp, reason, sold_by, sold_at) \
-         select $1, s.* from unnest($2::uuid[], $3::boolean[], $4::text[], $5::uuid[], $6::timestamptz[]) as s",
-    )
-    .bind(festival)
-    .bind(sales.iter().map(|(order, ..)| *order).collect::<Vec<_>>())
-    .bind(sales.iter().map(|(_, sale, _)| sale.is_comp).collect::<Vec<_>>())
-    .bind(sales.iter().map(|(_, sale, _)| sale.reason.as_str()).collect::<Vec<_>>())
-    .bind(sales.iter().map(|(_, sale, _)| sale.sold_by).collect::<Vec<_>>())
-    .bind(sales.iter().map(|(.., at)| *at).collect::<Vec<_>>())
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// An order that a key was used for.
@@ -436,18 +411,6 @@ pub async fn refunded(conn: &mut PgConnection, order: OrderId, is_whole: bool, u
         .execute(&mut *conn)
         .await?;
     shift(conn, order, units, -1).await
-}
-
-/// The latest paid orders of an address.
-pub(super) async fn latest_paid(pool: &PgPool, festival: FestivalId, email_key: &str, most: i64) -> Result<Vec<OrderId>, sqlx::Error> {
-    sqlx::query_scalar(
-        "select order_id from orders where email_key = $2 and festival_id = $1 and email_key <> '' and status in ('paid', 'partly_refunded') order by order_id desc limit $3",
-    )
-    .bind(festival)
-    .bind(email_key)
-    .bind(most)
-    .fetch_all(pool)
-    .await
 }
 
 /// A locked paid order takes so many units less, because somebody else is offered them.

@@ -234,11 +234,11 @@ pub static INVARIANTS: &[Invariant] = &[
         name: "lists-ask-for-their-lines",
         claim: "a waiting list asks for what its line waits for, and whoever was invited in the last days has an order: carts are forgotten after a week",
         query: "select (select count(*) from waiting_lists w full join ( \
-                        select festival_id, offer_id, sum(quantity) as units, count(*) as people from waiting_entries \
+                        select festival_id, offer_id, sum(quantity) as units, count(*) as people from waits \
                         where status = 'waiting' group by festival_id, offer_id) e \
                             on e.festival_id = w.festival_id and e.offer_id = w.offer_id \
                         where coalesce(w.units, 0) <> coalesce(e.units, 0) or coalesce(w.people, 0) <> coalesce(e.people, 0)) \
-                     + (select count(*) from waiting_entries e where e.order_id is not null and e.ended_at > $1::timestamptz - interval '7 days' \
+                     + (select count(*) from waits e where e.order_id is not null and e.ended_at > $1::timestamptz - interval '7 days' \
                           and not exists (select from orders o where o.festival_id = e.festival_id and o.order_id = e.order_id))",
     },
     Invariant {

@@ -10,14 +10,14 @@ use serde::Deserialize;
 
 use super::{
     layout::{PageResult, Reader, Shell, see_other, text},
-    session::member,
-    storefront::buy::{field, fields},
+    session::visitor,
+    storefront::buy::{basket, field, fields},
     storefront::ticket,
 };
 use crate::{
     accounts::{Member, Scope, email_key},
     app::App,
-    festivals::{self, Festival},
+    festivals::Festival,
     http::{
         cookies::same_origin,
         door::Arrival,
@@ -26,7 +26,7 @@ use crate::{
     id::{OfferId, OrderId},
     money::Money,
     offers::{self, Availability, OnSale},
-    orders::{self, Buyer, Order, PlaceError, Wish, api::order_url},
+    orders::{self, Buyer, Order, PlaceError, api::order_url},
     payments::{
         CollectionMethod,
         box_office::{self, BoxOffice, Sale, SellError, Takings, api::DoorMethod},
@@ -34,14 +34,6 @@ use crate::{
     },
     tickets,
 };
-
-/// A member who may sell at the door of a festival.
-async fn seller(request: &Request, app: &App, slug: &str) -> Result<Option<(Member, Festival)>, Problem> {
-    let Some(who) = member(request).await? else { return Ok(None) };
-    let found = festivals::by_slug(&app.pools.web, slug).await?.filter(|f| f.promoter_id == who.staff.promoter).ok_or_else(|| NOT_FOUND.problem())?;
-    who.staff.may(Scope::SalesWrite)?;
-    Ok(Some((who, found)))
-}
 
 /// Which of the waiting orders are looked for.
 #[derive(Deserialize)]
@@ -73,7 +65,7 @@ fn index(reader: &Reader, slug: &str) -> Markup {
 /// The page.
 #[handler]
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>, Query(search): Query<Search>) -> PageResult {
-    let Some((who, festival)) = seller(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::SalesWrite).await? else { return Ok(see_other("/sign-in")) };
     Ok(show(&reader, &app, &who, &festival, &search.q, &Typed::default()).await?)
 }
 
@@ -231,7 +223,7 @@ fn taken(reader: &Reader, takings: &[Takings]) -> Markup {
 #[handler]
 pub async fn set(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
     same_origin(request)?;
-    let Some((who, festival)) = seller(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::SalesWrite).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::MoneyWrite).map_err(Problem::from)?;
     let fields = fields(body).await?;
     let country = field(&fields, "country").trim().to_uppercase();
@@ -250,19 +242,9 @@ pub async fn set(request: &Request, body: poem::Body, reader: Reader, app: Data<
 #[handler]
 pub async fn sell(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, arrival: Data<&Arrival>, Path(slug): Path<String>) -> PageResult {
     same_origin(request)?;
-    let Some((who, festival)) = seller(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::SalesWrite).await? else { return Ok(see_other("/sign-in")) };
     let fields = fields(body).await?;
-    let mut wishes = Vec::new();
-    let mut expected = 0_i64;
-    for (name, value) in &fields {
-        let Some(offer) = name.strip_prefix("offer-").and_then(|id| id.parse::<OfferId>().ok()) else { continue };
-        let quantity: i32 = value.parse().unwrap_or(0);
-        if quantity > 0 {
-            let price: i64 = field(&fields, &format!("price-{offer}")).parse().unwrap_or(0);
-            expected = expected.saturating_add(price.saturating_mul(i64::from(quantity)));
-            wishes.push(Wish { offer_id: offer, quantity });
-        }
-    }
+    let (wishes, expected) = basket(&fields);
     let text = |name: &str| field(&fields, name).trim().to_owned();
     let method = match field(&fields, "method") {
         "card_terminal" => DoorMethod::CardTerminal,
@@ -302,7 +284,7 @@ pub async fn sell(request: &Request, body: poem::Body, reader: Reader, app: Data
 /// What was sold: the tickets to be shown or printed, the number of the receipt, and on to the next one.
 #[handler]
 pub async fn sold(request: &Request, reader: Reader, app: Data<&App>, Path((slug, order)): Path<(String, OrderId)>) -> PageResult {
-    let Some((who, festival)) = seller(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::SalesWrite).await? else { return Ok(see_other("/sign-in")) };
     // Only what was sold at the door is shown at the door: tickets of other orders are their fans'.
     let mut tx = app.for_promoter(who.staff.promoter).await.map_err(Problem::from)?;
     let is_own = order.festival() == festival.festival_id && box_office::is_sold_here(&mut tx, order).await.map_err(Problem::from)?;
@@ -334,7 +316,7 @@ pub async fn sold(request: &Request, reader: Reader, app: Data<&App>, Path((slug
 #[handler]
 pub async fn collect(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, arrival: Data<&Arrival>, Path(slug): Path<String>) -> PageResult {
     same_origin(request)?;
-    let Some((who, festival)) = seller(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::SalesWrite).await? else { return Ok(see_other("/sign-in")) };
     let fields = fields(body).await?;
     let order: OrderId = field(&fields, "order").parse().map_err(|_| NOT_FOUND.problem())?;
     let method = CollectionMethod::ALL.into_iter().find(|method| method.name() == field(&fields, "method")).ok_or_else(|| NOT_FOUND.problem())?;

@@ -17,7 +17,7 @@ use poem::{
 use super::{
     layout::{PageResult, Reader, Shell, see_other, text},
     promoter::zone_bar,
-    session::member,
+    session::visitor,
     storefront::buy::{field, fields},
 };
 use crate::{
@@ -89,14 +89,6 @@ impl Room {
     }
 }
 
-/// The member and a festival of theirs; `None` when nobody is signed in.
-pub(super) async fn visitor(request: &Request, app: &App, slug: &str) -> Result<Option<(Member, Festival)>, Problem> {
-    let Some(who) = member(request).await? else { return Ok(None) };
-    let found = festivals::by_slug(&app.pools.web, slug).await?.filter(|f| f.promoter_id == who.staff.promoter).ok_or_else(|| NOT_FOUND.problem())?;
-    who.staff.may(Scope::ScansRead)?;
-    Ok(Some((who, found)))
-}
-
 pub(super) async fn room(app: &App, who: &Member, festival: &Festival) -> Result<Room, Problem> {
     let (now, id) = (app.clock.now(), festival.festival_id);
     let days = festivals::days(&app.pools.web, id).await?;
@@ -157,7 +149,7 @@ fn parts(reader: &Reader, room: &Room) -> [(&'static str, Markup); 9] {
 /// The control room of a festival.
 #[handler]
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::ScansRead).await? else { return Ok(see_other("/sign-in")) };
     let room = room(&app, &who, &festival).await?;
     let [alarm, inside, arrivals, reasons, devices, ledger, incident, overrides, cases] = parts(&reader, &room);
     let shell = Shell {
@@ -208,7 +200,7 @@ pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
 /// Follows the control room: an event a change, each with the parts by name.
 #[handler]
 pub async fn live(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
-    let (who, festival) = visitor(request, &app, &slug).await?.ok_or_else(|| NOT_FOUND.problem())?;
+    let (who, festival) = visitor(request, &app, &slug, Scope::ScansRead).await?.ok_or_else(|| NOT_FOUND.problem())?;
     let app = app.clone();
     let steps = stream::unfold(0, move |n| {
         let (app, who, festival, reader) = (app.clone(), who.clone(), festival.clone(), reader.clone());
@@ -238,7 +230,7 @@ pub async fn live(request: &Request, reader: Reader, app: Data<&App>, Path(slug)
 #[handler]
 pub async fn decide(request: &Request, body: poem::Body, app: Data<&App>, Path((slug, id)): Path<(String, DiscrepancyId)>) -> PageResult {
     same_origin(request)?;
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::ScansRead).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::GatesWrite).map_err(Problem::from)?;
     let fields = fields(body).await?;
     let decision = DiscrepancyDecision::ALL.into_iter().find(|d| d.name() == field(&fields, "decision")).ok_or_else(|| MALFORMED.problem())?;
@@ -253,7 +245,7 @@ pub async fn decide(request: &Request, body: poem::Body, app: Data<&App>, Path((
 /// The whole ledger as a table.
 #[handler]
 pub async fn export(request: &Request, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::ScansRead).await? else { return Ok(see_other("/sign-in")) };
     let mut tx = app.for_promoter(who.staff.promoter).await.map_err(Problem::from)?;
     let table = ledger::export(&mut tx, festival.festival_id).await.map_err(Problem::from)?;
     Ok(Response::builder()

@@ -9,9 +9,9 @@ use poem::{
 
 use super::{
     bands,
-    control::visitor,
     gate::to_gate,
     layout::{PageResult, Reader, Shell, see_other, text},
+    session::visitor,
     storefront::buy::{field, fields},
 };
 use crate::{
@@ -40,7 +40,7 @@ const SHEETS: [i16; 6] = [5, 10, 20, 50, 100, 300];
 
 /// A member who may pair devices, and a festival of theirs; `None` when nobody is signed in.
 pub(super) async fn keeper(request: &Request, app: &App, slug: &str) -> Result<Option<(Member, Festival)>, Problem> {
-    let Some((who, festival)) = visitor(request, app, slug).await? else { return Ok(None) };
+    let Some((who, festival)) = visitor(request, app, slug, Scope::ScansRead).await? else { return Ok(None) };
     who.staff.may(Scope::GatesWrite)?;
     Ok(Some((who, festival)))
 }

@@ -8,9 +8,10 @@ use poem::{
 
 use super::{
     layout::{PageResult, Reader, Shell, see_other},
-    money::visitor,
+    session::visitor,
 };
 use crate::{
+    accounts::Scope,
     app::App,
     http::problem::{NOT_FOUND, Problem},
     id::OrderId,
@@ -22,7 +23,7 @@ use crate::{
 /// The sheet. Addresses and names stay hidden from whoever sees them nowhere else.
 #[handler]
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path((slug, id)): Path<(String, OrderId)>) -> PageResult {
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::OrdersRead).await? else { return Ok(see_other("/sign-in")) };
     if id.festival() != festival.festival_id {
         return Err(NOT_FOUND.problem().into());
     }

@@ -7,8 +7,9 @@ use poem::{
 };
 
 use super::{
-    control::{Room, gate_name, visitor},
+    control::{Room, gate_name},
     layout::{PageResult, Reader, see_other},
+    session::visitor,
     storefront::buy::{field, fields},
 };
 use crate::{
@@ -47,7 +48,7 @@ pub(super) fn cases(reader: &Reader, room: &Room) -> Markup {
 #[handler]
 pub async fn decide(request: &Request, body: poem::Body, app: Data<&App>, Path((slug, ticket)): Path<(String, TicketId)>) -> PageResult {
     same_origin(request)?;
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::ScansRead).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::GatesWrite).map_err(Problem::from)?;
     let fields = fields(body).await?;
     let outcome = CaseOutcome::ALL.into_iter().find(|one| one.name() == field(&fields, "outcome")).ok_or_else(|| MALFORMED.problem())?;

@@ -8,9 +8,10 @@ use poem::{
 };
 
 use super::{
-    control::{Room, visitor},
+    control::Room,
     devices::held_up,
     layout::{PageResult, Reader, see_other, text},
+    session::visitor,
     storefront::buy::{field, fields},
 };
 use crate::{
@@ -143,7 +144,7 @@ fn noted(fields: &[(String, String)]) -> String {
 #[handler]
 pub async fn hold(request: &Request, body: poem::Body, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
     same_origin(request)?;
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::ScansRead).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::GatesWrite).map_err(Problem::from)?;
     let fields = fields(body).await?;
     let (gate, zone) = named(field(&fields, "what"))?;
@@ -155,7 +156,7 @@ pub async fn hold(request: &Request, body: poem::Body, app: Data<&App>, Path(slu
 #[handler]
 pub async fn release(request: &Request, app: Data<&App>, Path((slug, id)): Path<(String, HoldId)>) -> PageResult {
     same_origin(request)?;
-    let Some((who, _)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, _)) = visitor(request, &app, &slug, Scope::ScansRead).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::GatesWrite).map_err(Problem::from)?;
     incident::end_hold(&app, &who.staff, id).await.map_err(Problem::from)?;
     Ok(see_other(&format!("/desk/{slug}/gates#incident")))
@@ -165,7 +166,7 @@ pub async fn release(request: &Request, app: Data<&App>, Path((slug, id)): Path<
 #[handler]
 pub async fn clear(request: &Request, body: poem::Body, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
     same_origin(request)?;
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::ScansRead).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::GatesWrite).map_err(Problem::from)?;
     let fields = fields(body).await?;
     if field(&fields, "sure") != "yes" {
@@ -187,7 +188,7 @@ pub async fn clear(request: &Request, body: poem::Body, app: Data<&App>, Path(sl
 #[handler]
 pub async fn call_off(request: &Request, app: Data<&App>, Path((slug, id)): Path<(String, ClearingId)>) -> PageResult {
     same_origin(request)?;
-    let Some((who, _)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, _)) = visitor(request, &app, &slug, Scope::ScansRead).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::GatesWrite).map_err(Problem::from)?;
     incident::call_off(&app, &who.staff, id).await.map_err(Problem::from)?;
     Ok(see_other(&format!("/desk/{slug}/gates#incident")))
@@ -196,7 +197,7 @@ pub async fn call_off(request: &Request, app: Data<&App>, Path((slug, id)): Path
 /// Shows the code of a clearing: for gates without network, which read it by their cameras.
 #[handler]
 pub async fn show_code(request: &Request, reader: Reader, app: Data<&App>, Path((slug, id)): Path<(String, ClearingId)>) -> PageResult {
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::ScansRead).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::ScansRead).map_err(Problem::from)?;
     let festival_id = festival.festival_id;
     let clearings = incident::store::clearings(&app.pools.web, festival_id).await.map_err(Problem::from)?;

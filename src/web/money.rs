@@ -8,13 +8,13 @@ use poem::{
 
 use super::{
     layout::{PageResult, Reader, Shell, see_other, text},
-    session::member,
+    session::visitor,
     storefront::buy::{field, fields},
 };
 use crate::{
     accounts::{Member, Scope},
     app::App,
-    festivals::{self, Festival},
+    festivals::Festival,
     http::{
         cookies::same_origin,
         problem::{MALFORMED, NOT_FOUND, Problem},
@@ -32,14 +32,6 @@ use crate::{
     reports::masked,
     tickets::{self, Ticket},
 };
-
-/// A member who may see the orders of a festival.
-pub(super) async fn visitor(request: &Request, app: &App, slug: &str) -> Result<Option<(Member, Festival)>, Problem> {
-    let Some(who) = member(request).await? else { return Ok(None) };
-    let found = festivals::by_slug(&app.pools.web, slug).await?.filter(|f| f.promoter_id == who.staff.promoter).ok_or_else(|| NOT_FOUND.problem())?;
-    who.staff.may(Scope::OrdersRead)?;
-    Ok(Some((who, found)))
-}
 
 /// An order with what the desk shows of it.
 struct Sheet {
@@ -155,7 +147,7 @@ pub fn refund_state(reader: &Reader, festival: &Festival, refund: &Refund) -> Ma
 /// An order at the desk.
 #[handler]
 pub async fn show(request: &Request, reader: Reader, app: Data<&App>, Path((slug, id)): Path<(String, OrderId)>) -> PageResult {
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::OrdersRead).await? else { return Ok(see_other("/sign-in")) };
     let sheet = Sheet::read(&app, who, festival, id).await?;
     Ok(sheet_page(&reader, &sheet, &[], None))
 }
@@ -351,7 +343,7 @@ fn asked<'a>(sheet: &Sheet, typed: &'a [(String, String)]) -> Result<Asked<'a>, 
 #[handler]
 pub async fn give_back(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, Path((slug, id)): Path<(String, OrderId)>) -> PageResult {
     same_origin(request)?;
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::OrdersRead).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::RefundsWrite).map_err(Problem::from)?;
     let staff = who.staff.clone();
     let typed = fields(body).await?;
@@ -406,7 +398,7 @@ fn sure_page(reader: &Reader, app: &App, sheet: &Sheet, typed: &[(String, String
 #[handler]
 pub async fn decide(request: &Request, body: poem::Body, app: Data<&App>, Path((slug, id)): Path<(String, RefundId)>) -> PageResult {
     same_origin(request)?;
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::OrdersRead).await? else { return Ok(see_other("/sign-in")) };
     let fields = fields(body).await?;
     let decision = Decision::ALL.into_iter().find(|one| one.name() == field(&fields, "decision")).ok_or_else(|| MALFORMED.problem())?;
     if id.festival() != festival.festival_id {
@@ -459,7 +451,7 @@ fn differing(reader: &Reader, who: &Member, festival: &Festival, differences: &[
 #[handler]
 pub async fn clear(request: &Request, body: poem::Body, app: Data<&App>, Path((slug, id)): Path<(String, DifferenceId)>) -> PageResult {
     same_origin(request)?;
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::OrdersRead).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::MoneyWrite).map_err(Problem::from)?;
     if id.festival() != festival.festival_id {
         return Err(NOT_FOUND.problem().into());
@@ -471,7 +463,7 @@ pub async fn clear(request: &Request, body: poem::Body, app: Data<&App>, Path((s
 /// The money of a festival that needs somebody.
 #[handler]
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::OrdersRead).await? else { return Ok(see_other("/sign-in")) };
     let mut tx = app.for_promoter(who.staff.promoter).await.map_err(Problem::from)?;
     let cases: Vec<Listed> = refunds::attention(&mut tx, festival.festival_id, app.clock.now()).await.map_err(Problem::from)?;
     let open = payments::open(&mut tx, festival.festival_id).await.map_err(Problem::from)?;

@@ -10,7 +10,8 @@ use poem::{
 
 use super::{
     layout::{PageResult, Reader, Shell, see_other, text},
-    money::{index, visitor},
+    money::index,
+    session::visitor,
     storefront::buy::{field, fields},
 };
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
 /// The page.
 #[handler]
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::OrdersRead).await? else { return Ok(see_other("/sign-in")) };
     Ok(show(&reader, &app, &who, &festival, &[], None).await?)
 }
 
@@ -138,7 +139,7 @@ fn ppm(typed: &str) -> Option<i32> {
 #[handler]
 pub async fn open(request: &Request, body: poem::Body, reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
     same_origin(request)?;
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::OrdersRead).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::MoneyWrite).map_err(Problem::from)?;
     let fields = fields(body).await?;
     let text = |name: &str| Some(field(&fields, name).trim().to_owned()).filter(|text| !text.is_empty());
@@ -172,7 +173,7 @@ pub async fn open(request: &Request, body: poem::Body, reader: Reader, app: Data
 #[handler]
 pub async fn call_off(request: &Request, reader: Reader, app: Data<&App>, Path((slug, no)): Path<(String, i32)>) -> PageResult {
     same_origin(request)?;
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::OrdersRead).await? else { return Ok(see_other("/sign-in")) };
     who.staff.may(Scope::MoneyWrite).map_err(Problem::from)?;
     match options::call_off(&app, &who.staff, festival.festival_id, no).await {
         Ok(_) => Ok(see_other(&format!("/desk/{slug}/options"))),

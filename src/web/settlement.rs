@@ -10,10 +10,12 @@ use serde::Deserialize;
 
 use super::{
     layout::{PageResult, Reader, name, see_other},
-    money::{index, shell, visitor},
+    money::{index, shell},
     promoter::short_money,
+    session::visitor,
 };
 use crate::{
+    accounts::Scope,
     app::App,
     fault::Fault,
     festivals::Festival,
@@ -59,7 +61,7 @@ async fn read(app: &App, staff: &crate::accounts::Staff, festival: &Festival, as
 /// The page.
 #[handler]
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>, Query(asked): Query<Asked>) -> PageResult {
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::OrdersRead).await? else { return Ok(see_other("/sign-in")) };
     let sheets = read(&app, &who.staff, &festival, &asked).await?;
     let home = format!("/desk/{slug}/settlement");
     Ok(shell(&reader, &festival, &reader.t("settlement")).page(&html! {
@@ -158,7 +160,7 @@ fn days(reader: &Reader, sheet: &Sheet) -> Markup {
 /// The settlement as CSV.
 #[handler]
 pub async fn csv(request: &Request, app: Data<&App>, Path(slug): Path<String>, Query(asked): Query<Asked>) -> PageResult {
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::OrdersRead).await? else { return Ok(see_other("/sign-in")) };
     let sheets = read(&app, &who.staff, &festival, &asked).await?.unwrap_or_default();
     let table = settlement::csv(&sheets).map_err(|error| Problem::internal(error.to_string()))?;
     Ok(file("text/csv; charset=utf-8", &slug, "csv").body(table))
@@ -167,7 +169,7 @@ pub async fn csv(request: &Request, app: Data<&App>, Path(slug): Path<String>, Q
 /// The settlement as XLSX.
 #[handler]
 pub async fn xlsx(request: &Request, app: Data<&App>, Path(slug): Path<String>, Query(asked): Query<Asked>) -> PageResult {
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::OrdersRead).await? else { return Ok(see_other("/sign-in")) };
     let sheets = read(&app, &who.staff, &festival, &asked).await?.unwrap_or_default();
     let book = settlement::xlsx(&sheets).map_err(|error| Problem::internal(error.to_string()))?;
     Ok(file("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", &slug, "xlsx").body(book))

@@ -9,11 +9,13 @@ use poem::{
 };
 
 use super::{
-    control::{Room, by_hand, gap, is_silent, room, visitor},
+    control::{Room, by_hand, gap, is_silent, room},
     incident::about,
     layout::{PageResult, Reader, Shell, see_other, text},
+    session::visitor,
 };
 use crate::{
+    accounts::Scope,
     app::App,
     entry::{crowd::Inside, head_counts::ByHand},
     money::group,
@@ -22,7 +24,7 @@ use crate::{
 /// The sheet.
 #[handler]
 pub async fn page(request: &Request, reader: Reader, app: Data<&App>, Path(slug): Path<String>) -> PageResult {
-    let Some((who, festival)) = visitor(request, &app, &slug).await? else { return Ok(see_other("/sign-in")) };
+    let Some((who, festival)) = visitor(request, &app, &slug, Scope::ScansRead).await? else { return Ok(see_other("/sign-in")) };
     let room = room(&app, &who, &festival).await?;
     let shell = Shell {
         reader: &reader,

@@ -187,8 +187,8 @@ const BREAKS: &[(&str, &[&str])] = &[
     ("no-orphans", &["update entitlements set release_id = gen_random_uuid()"]),
     ("suspended-tickets-have-a-refund", &["update hand_backs set status = 'offered', offered_at = asked_at, ended_at = null"]),
     ("lists-ask-for-their-lines", &["update waiting_lists set units = units + 1"]),
-    ("lists-ask-for-their-lines", &["update waiting_entries set quantity = quantity + 1 where status = 'waiting'"]),
-    ("lists-ask-for-their-lines", &["update waiting_entries set order_id = entry_id where order_id is not null"]),
+    ("lists-ask-for-their-lines", &["update waits set quantity = quantity + 1 where status = 'waiting'"]),
+    ("lists-ask-for-their-lines", &["update waits set order_id = wait_id where order_id is not null"]),
     ("receipts-have-no-gaps", &["update box_offices set last_receipt = last_receipt + 1"]),
     ("receipts-have-no-gaps", &["delete from collections where receipt_no is null"]),
     ("transfers-move-tickets", &["update transfers set from_link_generation = 9 where status = 'accepted'"]),
@@ -329,7 +329,7 @@ pub async fn world(house: &House) -> Festival {
         .await;
     let only = house.anybody().order("only@x.example", &[(&last, 1)]).await;
     for email in ["noor@x.example", "ines@x.example"] {
-        house.anybody().post(&format!("/v1/offers/{last}/waiting-places"), &json!({ "email": email, "quantity": 1 })).await.expect(200);
+        house.anybody().post(&format!("/v1/offers/{last}/waits"), &json!({ "email": email, "quantity": 1 })).await.expect(200);
     }
     only.cancel().await.expect(200);
     assert_eq!(gatefold::orders::invite_due(&house.app).await.unwrap(), 1);

@@ -73,7 +73,7 @@ async fn every_statement_of_the_house_fits_the_schema() {
 const GROWS: [&str; 28] = [
     "option_answers",
     "hand_backs",
-    "waiting_entries",
+    "waits",
     "deadlines",
     "box_office_sales",
     "collections",

@@ -13,7 +13,7 @@ use crate::{
 async fn join(house: &House, offer: &str, email: &str, quantity: i64) -> Answer {
     // Who comes within a millisecond comes at once.
     house.advance(TimeDelta::milliseconds(1));
-    house.anybody().post(&format!("/v1/offers/{offer}/waiting-places"), &json!({ "email": email, "quantity": quantity, "name": "Noor" })).await
+    house.anybody().post(&format!("/v1/offers/{offer}/waits"), &json!({ "email": email, "quantity": quantity, "name": "Noor" })).await
 }
 
 /// The place of an address, by the link in its email: id and secret.
@@ -27,7 +27,7 @@ async fn place(house: &House, email: &str) -> (String, String) {
 }
 
 async fn look(house: &House, (id, secret): &(String, String)) -> Value {
-    let request = house.anybody().request("GET", &format!("/v1/waiting-places/{id}"));
+    let request = house.anybody().request("GET", &format!("/v1/waits/{id}"));
     answer(request.bearer_auth(format!("gf_order_{secret}"))).await.expect(200)
 }
 
@@ -103,7 +103,7 @@ async fn who_is_next_gets_what_becomes_free_and_nobody_passes_the_line_by() {
     assert_eq!(late.status().await, "expired");
     assert_eq!(house.anybody().place(&key(), "passer@x.example", &[(&offer, 1)]).await.expect(409)["type"], "/problems/sold-out");
     // Noor leaves: the line is empty, and the shelf is everybody's.
-    let leave = house.anybody().request("POST", &format!("/v1/waiting-places/{}/departures", noor.0)).bearer_auth(format!("gf_order_{}", noor.1));
+    let leave = house.anybody().request("POST", &format!("/v1/waits/{}/departures", noor.0)).bearer_auth(format!("gf_order_{}", noor.1));
     assert_eq!(answer(leave.json(&json!({}))).await.expect(200)["status"], "left");
     house.anybody().place(&key(), "passer@x.example", &[(&offer, 1)]).await.expect(201);
     house.close().await;
@@ -128,7 +128,7 @@ async fn a_list_takes_whom_it_can_serve() {
     join(&house, &offer, "noor@x.example", 1).await.expect(200);
     // Whoever has no order may not read it, and a wrong secret reads no place.
     let (id, _) = place(&house, "noor@x.example").await;
-    let wrong = house.anybody().request("GET", &format!("/v1/waiting-places/{id}")).bearer_auth(format!("gf_order_{}", "A".repeat(26)));
+    let wrong = house.anybody().request("GET", &format!("/v1/waits/{id}")).bearer_auth(format!("gf_order_{}", "A".repeat(26)));
     answer(wrong).await.expect(404);
     // What is refunded goes to the line, for two hours.
     let all = json!({ "reason": "asked" });

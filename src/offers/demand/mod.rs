@@ -44,28 +44,28 @@ pub async fn on_shelf(pool: &PgPool, festival: FestivalId, at: DateTime<Utc>) ->
     let mut conn = pool.acquire().await?;
     let offers = super::offers_in(&mut conn, festival).await?;
     let stocks = super::stocks(&mut conn, festival).await?;
-    let demands = store::demands(&mut conn, festival).await?;
-    if demands.is_empty() {
+    if !offers.iter().any(|offer| offer.somebody_waits) {
         return Ok((offers, stocks));
     }
+    let demands = store::demands(&mut conn, festival).await?;
     let mut by: BTreeMap<StockId, Stock> = stocks.into_iter().map(|stock| (stock.stock_id, stock)).collect();
     promise(&mut by, &offers, &demands, at);
     Ok((offers, by.into_values().collect()))
 }
 
-/// Sets aside of a locked shelf what lists are promised, those of offers beside it that share a stock with it included.
+/// Sets aside of a locked shelf what lists are promised, those of offers beside it that share a stock with it included. Where nobody waits nothing is read.
 pub(super) async fn set_aside(conn: &mut PgConnection, festival: FestivalId, shelf: &mut Shelf, at: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    let demands = store::demands(&mut *conn, festival).await?;
-    if demands.is_empty() {
+    if !shelf.offers.values().any(|offer| offer.somebody_waits) {
         return Ok(());
     }
+    let demands = store::demands(&mut *conn, festival).await?;
     let mut offers: Vec<Offer> = shelf.offers.values().cloned().collect();
     let beside: Vec<OfferId> = demands.iter().map(|(offer, _)| *offer).filter(|offer| !shelf.offers.contains_key(offer)).collect();
     let mut stocks = shelf.stocks.clone();
     if !beside.is_empty() {
         offers.extend(super::store::offers_of(&mut *conn, festival, &beside).await?);
         // Read without a lock: how far the promise of another offer reaches is an estimate, whether this one is oversold is not.
-        for stock in store::stocks_beside(conn, festival, &beside).await? {
+        for stock in super::stocks(conn, festival).await? {
             stocks.entry(stock.stock_id).or_insert(stock);
         }
     }
@@ -114,8 +114,7 @@ pub async fn free_for_list(pool: &PgPool, offer: OfferId, at: DateTime<Utc>) -> 
     let mut conn = pool.acquire().await?;
     let festival = offer.festival();
     let Some(found) = super::store::offers_of(&mut conn, festival, &[offer]).await?.pop() else { return Ok(None) };
-    let stocks: BTreeMap<StockId, Stock> =
-        store::stocks_beside(&mut conn, festival, &[offer]).await?.into_iter().map(|stock| (stock.stock_id, stock)).collect();
+    let stocks: BTreeMap<StockId, Stock> = super::stocks(&mut conn, festival).await?.into_iter().map(|stock| (stock.stock_id, stock)).collect();
     let free = free_units(&found, &found.open_tiers(at), |id| stocks.get(&id));
     Ok(Some((found, free)))
 }

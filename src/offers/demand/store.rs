@@ -3,29 +3,11 @@
 use sqlx::{PgConnection, PgPool};
 
 use super::{HOURS, List};
-use crate::{
-    id::{FestivalId, OfferId},
-    offers::Stock,
-};
+use crate::id::{FestivalId, OfferId};
 
 /// What lists of a festival ask for, by offer; those that ask for nothing are left out.
 pub(super) async fn demands(conn: &mut PgConnection, festival: FestivalId) -> Result<Vec<(OfferId, i32)>, sqlx::Error> {
     sqlx::query_as("select offer_id, units from waiting_lists where festival_id = $1 and units > 0 order by offer_id").bind(festival).fetch_all(conn).await
-}
-
-/// The stocks of offers, their own, shared and those of their tiers, as they are.
-pub(super) async fn stocks_beside(conn: &mut PgConnection, festival: FestivalId, offers: &[OfferId]) -> Result<Vec<Stock>, sqlx::Error> {
-    sqlx::query_as(
-        "select stock_id, name, capacity, held, sold from stocks where festival_id = $1 and stock_id in ( \
-             select o.stock_id from offers o where o.festival_id = $1 and o.offer_id = any($2) \
-             union select s.stock_id from offer_stocks s where s.festival_id = $1 and s.offer_id = any($2) \
-             union select t.stock_id from tiers t where t.festival_id = $1 and t.offer_id = any($2)) \
-         order by stock_id",
-    )
-    .bind(festival)
-    .bind(offers)
-    .fetch_all(conn)
-    .await
 }
 
 /// The offers that somebody waits for, in every festival.

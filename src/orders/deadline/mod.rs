@@ -10,7 +10,7 @@ use super::end;
 use crate::{app::App, batcher::Trouble, id::FestivalId, id::OrderId};
 
 pub(super) use store::forget;
-pub use store::{count_of, of_locked, of_order, set, wait_until};
+pub use store::{count_of, of_order, set, wait_until};
 
 /// Why an order is held for longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]

@@ -1,7 +1,7 @@
 //! The rows of deadlines.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::{Deadline, DeadlineKind};
 use crate::id::{FestivalId, OrderId};
@@ -28,11 +28,11 @@ pub async fn set(conn: &mut PgConnection, festival: FestivalId, kind: DeadlineKi
 ///
 /// # Errors
 /// What the database said.
-pub async fn of_order(pool: &PgPool, order: OrderId) -> Result<Option<Deadline>, sqlx::Error> {
+pub async fn of_order(on: impl PgExecutor<'_>, order: OrderId) -> Result<Option<Deadline>, sqlx::Error> {
     sqlx::query_as("select order_id, kind, due_at from deadlines where festival_id = $1 and order_id = $2")
         .bind(order.festival())
         .bind(order)
-        .fetch_optional(pool)
+        .fetch_optional(on)
         .await
 }
 
@@ -76,18 +76,6 @@ pub(super) async fn due(conn: &mut PgConnection, festival: FestivalId, now: Date
 pub(in crate::orders) async fn forget(conn: &mut PgConnection, festival: FestivalId, orders: &[OrderId]) -> Result<(), sqlx::Error> {
     sqlx::query("delete from deadlines where festival_id = $1 and order_id = any($2)").bind(festival).bind(orders).execute(conn).await?;
     Ok(())
-}
-
-/// The deadline of a locked order, where it has one.
-///
-/// # Errors
-/// What the database said.
-pub async fn of_locked(conn: &mut PgConnection, order: OrderId) -> Result<Option<Deadline>, sqlx::Error> {
-    sqlx::query_as("select order_id, kind, due_at from deadlines where festival_id = $1 and order_id = $2")
-        .bind(order.festival())
-        .bind(order)
-        .fetch_optional(conn)
-        .await
 }
 
 /// Holds a locked order until a deadline; joins a transaction.

@@ -6,6 +6,8 @@
 pub mod api;
 pub(super) mod store;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::{Enum, Object};
 use sqlx::{FromRow, PgConnection};
@@ -21,6 +23,7 @@ use crate::{
     batcher::{Busy, patiently},
     fault::{Checks, Fault},
     festivals::{self, Day},
+    fresh::Fresh,
     id::{FestivalId, OfferId, OrderId, PaymentAccountId, PaymentId, StockId},
     mail::{self, Draft, Lane},
     money::Money,
@@ -143,6 +146,9 @@ pub struct Offered {
     pub terms: MethodTerms,
 }
 
+/// The methods of festivals, at most a second old.
+pub type KnownMethods = Fresh<FestivalId, Arc<Vec<Offered>>>;
+
 /// Until when an order that is made to wait now waits; none where it would not be longer than a hold; pure.
 fn due_at(terms: &MethodTerms, days: &[Day], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let latest = now + TimeDelta::days(i64::from(terms.days));
@@ -159,12 +165,13 @@ pub async fn offered(app: &App, festival: FestivalId, total_minor: i64) -> Resul
     if total_minor == 0 {
         return Ok(Vec::new());
     }
-    let methods = store::methods(&app.pools.web, festival).await?;
+    // Every page of a held order asks, and most festivals have none.
+    let methods = app.the::<KnownMethods>().get(festival, async || store::methods(&app.pools.web, festival).await.map(Arc::new)).await?;
     if methods.is_empty() {
         return Ok(Vec::new());
     }
     let (days, now) = (festivals::days(&app.pools.web, festival).await?, app.clock.now());
-    Ok(methods.into_iter().filter_map(|offered| due_at(&offered.terms, &days, now).map(|due| (offered, due))).collect())
+    Ok(methods.iter().filter_map(|offered| due_at(&offered.terms, &days, now).map(|due| (offered.clone(), due))).collect())
 }
 
 /// Says how fans may pay without a provider, or that they may not. What was agreed before holds.
@@ -194,6 +201,7 @@ pub async fn set_method(app: &App, staff: &Staff, festival: FestivalId, method: 
     let act = Act { festival, actor: staff.actor, action, object_kind, object_id, before: said(before.as_ref()), after: said(terms) };
     audit::record(&mut tx, act, now).await?;
     tx.commit().await?;
+    app.the::<KnownMethods>().forget();
     Ok(())
 }
 
@@ -236,7 +244,7 @@ pub async fn agree(app: &App, order_id: OrderId, secret: &str, method: OfflineMe
     let capacities: Vec<(OfferId, i32)> = on_shelf.iter().filter_map(capacity).collect();
     let mut tx = app.pools.web.begin().await?;
     let order = orders::lock(&mut tx, festival, &[order_id]).await?.pop().filter(|order| order.is_link(app, secret)).ok_or(AgreeError::NotFound)?;
-    let before = deadline::of_locked(&mut tx, order_id).await?;
+    let before = deadline::of_order(&mut *tx, order_id).await?;
     if order.status != OrderStatus::Held || now > order.held_until {
         return Err(AgreeError::NotHeld);
     }

@@ -3,7 +3,7 @@
 
 use sqlx::PgConnection;
 
-use super::{Asked, Asking, Part, RefundError, RefundOutcome, RefundReason, plan::Left, settle, store};
+use super::{Asked, Asking, Part, RefundError, RefundOutcome, RefundReason, plan, plan::Left, settle, store};
 use crate::{
     app::App,
     audit::Actor,
@@ -88,8 +88,8 @@ pub async fn disputed(app: &App, payment: PaymentId, dispute: &Dispute, heard: &
 
 /// What a dispute is about: everything where it takes all that is left, else money alone, from the first line on. So is what is on a wrist.
 async fn parts(conn: &mut PgConnection, order: OrderId, amount: Money) -> Result<Vec<Part>, sqlx::Error> {
-    let left = store::left(&mut *conn, order).await?;
-    let is_on_a_wrist = store::returnable(conn, order).await?.iter().any(|ticket| ticket.status == crate::tickets::TicketStatus::Exchanged);
+    let left = plan::left(&mut *conn, order).await?;
+    let is_on_a_wrist = plan::returnable(conn, order).await?.iter().any(|ticket| ticket.status == crate::tickets::TicketStatus::Exchanged);
     let all: i64 = left.iter().map(|left| left.minor).sum();
     Ok(if amount.minor >= all && !is_on_a_wrist { Vec::new() } else { money(&left, amount.minor.min(all)) })
 }

@@ -39,9 +39,9 @@ use crate::{
 use plan::{NoPlan, Plan};
 
 pub use dispute::{Dispute, disputed};
-pub use plan::Left;
+pub use plan::{Left, left};
 pub use settle::{Decision, RefundOutcome, decide, heard, look_again, refund_due, told};
-pub use store::{Listed, attention, by_order, done_of_orders, left, of_letter, refund};
+pub use store::{Listed, attention, by_order, done_of_orders, of_letter, refund};
 
 /// The state of a refund.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, sqlx::Type)]
@@ -435,13 +435,13 @@ async fn planned(conn: &mut PgConnection, order: &Held, asked: &Asked<'_>) -> Re
     if asked.currency.is_some_and(|currency| currency != order.currency) {
         return Err(RefundError::Wrong("/parts".to_owned(), format!("the currency of the order is {}", order.currency)));
     }
-    let mut left = store::left(&mut *conn, order.order_id).await?;
+    let mut left = plan::left(&mut *conn, order.order_id).await?;
     for fee in left.iter_mut().filter(|l| l.is_fee && asked.keep_fees.unwrap_or(l.is_kept)) {
         fee.keep();
     }
-    let tickets = store::returnable(&mut *conn, order.order_id).await?;
+    let tickets = plan::returnable(&mut *conn, order.order_id).await?;
     let mut plan = plan::plan(&left, &tickets, &asked.parts)?;
-    let heard = store::heard(conn, order.order_id).await?;
+    let heard = plan::heard(conn, order.order_id).await?;
     plan.used += plan.items.iter().filter(|item| item.units > 0 && heard.contains(&(item.line_no, item.component_no))).count();
     let minor = plan.minor();
     if asked.kept_minor < 0 || asked.kept_minor > minor {

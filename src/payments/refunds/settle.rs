@@ -6,7 +6,7 @@ use poem_openapi::Enum;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Refund, RefundError, RefundReason, RefundStatus, given_up, hand_backs, store};
+use super::{Refund, RefundError, RefundReason, RefundStatus, given_up, hand_backs, plan, store};
 use crate::{
     accounts::{Scope, Staff},
     app::App,
@@ -284,7 +284,7 @@ async fn give_back(conn: &mut PgConnection, order: &Held, refund: &Refund, now: 
     store::mark_returned(conn, refund.refund_id, now).await?;
     let copies: Vec<(i16, i16, i32)> = refund.items.iter().filter(|item| item.units > 0).map(|item| (item.line_no, item.component_no, item.units)).collect();
     library::give_back(conn, order_id, &copies, &refund.ticket_ids, now).await?;
-    let back = store::back(conn, order_id).await?;
+    let back = plan::back(conn, order_id).await?;
     let lines: Vec<(i16, i32)> = back.iter().filter(|b| b.now_returned != b.returned).map(|b| (b.line_no, b.now_returned)).collect();
     let freed: Vec<_> = back.iter().map(|b| (b.offer_id, b.tier_no, b.now_returned - b.returned)).filter(|(.., units)| *units > 0).collect();
     let is_whole = back.iter().all(|b| b.is_whole);
@@ -419,7 +419,7 @@ pub(super) fn database(trouble: Trouble) -> RefundError {
 /// Takes a locked refund back: nothing is owed any more, and its tickets are what they were.
 async fn withdraw(conn: &mut PgConnection, order: &Held, refund: &Refund, note: &str, now: DateTime<Utc>) -> Result<(), RefundError> {
     let festival = refund.refund_id.festival();
-    let left = store::left(&mut *conn, refund.order_id).await?;
+    let left = plan::left(&mut *conn, refund.order_id).await?;
     let mut journal = given_up(refund.items.iter(), &left, refund.amount.currency).reversed();
     journal.debit(Account::Owed, refund.amount);
     journal.debit(Account::Kept, refund.kept);

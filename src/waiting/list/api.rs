@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use poem::web::Data;
 use poem_openapi::{Object, OpenApi, param::Path, payload::Json};
 
-use super::{Entry, EntryStatus, JoinError, Joining, Listing};
+use super::{JoinError, Joining, Listing, Wait, WaitStatus};
 use crate::{
     accounts::{
         Scope,
@@ -16,7 +16,7 @@ use crate::{
         problem::{CONFLICT, Changing, NOT_FOUND, Or, Problem, Usual, Wrong},
         tags::Chapter,
     },
-    id::{EntryId, OfferId, OrderId},
+    id::{OfferId, OrderId, WaitId},
     refusals,
     secrets::Purpose,
     words::Language,
@@ -41,7 +41,7 @@ impl From<JoinError> for Problem {
 /// Who wants to wait for an offer, and for how many.
 #[derive(Debug, Object)]
 #[oai(deny_unknown_fields)]
-pub struct NewEntry {
+pub struct NewWait {
     /// Where the invitation goes.
     #[oai(validator(max_length = 254))]
     pub email: String,
@@ -65,18 +65,18 @@ pub struct WaitingFor {
     pub quantity: i32,
 }
 
-/// A place on a waiting list.
+/// A wait on a waiting list.
 #[derive(Debug, Object)]
 #[oai(skip_serializing_if_is_none)]
-pub struct WaitingPlace {
+pub struct ShownWait {
     /// Its id.
-    pub entry_id: EntryId,
+    pub wait_id: WaitId,
     /// The offer.
     pub offer_id: OfferId,
     /// How many.
     pub quantity: i32,
     /// Its state.
-    pub status: EntryStatus,
+    pub status: WaitStatus,
     /// Since when.
     pub joined_at: DateTime<Utc>,
     /// How many are before it, counted to a thousand, while it waits.
@@ -96,19 +96,19 @@ pub struct WaitingListTerms {
     pub invitation_hours: i32,
 }
 
-/// Reads a place by its link; a wrong one and a missing one are the same.
+/// Reads a wait by its link; a wrong one and a missing one are the same.
 ///
 /// # Errors
 /// A problem `not-found`.
-pub async fn linked(app: &App, id: EntryId, secret: &str) -> Result<Entry, Problem> {
-    let found = super::entry(&app.pools.web, id).await?;
+pub async fn linked(app: &App, id: WaitId, secret: &str) -> Result<Wait, Problem> {
+    let found = super::wait(&app.pools.web, id).await?;
     found.filter(|_| app.secrets.is_link(Purpose::WaitingListLink, id.0, 0, secret)).ok_or_else(|| NOT_FOUND.problem())
 }
 
-async fn shown(app: &App, entry: Entry) -> Result<WaitingPlace, Problem> {
-    let before = if entry.status == EntryStatus::Waiting { Some(super::before(&app.pools.web, &entry).await?) } else { None };
-    let Entry { entry_id, offer_id, quantity, status, joined_at, order_id, .. } = entry;
-    Ok(WaitingPlace { entry_id, offer_id, quantity, status, joined_at, before, order_id })
+async fn shown(app: &App, wait: Wait) -> Result<ShownWait, Problem> {
+    let before = if wait.status == WaitStatus::Waiting { Some(super::before(&app.pools.web, &wait).await?) } else { None };
+    let Wait { wait_id, offer_id, quantity, status, joined_at, order_id, .. } = wait;
+    Ok(ShownWait { wait_id, offer_id, quantity, status, joined_at, before, order_id })
 }
 
 /// Waiting lists.
@@ -118,40 +118,40 @@ pub struct WaitingListApi;
 impl WaitingListApi {
     /// Wait for an offer that is sold out
     ///
-    /// An email leads to the place. When units become free, whoever came first of those whose quantity is free gets an order that is held for them. An
-    /// address has one place in a line; joining again changes nothing and is answered alike. 409 when it can be had, or its list is closed.
-    #[oai(path = "/offers/:offer_id/waiting-places", method = "post", operation_id = "join_waiting_list")]
+    /// An email leads to the wait. When units become free, whoever came first of those whose quantity is free gets an order that is held for them. An
+    /// address has one wait in a line; joining again changes nothing and is answered alike. 409 when it can be had, or its list is closed.
+    #[oai(path = "/offers/:offer_id/waits", method = "post", operation_id = "join_waiting_list")]
     async fn join_waiting_list(
         &self,
         app: Data<&App>,
         client: Data<&Client>,
         offer_id: Path<OfferId>,
-        body: Json<NewEntry>,
+        body: Json<NewWait>,
     ) -> Result<Json<WaitingFor>, Or<JoiningList>> {
         app.the::<Limits>().count(Limited::SignIn, &client)?;
-        let NewEntry { email, quantity, name, language } = body.0;
+        let NewWait { email, quantity, name, language } = body.0;
         super::join(&app, *offer_id, &Joining { email: email.trim().to_owned(), name: name.trim().to_owned(), language, quantity }).await?;
         Ok(Json(WaitingFor { offer_id: *offer_id, quantity }))
     }
 
-    /// Look at a place on a waiting list
+    /// Look at a wait on a waiting list
     ///
     /// By the secret of its own link, from the email.
-    #[oai(path = "/waiting-places/:entry_id", method = "get", operation_id = "show_waiting_place")]
-    async fn show_waiting_place(&self, AsFan(secret): AsFan, app: Data<&App>, entry_id: Path<EntryId>) -> Result<Json<WaitingPlace>, Or<Usual>> {
-        let entry = linked(&app, *entry_id, &secret).await?;
-        Ok(Json(shown(&app, entry).await?))
+    #[oai(path = "/waits/:wait_id", method = "get", operation_id = "show_wait")]
+    async fn show_wait(&self, AsFan(secret): AsFan, app: Data<&App>, wait_id: Path<WaitId>) -> Result<Json<ShownWait>, Or<Usual>> {
+        let wait = linked(&app, *wait_id, &secret).await?;
+        Ok(Json(shown(&app, wait).await?))
     }
 
-    /// Give a place on a waiting list up
+    /// Give a wait on a waiting list up
     ///
     /// By the secret of its own link. Giving up again changes nothing; whoever was invited cancels the order instead.
-    #[oai(path = "/waiting-places/:entry_id/departures", method = "post", operation_id = "leave_waiting_list")]
-    async fn leave_waiting_list(&self, AsFan(secret): AsFan, app: Data<&App>, entry_id: Path<EntryId>) -> Result<Json<WaitingPlace>, Or<Usual>> {
-        let entry = linked(&app, *entry_id, &secret).await?;
-        super::leave(&app, &entry).await?;
-        let entry = linked(&app, *entry_id, &secret).await?;
-        Ok(Json(shown(&app, entry).await?))
+    #[oai(path = "/waits/:wait_id/departures", method = "post", operation_id = "leave_waiting_list")]
+    async fn leave_waiting_list(&self, AsFan(secret): AsFan, app: Data<&App>, wait_id: Path<WaitId>) -> Result<Json<ShownWait>, Or<Usual>> {
+        let wait = linked(&app, *wait_id, &secret).await?;
+        super::leave(&app, &wait).await?;
+        let wait = linked(&app, *wait_id, &secret).await?;
+        Ok(Json(shown(&app, wait).await?))
     }
 
     /// Look at the waiting list of an offer

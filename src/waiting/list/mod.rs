@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Invited is who came first of those whose quantity is free. What a line waits for is promised to it ([`crate::offers::demand`]): nobody passes it by.
-//! **Invariant:** an invitation holds stock, and there is one for each place.
+//! **Invariant:** an invitation holds stock, and there is one for each wait.
 
 pub mod api;
 mod store;
@@ -20,20 +20,20 @@ use crate::{
     audit::{self, Act},
     fault::Fault,
     festivals,
-    id::{EntryId, FestivalId, OfferId, OrderId},
+    id::{FestivalId, OfferId, OrderId, WaitId},
     mail::{self, Draft, Lane},
     offers::{self, Availability, Offer, demand},
     secrets::Purpose,
     words::Language,
 };
 
-pub use store::{before, by_order, entry, first_in_line, lock_waiting, of_order};
+pub use store::{before, first_in_line, lock_waiting, wait};
 
-/// The state of a place.
+/// The state of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum, sqlx::Type)]
 #[oai(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
-pub enum EntryStatus {
+pub enum WaitStatus {
     /// Others are before it, or nothing is free.
     Waiting,
     /// An order is held for it.
@@ -44,7 +44,7 @@ pub enum EntryStatus {
     Dropped,
 }
 
-impl EntryStatus {
+impl WaitStatus {
     /// Its name in JSON and in the catalog of words.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -57,17 +57,17 @@ impl EntryStatus {
     }
 }
 
-/// Somebody's place on a waiting list.
+/// Somebody on a waiting list: who, for what, how many.
 #[derive(Clone, Debug, FromRow)]
-pub struct Entry {
+pub struct Wait {
     /// Its id.
-    pub entry_id: EntryId,
+    pub wait_id: WaitId,
     /// What is waited for.
     pub offer_id: OfferId,
     /// How many.
     pub quantity: i32,
     /// Its state.
-    pub status: EntryStatus,
+    pub status: WaitStatus,
     /// Who waits.
     pub email: String,
     /// The key of their address.
@@ -82,11 +82,11 @@ pub struct Entry {
     pub order_id: Option<OrderId>,
 }
 
-impl Entry {
+impl Wait {
     /// The link of whoever waits.
     #[must_use]
     pub fn url(&self, app: &App) -> String {
-        format!("{}/q/{}/{}", app.settings.public_url, self.entry_id, app.secrets.link(Purpose::WaitingListLink, self.entry_id.0, 0))
+        format!("{}/q/{}/{}", app.settings.public_url, self.wait_id, app.secrets.link(Purpose::WaitingListLink, self.wait_id.0, 0))
     }
 }
 
@@ -133,7 +133,7 @@ pub fn takes(offer: &Offer, availability: Availability) -> bool {
     offer.published && !offer.hidden && offer.requirements.is_empty() && matches!(availability, Availability::SoldOut | Availability::HeldOut)
 }
 
-/// Takes somebody onto the list of an offer; an email says so and leads to their place. An address has one place in a line: joining again changes nothing,
+/// Takes somebody onto the list of an offer; an email says so and leads to their wait. An address has one wait in a line: joining again changes nothing,
 /// and nobody learns from the answer who waits.
 ///
 /// # Errors
@@ -143,9 +143,7 @@ pub async fn join(app: &App, offer_id: OfferId, joining: &Joining) -> Result<(),
     if !is_address(&joining.email) {
         return Err(JoinError::Invalid("/email", "not an email address".to_owned()));
     }
-    let mut conn = app.pools.web.acquire().await?;
-    let has_begun = festivals::first_opening(&mut conn, festival).await?.is_some_and(|opens| opens <= now);
-    drop(conn);
+    let has_begun = festivals::has_begun(&app.pools.web, festival, now).await?;
     let (on_shelf, stocks) = demand::on_shelf(&app.pools.web, festival, now).await?;
     let offer = on_shelf.into_iter().find(|offer| offer.offer_id == offer_id && offer.published && !offer.hidden).ok_or(JoinError::NotFound)?;
     let most = offer.max_per_fan.map_or(offer.max_per_order, |max| max.min(offer.max_per_order));
@@ -161,10 +159,10 @@ pub async fn join(app: &App, offer_id: OfferId, joining: &Joining) -> Result<(),
     if !demand::list(&mut tx, offer_id).await?.is_open {
         return Err(JoinError::Closed);
     }
-    let entry_id = EntryId::fresh(festival, now);
-    if store::insert(&mut tx, entry_id, offer_id, joining, &email_key(&joining.email), now).await? {
+    let wait_id = WaitId::fresh(festival, now);
+    if store::insert(&mut tx, wait_id, offer_id, joining, &email_key(&joining.email), now).await? {
         demand::add(&mut tx, offer_id, joining.quantity, 1).await.map_err(full)?;
-        let draft = Draft { thing: entry_id.0, kind: "waiting_joined", lane: Lane::Claim, language: joining.language, recipient: joining.email.clone() };
+        let draft = Draft { thing: wait_id.0, kind: "waiting_joined", lane: Lane::Claim, language: joining.language, recipient: joining.email.clone() };
         let due_at = festivals::mail_due(&mut tx, festival, now).await?;
         mail::queue(&mut tx, festival, &[draft], now, due_at).await?;
     }
@@ -179,27 +177,27 @@ fn full(error: sqlx::Error) -> JoinError {
     }
 }
 
-/// Gives a place up. Doing it again changes nothing; who was invited gives the order up instead.
+/// Gives a wait up. Doing it again changes nothing; who was invited gives the order up instead.
 ///
 /// # Errors
 /// What the database said.
-pub async fn leave(app: &App, entry: &Entry) -> Result<(), sqlx::Error> {
+pub async fn leave(app: &App, wait: &Wait) -> Result<(), sqlx::Error> {
     let mut tx = app.pools.web.begin().await?;
-    end(&mut tx, entry.entry_id.festival(), &[entry], EntryStatus::Left, None, app.clock.now()).await?;
+    end(&mut tx, wait.wait_id.festival(), &[wait], WaitStatus::Left, None, app.clock.now()).await?;
     tx.commit().await?;
     Ok(())
 }
 
-/// Ends places that wait: what they asked for is asked for no more. Joins the transaction; what does not wait any more stays as it is.
+/// Ends open waits: what they asked for is asked for no more. Joins the transaction; what does not wait any more stays as it is.
 async fn end(
     conn: &mut PgConnection,
     festival: FestivalId,
-    entries: &[&Entry],
-    status: EntryStatus,
+    waits: &[&Wait],
+    status: WaitStatus,
     reason: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
-    let ids: Vec<EntryId> = entries.iter().map(|entry| entry.entry_id).collect();
+    let ids: Vec<WaitId> = waits.iter().map(|wait| wait.wait_id).collect();
     let ended = store::end(conn, festival, &ids, status, reason, now).await?;
     for (offer, units, people) in ended {
         demand::add(conn, offer, -units, -people).await?;
@@ -207,43 +205,37 @@ async fn end(
     Ok(())
 }
 
-/// Drops places whose address may have no more of it, or whose sale is over.
+/// Drops waits whose address may have no more of it, or whose sale is over.
 ///
 /// # Errors
 /// What the database said.
-pub async fn drop_from_line(app: &App, entries: &[&Entry], reason: &str) -> Result<(), sqlx::Error> {
-    let Some(first) = entries.first() else { return Ok(()) };
+pub async fn drop_from_line(app: &App, waits: &[&Wait], reason: &str) -> Result<(), sqlx::Error> {
+    let Some(first) = waits.first() else { return Ok(()) };
     let mut tx = app.pools.work.begin().await?;
-    end(&mut tx, first.entry_id.festival(), entries, EntryStatus::Dropped, Some(reason), app.clock.now()).await?;
+    end(&mut tx, first.wait_id.festival(), waits, WaitStatus::Dropped, Some(reason), app.clock.now()).await?;
     tx.commit().await
 }
 
-/// Locked places become invited by the orders that are held for them, and an email says so. Joins the transaction that holds the stock.
+/// Locked waits become invited by the orders that are held for them, and an email says so. Joins the transaction that holds the stock.
 ///
 /// # Errors
 /// What the database said.
-pub async fn invited(conn: &mut PgConnection, festival: FestivalId, invitations: &[(Entry, OrderId)], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+pub async fn invited(conn: &mut PgConnection, festival: FestivalId, invitations: &[(Wait, OrderId)], now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     for (offer, units, people) in store::invite(&mut *conn, festival, invitations, now).await? {
         demand::add(conn, offer, -units, -people).await?;
     }
     let due_at = festivals::mail_due(&mut *conn, festival, now).await?;
     let drafts: Vec<Draft> = invitations
         .iter()
-        .map(|(entry, _)| Draft {
-            thing: entry.entry_id.0,
-            kind: "waiting_invited",
-            lane: Lane::Claim,
-            language: entry.language,
-            recipient: entry.email.clone(),
-        })
+        .map(|(wait, _)| Draft { thing: wait.wait_id.0, kind: "waiting_invited", lane: Lane::Claim, language: wait.language, recipient: wait.email.clone() })
         .collect();
     mail::queue(conn, festival, &drafts, now, due_at).await
 }
 
-/// How long an address is remembered after its place ended.
+/// How long an address is remembered after its wait ended.
 const REMEMBERED: TimeDelta = TimeDelta::days(30);
 
-/// Forgets the addresses of places that ended a month ago; how many. Called by a worker.
+/// Forgets the addresses of waits that ended a month ago; how many. Called by a worker.
 ///
 /// # Errors
 /// What the database said.

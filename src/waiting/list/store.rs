@@ -3,24 +3,24 @@
 use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
-use super::{Entry, EntryStatus, Joining};
-use crate::id::{EntryId, FestivalId, OfferId, OrderId};
+use super::{Joining, Wait, WaitStatus};
+use crate::id::{FestivalId, OfferId, OrderId, WaitId};
 
-/// Writes a place down, unless its address has one in the line; whether it was written.
+/// Writes a wait down, unless its address has one in the line; whether it was written.
 pub(super) async fn insert(
     conn: &mut PgConnection,
-    entry: EntryId,
+    wait: WaitId,
     offer: OfferId,
     joining: &Joining,
     email_key: &str,
     now: DateTime<Utc>,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
-        "insert into waiting_entries (festival_id, entry_id, offer_id, quantity, status, email, email_key, name, language, joined_at) \
+        "insert into waits (festival_id, wait_id, offer_id, quantity, status, email, email_key, name, language, joined_at) \
          values ($1, $2, $3, $4, 'waiting', $5, $6, $7, $8, $9) on conflict do nothing",
     )
     .bind(offer.festival())
-    .bind(entry)
+    .bind(wait)
     .bind(offer)
     .bind(joining.quantity)
     .bind(&joining.email)
@@ -33,13 +33,13 @@ pub(super) async fn insert(
     Ok(done.rows_affected() == 1)
 }
 
-/// A place.
+/// A wait.
 ///
 /// # Errors
 /// What the database said.
-pub async fn entry(pool: &PgPool, id: EntryId) -> Result<Option<Entry>, sqlx::Error> {
+pub async fn wait(pool: &PgPool, id: WaitId) -> Result<Option<Wait>, sqlx::Error> {
     sqlx::query_as(
-        "select entry_id, offer_id, quantity, status, email, email_key, name, language, joined_at, order_id from waiting_entries where festival_id = $1 and entry_id = $2",
+        "select wait_id, offer_id, quantity, status, email, email_key, name, language, joined_at, order_id from waits where festival_id = $1 and wait_id = $2",
     )
     .bind(id.festival())
     .bind(id)
@@ -47,39 +47,17 @@ pub async fn entry(pool: &PgPool, id: EntryId) -> Result<Option<Entry>, sqlx::Er
     .await
 }
 
-/// The place that an order is held for.
+/// How many waits of its line are before one, counted to a thousand.
 ///
 /// # Errors
 /// What the database said.
-pub async fn by_order(pool: &PgPool, order: OrderId) -> Result<Option<Entry>, sqlx::Error> {
-    of_order(&mut *pool.acquire().await?, order).await
-}
-
-/// The same; joins a transaction.
-///
-/// # Errors
-/// What the database said.
-pub async fn of_order(conn: &mut PgConnection, order: OrderId) -> Result<Option<Entry>, sqlx::Error> {
-    sqlx::query_as(
-        "select entry_id, offer_id, quantity, status, email, email_key, name, language, joined_at, order_id from waiting_entries where festival_id = $1 and order_id = $2",
-    )
-    .bind(order.festival())
-    .bind(order)
-    .fetch_optional(conn)
-    .await
-}
-
-/// How many places of its line are before one, counted to a thousand.
-///
-/// # Errors
-/// What the database said.
-pub async fn before(pool: &PgPool, entry: &Entry) -> Result<i64, sqlx::Error> {
+pub async fn before(pool: &PgPool, wait: &Wait) -> Result<i64, sqlx::Error> {
     sqlx::query_scalar(
-        "select count(*) from (select from waiting_entries where offer_id = $2 and festival_id = $1 and entry_id < $3 and status = 'waiting' limit 1000) as earlier",
+        "select count(*) from (select from waits where offer_id = $2 and festival_id = $1 and wait_id < $3 and status = 'waiting' limit 1000) as earlier",
     )
-    .bind(entry.entry_id.festival())
-    .bind(entry.offer_id)
-    .bind(entry.entry_id)
+    .bind(wait.wait_id.festival())
+    .bind(wait.offer_id)
+    .bind(wait.wait_id)
     .fetch_one(pool)
     .await
 }
@@ -88,10 +66,10 @@ pub async fn before(pool: &PgPool, entry: &Entry) -> Result<i64, sqlx::Error> {
 ///
 /// # Errors
 /// What the database said.
-pub async fn first_in_line(pool: &PgPool, offer: OfferId, at_most: i32, most: i64) -> Result<Vec<Entry>, sqlx::Error> {
+pub async fn first_in_line(pool: &PgPool, offer: OfferId, at_most: i32, most: i64) -> Result<Vec<Wait>, sqlx::Error> {
     sqlx::query_as(
-        "select entry_id, offer_id, quantity, status, email, email_key, name, language, joined_at, order_id from waiting_entries \
-         where offer_id = $2 and festival_id = $1 and status = 'waiting' and quantity <= $3 order by entry_id limit $4",
+        "select wait_id, offer_id, quantity, status, email, email_key, name, language, joined_at, order_id from waits \
+         where offer_id = $2 and festival_id = $1 and status = 'waiting' and quantity <= $3 order by wait_id limit $4",
     )
     .bind(offer.festival())
     .bind(offer)
@@ -101,40 +79,40 @@ pub async fn first_in_line(pool: &PgPool, offer: OfferId, at_most: i32, most: i6
     .await
 }
 
-/// Locks those of some places that still wait.
+/// Locks those of some waits that are open.
 ///
 /// # Errors
 /// What the database said.
-pub async fn lock_waiting(conn: &mut PgConnection, festival: FestivalId, entries: &[EntryId]) -> Result<Vec<Entry>, sqlx::Error> {
+pub async fn lock_waiting(conn: &mut PgConnection, festival: FestivalId, waits: &[WaitId]) -> Result<Vec<Wait>, sqlx::Error> {
     // The line has an index of its own that knows no ids: the state is looked at here.
-    let all: Vec<Entry> = sqlx::query_as(
-        "select entry_id, offer_id, quantity, status, email, email_key, name, language, joined_at, order_id from waiting_entries \
-         where festival_id = $1 and entry_id = any($2) order by entry_id for no key update",
+    let all: Vec<Wait> = sqlx::query_as(
+        "select wait_id, offer_id, quantity, status, email, email_key, name, language, joined_at, order_id from waits \
+         where festival_id = $1 and wait_id = any($2) order by wait_id for no key update",
     )
     .bind(festival)
-    .bind(entries)
+    .bind(waits)
     .fetch_all(conn)
     .await?;
-    Ok(all.into_iter().filter(|entry| entry.status == EntryStatus::Waiting).collect())
+    Ok(all.into_iter().filter(|wait| wait.status == WaitStatus::Waiting).collect())
 }
 
-/// Ends places that wait; what they asked for, by offer: units and people.
+/// Ends open waits; what they asked for, by offer: units and people.
 pub(super) async fn end(
     conn: &mut PgConnection,
     festival: FestivalId,
-    entries: &[EntryId],
-    status: EntryStatus,
+    waits: &[WaitId],
+    status: WaitStatus,
     reason: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<Vec<(OfferId, i32, i32)>, sqlx::Error> {
     sqlx::query_as(
-        "with locked as materialized (select entry_id, status from waiting_entries where festival_id = $1 and entry_id = any($2) order by entry_id for no key update), \
-              ended as (update waiting_entries e set status = $3, reason = $4, ended_at = $5 from locked \
-                        where e.festival_id = $1 and e.entry_id = locked.entry_id and locked.status = 'waiting' returning e.offer_id, e.quantity) \
+        "with locked as materialized (select wait_id, status from waits where festival_id = $1 and wait_id = any($2) order by wait_id for no key update), \
+              ended as (update waits e set status = $3, reason = $4, ended_at = $5 from locked \
+                        where e.festival_id = $1 and e.wait_id = locked.wait_id and locked.status = 'waiting' returning e.offer_id, e.quantity) \
          select offer_id, sum(quantity)::integer, count(*)::integer from ended group by offer_id order by offer_id",
     )
     .bind(festival)
-    .bind(entries)
+    .bind(waits)
     .bind(status)
     .bind(reason)
     .bind(now)
@@ -142,21 +120,21 @@ pub(super) async fn end(
     .await
 }
 
-/// Writes orders to locked places that wait; what they asked for, by offer: units and people.
+/// Writes orders to locked open waits; what they asked for, by offer: units and people.
 pub(super) async fn invite(
     conn: &mut PgConnection,
     festival: FestivalId,
-    invitations: &[(Entry, OrderId)],
+    invitations: &[(Wait, OrderId)],
     now: DateTime<Utc>,
 ) -> Result<Vec<(OfferId, i32, i32)>, sqlx::Error> {
     sqlx::query_as(
-        "with invited as (update waiting_entries e set status = 'invited', order_id = i.order_id, ended_at = $4 \
-                          from unnest($2::uuid[], $3::uuid[]) as i (entry_id, order_id) \
-                          where e.festival_id = $1 and e.entry_id = i.entry_id returning e.offer_id, e.quantity) \
+        "with invited as (update waits e set status = 'invited', order_id = i.order_id, ended_at = $4 \
+                          from unnest($2::uuid[], $3::uuid[]) as i (wait_id, order_id) \
+                          where e.festival_id = $1 and e.wait_id = i.wait_id returning e.offer_id, e.quantity) \
          select offer_id, sum(quantity)::integer, count(*)::integer from invited group by offer_id order by offer_id",
     )
     .bind(festival)
-    .bind(invitations.iter().map(|(entry, _)| entry.entry_id).collect::<Vec<_>>())
+    .bind(invitations.iter().map(|(wait, _)| wait.wait_id).collect::<Vec<_>>())
     .bind(invitations.iter().map(|(_, order)| *order).collect::<Vec<_>>())
     .bind(now)
     .fetch_all(conn)
@@ -167,7 +145,7 @@ pub(super) async fn invite(
 pub(super) async fn outcomes(conn: &mut PgConnection, offer: OfferId) -> Result<(i64, i64), sqlx::Error> {
     sqlx::query_as(
         "select count(*) filter (where o.status = 'held'), count(*) filter (where o.status in ('paid', 'partly_refunded', 'refunded')) \
-         from waiting_entries e join orders o on o.festival_id = e.festival_id and o.order_id = e.order_id \
+         from waits e join orders o on o.festival_id = e.festival_id and o.order_id = e.order_id \
          where e.festival_id = $1 and e.offer_id = $2 and e.order_id is not null",
     )
     .bind(offer.festival())
@@ -176,11 +154,11 @@ pub(super) async fn outcomes(conn: &mut PgConnection, offer: OfferId) -> Result<
     .await
 }
 
-/// Empties the addresses of places that ended before a moment; at most ten thousand.
+/// Empties the addresses of waits that ended before a moment; at most ten thousand.
 pub(super) async fn forget(pool: &PgPool, before: DateTime<Utc>) -> Result<u64, sqlx::Error> {
     let done = sqlx::query(
-        "with old as materialized (select festival_id, entry_id from waiting_entries where ended_at < $1 and email <> '' order by ended_at limit 10000) \
-         update waiting_entries e set email = '', email_key = '', name = '' from old where e.festival_id = old.festival_id and e.entry_id = old.entry_id",
+        "with old as materialized (select festival_id, wait_id from waits where ended_at < $1 and email <> '' order by ended_at limit 10000) \
+         update waits e set email = '', email_key = '', name = '' from old where e.festival_id = old.festival_id and e.wait_id = old.wait_id",
     )
     .bind(before)
     .execute(pool)

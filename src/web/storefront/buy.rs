@@ -43,6 +43,23 @@ pub fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
     fields.iter().find(|(n, _)| n == name).map_or("", |(_, value)| value.as_str())
 }
 
+/// What was chosen in a form of offers, and the sum that its reader saw, in the smallest unit.
+#[must_use]
+pub fn basket(fields: &[(String, String)]) -> (Vec<Wish>, i64) {
+    let mut wishes = Vec::new();
+    let mut expected = 0_i64;
+    for (name, value) in fields {
+        let Some(offer) = name.strip_prefix("offer-").and_then(|id| id.parse::<OfferId>().ok()) else { continue };
+        let quantity: i32 = value.parse().unwrap_or(0);
+        if quantity > 0 {
+            let price: i64 = field(fields, &format!("price-{offer}")).parse().unwrap_or(0);
+            expected = expected.saturating_add(price.saturating_mul(i64::from(quantity)));
+            wishes.push(Wish { offer_id: offer, quantity });
+        }
+    }
+    (wishes, expected)
+}
+
 /// Places the order of a basket and sends the fan to its page.
 #[handler]
 pub async fn place(
@@ -58,17 +75,7 @@ pub async fn place(
     app.the::<Limits>().count(Limited::Order, &client)?;
     let festival = published(&app, &slug).await?;
     let fields = fields(body).await?;
-    let mut wishes = Vec::new();
-    let mut expected = 0_i64;
-    for (name, value) in &fields {
-        let Some(offer) = name.strip_prefix("offer-").and_then(|id| id.parse::<OfferId>().ok()) else { continue };
-        let quantity: i32 = value.parse().unwrap_or(0);
-        if quantity > 0 {
-            let price: i64 = field(&fields, &format!("price-{offer}")).parse().unwrap_or(0);
-            expected = expected.saturating_add(price.saturating_mul(i64::from(quantity)));
-            wishes.push(Wish { offer_id: offer, quantity });
-        }
-    }
+    let (wishes, expected) = basket(&fields);
     if wishes.is_empty() {
         return Ok(refusal(&reader, &festival, "empty", "", StatusCode::UNPROCESSABLE_ENTITY, None));
     }

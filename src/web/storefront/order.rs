@@ -188,10 +188,13 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
     let paid_at = order.paid_at.map(|at| reader.language.at(at, &opened.festival.terms.time_zone).long()).unwrap_or_default();
     let url = order_url(app, order.order_id, order.link_generation);
     let choosing = options::choosing(reader, app, opened, &url).await?;
-    let rescindable = returns::rescindable(reader, app, opened, &url).await?;
+    let rescindable = if albums.is_empty() {
+        html! {}
+    } else {
+        returns::rescindable(reader, app, opened, &url).await?
+    };
     let again = post::again(reader, &url);
-    let is_pooled = returns::is_offered(app, order.order_id).await?;
-    let pool = returns::pool(reader, app, opened, &url, &live).await?;
+    let returns::Pool { markup: pool, is_offered } = returns::pool(reader, app, opened, &url, &live).await?;
     let documents = documents::section(reader, app, opened).await?;
     Ok(shell(reader, opened, &reader.t("your-tickets"), None).page(&html! {
         main class="gatefold" id="content" {
@@ -203,7 +206,7 @@ async fn paid(reader: &Reader, app: &App, opened: &Opened) -> PageResult {
             div class="panel" {
                 section class="stack" {
                     p class="faded" { (reader.f("order-paid", [("number", order.number()), ("moment", paid_at)])) }
-                    h2 { @if is_pooled && live.is_empty() { (reader.t("pool-head")) } @else if live.is_empty() && !passed_on.is_empty() { (reader.t("all-passed-on")) } @else if live.is_empty() && !issued.is_empty() { (reader.t("all-returned")) } @else { (reader.f("you-are-in", [("count", live.len().to_string())])) } }
+                    h2 { @if is_offered && live.is_empty() { (reader.t("pool-head")) } @else if live.is_empty() && !passed_on.is_empty() { (reader.t("all-passed-on")) } @else if live.is_empty() && !issued.is_empty() { (reader.t("all-returned")) } @else { (reader.f("you-are-in", [("count", live.len().to_string())])) } }
                     @if !live.is_empty() || (issued.is_empty() && passed_on.is_empty()) { p { (reader.t(if is_live { "live-lead" } else { "you-are-in-lead" })) } }
                     @if !live.is_empty() { p { (reader.t(if live.len() > 1 { "own-links" } else { "own-link" })) } (links(reader, app, opened, &live)) }
                     @if !passed_on.is_empty() {

@@ -42,10 +42,12 @@ use crate::{
 pub(super) async fn to_pay(reader: &Reader, app: &App, opened: &Opened, last: Option<&Payment>, hurt: Option<&str>) -> PageResult {
     let is_second = twins::is_bought_already(&app.pools.web, opened.order.order_id).await.map_err(Problem::from)?;
     let ways = payments::ways(app, opened.order.order_id.festival(), opened.order.total.minor).await.map_err(Problem::from)?;
-    let festival = opened.order.order_id.festival();
-    let deadline = deadline::of_order(&app.pools.web, opened.order.order_id).await.map_err(Problem::from)?.filter(|d| d.kind != DeadlineKind::Invitation);
-    let (waits, offline) =
-        agreements(reader, app, opened, deadline, &offline::offered(app, festival, opened.order.total.minor).await.map_err(Problem::from)?).await?;
+    let order = &opened.order;
+    // In a rush every hold is as long as every other: nobody looks for a deadline.
+    let is_longer = order.held_until > order.placed_at + orders::HOLD;
+    let deadline = if is_longer { deadline::of_order(&app.pools.web, order.order_id).await.map_err(Problem::from)? } else { None };
+    let offered = offline::offered(app, order.order_id.festival(), order.total.minor).await.map_err(Problem::from)?;
+    let (waits, offline) = agreements(reader, app, opened, deadline, &offered).await?;
     let documents = documents::section(reader, app, opened).await?;
     Ok(held(reader, app, opened, last, hurt, (is_second, &ways, &waits, &html! { (offline) (documents) })))
 }

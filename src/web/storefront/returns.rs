@@ -142,18 +142,29 @@ pub async fn rescind(request: &Request, body: poem::Body, reader: Reader, app: D
 }
 
 /// What of an order is in the pool, and the form that hands more back.
-pub(super) async fn pool(reader: &Reader, app: &App, opened: &Opened, url: &str, live: &[Numbered<'_>]) -> Result<Markup, Problem> {
+pub(super) struct Pool {
+    pub(super) markup: Markup,
+    /// Somebody is invited to a ticket of it.
+    pub(super) is_offered: bool,
+}
+
+/// Reads it.
+pub(super) async fn pool(reader: &Reader, app: &App, opened: &Opened, url: &str, live: &[Numbered<'_>]) -> Result<Pool, Problem> {
     let id = opened.order.order_id;
     let all = hand_backs::of_order(&app.pools.web, id).await?;
-    let mut conn = app.pools.web.acquire().await?;
-    let offered = if opened.order.total.minor > 0 { hand_backs::offered(&mut conn, id, app.clock.now()).await? } else { None };
-    drop(conn);
+    let offered = if opened.order.total.minor > 0 && !live.is_empty() {
+        let mut conn = app.pools.web.acquire().await?;
+        hand_backs::offered(&mut conn, id, app.clock.now()).await?
+    } else {
+        None
+    };
     let in_pool: Vec<&HandBack> = all.iter().filter(|h| matches!(h.status, HandBackStatus::Open | HandBackStatus::Offered)).collect();
     let free = |ticket: TicketId| !in_pool.iter().any(|h| h.ticket_id == ticket);
     let (tickets, until) = offered.map_or((Vec::new(), None), |(tickets, until)| (tickets, Some(until)));
     let left: Vec<&Numbered> = live.iter().filter(|(_, t)| tickets.contains(&t.ticket_id) && free(t.ticket_id)).collect();
-    let number = |ticket: TicketId| opened_number(live, ticket);
-    Ok(html! {
+    let number = |ticket: TicketId| live.iter().find(|(_, t)| t.ticket_id == ticket).map(|(i, _)| i + 1);
+    let is_offered = in_pool.iter().any(|h| h.status == HandBackStatus::Offered);
+    let markup = html! {
         @if !in_pool.is_empty() {
             section id="pool" aria-labelledby="pool-head" {
                 header class="head" { h2 id="pool-head" { (reader.t("pool-head")) } p { (reader.t("pool-head-lead")) } }
@@ -179,16 +190,8 @@ pub(super) async fn pool(reader: &Reader, app: &App, opened: &Opened, url: &str,
                 }
             }
         }
-    })
-}
-
-/// Whether somebody is invited to a ticket of an order.
-pub(super) async fn is_offered(app: &App, order: OrderId) -> Result<bool, Problem> {
-    Ok(hand_backs::of_order(&app.pools.web, order).await?.iter().any(|h| h.status == HandBackStatus::Offered))
-}
-
-fn opened_number(live: &[Numbered<'_>], ticket: TicketId) -> Option<usize> {
-    live.iter().find(|(_, t)| t.ticket_id == ticket).map(|(i, _)| i + 1)
+    };
+    Ok(Pool { markup, is_offered })
 }
 
 /// Hands tickets back to the pool from the page of their order.

@@ -19,10 +19,10 @@ use crate::{
         limit::{Client, Limited, Limits},
         problem::{NOT_FOUND, Problem},
     },
-    id::{EntryId, OfferId},
+    id::{OfferId, WaitId},
     offers::{self, Offer},
     orders::{self, OrderStatus, api::order_url},
-    waiting::list::{self, Entry, EntryStatus, JoinError, Joining, api::linked},
+    waiting::list::{self, JoinError, Joining, Wait, WaitStatus, api::linked},
     web::{
         art,
         layout::{Notice, PageResult, Reader, Shell, notice, see_other, text},
@@ -125,34 +125,34 @@ pub async fn join(
 
 /// A place with what its page shows.
 struct Opened {
-    entry: Entry,
+    wait: Wait,
     festival: Festival,
     offer: Offer,
 }
 
-async fn open(app: &App, id: EntryId, secret: &str) -> Result<Opened, Problem> {
-    let entry = linked(app, id, secret).await?;
+async fn open(app: &App, id: WaitId, secret: &str) -> Result<Opened, Problem> {
+    let wait = linked(app, id, secret).await?;
     let festival = festivals::one(&app.pools.web, id.festival()).await?.ok_or_else(|| NOT_FOUND.problem())?;
     let all = offers::offers(&app.pools.web, id.festival()).await?;
-    let offer = all.into_iter().find(|offer| offer.offer_id == entry.offer_id).ok_or_else(|| NOT_FOUND.problem())?;
-    Ok(Opened { entry, festival, offer })
+    let offer = all.into_iter().find(|offer| offer.offer_id == wait.offer_id).ok_or_else(|| NOT_FOUND.problem())?;
+    Ok(Opened { wait, festival, offer })
 }
 
 /// Where somebody stands: how many are before them, or what became of it.
 #[handler]
 pub async fn place(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
-    let Opened { entry, festival, offer } = open(&app, EntryId(id), &secret).await?;
-    let order = match entry.order_id {
+    let Opened { wait, festival, offer } = open(&app, WaitId(id), &secret).await?;
+    let order = match wait.order_id {
         Some(order) => orders::order(&app.pools.web, order).await.map_err(Problem::from)?,
         None => None,
     };
     let zone = &festival.terms.time_zone;
-    let (key, detail): (&str, Markup) = match (entry.status, &order) {
-        (EntryStatus::Waiting, _) => {
-            let before = list::before(&app.pools.web, &entry).await.map_err(Problem::from)?;
+    let (key, detail): (&str, Markup) = match (wait.status, &order) {
+        (WaitStatus::Waiting, _) => {
+            let before = list::before(&app.pools.web, &wait).await.map_err(Problem::from)?;
             ("waiting", html! { p class="counter" { b { (before) @if before >= 1000 { "+" } } (reader.f("waits-before", [("count", before.to_string())])) } })
         }
-        (EntryStatus::Invited, Some(order)) => {
+        (WaitStatus::Invited, Some(order)) => {
             let url = order_url(&app, order.order_id, order.link_generation);
             match order.status {
                 OrderStatus::Held => {
@@ -168,9 +168,9 @@ pub async fn place(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uu
                 }
             }
         }
-        (EntryStatus::Invited, None) => ("missed", html! {}),
-        (EntryStatus::Left, _) => ("left", html! {}),
-        (EntryStatus::Dropped, _) => ("dropped", html! {}),
+        (WaitStatus::Invited, None) => ("missed", html! {}),
+        (WaitStatus::Left, _) => ("left", html! {}),
+        (WaitStatus::Dropped, _) => ("dropped", html! {}),
     };
     let again = matches!(key, "missed" | "left").then(|| format!("/f/{}/waiting-lists/{}", festival.terms.slug, offer.offer_id));
     Ok(shell(&reader, &festival, true).page(&html! {
@@ -178,14 +178,14 @@ pub async fn place(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uu
             section class="panel cover flood" { (art::broken(festival.terms.name.read(festival.terms.language))) }
             div class="panel problem" {
                 h1 { (reader.t(&format!("waits-is-{key}"))) }
-                p class="lead" { (entry.quantity) " × " (text(&offer.name, reader.language)) }
+                p class="lead" { (wait.quantity) " × " (text(&offer.name, reader.language)) }
                 p { (reader.t(&format!("waits-is-{key}-lead"))) }
                 (detail)
                 @if let Some(again) = again { div class="actions" { a class="button plain" href=(again) { (reader.t("waits-again")) } } }
-                @if entry.status == EntryStatus::Waiting {
-                    form method="post" action=(format!("{}/departures", entry.url(&app))) { p { button class="link" { (reader.t("waits-leave")) } (reader.t("gap")) span class="faded" { (reader.t("waits-leave-lead")) } } }
+                @if wait.status == WaitStatus::Waiting {
+                    form method="post" action=(format!("{}/departures", wait.url(&app))) { p { button class="link" { (reader.t("waits-leave")) } (reader.t("gap")) span class="faded" { (reader.t("waits-leave-lead")) } } }
                 }
-                p class="small faded" { (reader.f("waits-since", [("moment", reader.language.at(entry.joined_at, zone).long())])) }
+                p class="small faded" { (reader.f("waits-since", [("moment", reader.language.at(wait.joined_at, zone).long())])) }
             }
         }
     }))
@@ -195,7 +195,7 @@ pub async fn place(reader: Reader, app: Data<&App>, Path((id, secret)): Path<(uu
 #[handler]
 pub async fn leave(request: &Request, app: Data<&App>, Path((id, secret)): Path<(uuid::Uuid, String)>) -> PageResult {
     same_origin(request)?;
-    let entry = linked(&app, EntryId(id), &secret).await?;
-    list::leave(&app, &entry).await.map_err(Problem::from)?;
-    Ok(see_other(&entry.url(&app)))
+    let wait = linked(&app, WaitId(id), &secret).await?;
+    list::leave(&app, &wait).await.map_err(Problem::from)?;
+    Ok(see_other(&wait.url(&app)))
 }

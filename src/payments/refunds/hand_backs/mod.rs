@@ -26,20 +26,20 @@ use crate::{
     breaker::Breaker,
     fault::Fault,
     festivals,
-    id::{EntryId, FestivalId, HandBackId, OfferId, OrderId, RefundId, TicketId},
+    id::{FestivalId, HandBackId, OfferId, OrderId, RefundId, TicketId, WaitId},
     offers::{self, Taken, demand},
     orders::{self, Held, OrderStatus},
     postgres, sabotage,
     tickets::{self, Ticket, TicketStatus},
-    waiting::list::{self, EntryStatus},
+    waiting::list::{self, WaitStatus},
 };
 
 pub use store::of_order;
 pub(super) use store::{already_free, end_of, first_offered};
 
-/// How long a place that was promised a ticket may wait for its invitation before the ticket is its holder's again.
+/// How long a wait that was promised a ticket may wait for its invitation before the ticket is its holder's again.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
-/// How many tickets and places of an offer one step looks at.
+/// How many tickets and waits of an offer one step looks at.
 const STEP: i64 = 100;
 
 /// The state of a ticket that is handed back.
@@ -100,7 +100,7 @@ pub struct HandBack {
     #[oai(skip)]
     tier_no: i16,
     #[oai(skip)]
-    entry_id: Option<EntryId>,
+    wait_id: Option<WaitId>,
     #[oai(skip)]
     offered_at: Option<DateTime<Utc>>,
 }
@@ -301,25 +301,25 @@ async fn offer_next(app: &App, offer_id: OfferId, open: &[&HandBack], now: DateT
     }
     let mut rest = open.iter();
     let mut moved = 0;
-    for entry in list::first_in_line(&app.pools.work, offer_id, i32::MAX, STEP).await? {
-        if entry.quantity <= free {
-            free -= entry.quantity;
+    for wait in list::first_in_line(&app.pools.work, offer_id, i32::MAX, STEP).await? {
+        if wait.quantity <= free {
+            free -= wait.quantity;
             continue;
         }
-        let needed = usize::try_from(entry.quantity - free).unwrap_or(usize::MAX);
+        let needed = usize::try_from(wait.quantity - free).unwrap_or(usize::MAX);
         if rest.len() < needed {
             continue;
         }
         let these: Vec<HandBackId> = rest.by_ref().take(needed).map(|h| h.hand_back_id).collect();
-        moved += release(app, offer_id.festival(), &these, entry.entry_id, now).await?;
-        // What was free is promised to this place, too; the next round looks anew.
+        moved += release(app, offer_id.festival(), &these, wait.wait_id, now).await?;
+        // What was free is promised to this wait, too; the next round looks anew.
         free = 0;
     }
     Ok(moved)
 }
 
 /// The units of tickets become the pool's, promised to the list: their tickets are suspended. What cannot be had any more is over. In the one order of locks.
-async fn release(app: &App, festival: FestivalId, ids: &[HandBackId], entry: EntryId, now: DateTime<Utc>) -> Result<usize, RefundError> {
+async fn release(app: &App, festival: FestivalId, ids: &[HandBackId], wait: WaitId, now: DateTime<Utc>) -> Result<usize, RefundError> {
     let mut tx = app.pools.work.begin().await?;
     let named = store::named(&mut tx, festival, ids).await?;
     let mut order_ids: Vec<OrderId> = named.iter().map(|h| h.order_id).collect();
@@ -338,7 +338,7 @@ async fn release(app: &App, festival: FestivalId, ids: &[HandBackId], entry: Ent
             store::end(&mut tx, one.hand_back_id, HandBackStatus::Over, None, now).await?;
         }
     }
-    store::offer(&mut tx, festival, &released.iter().map(|h| h.hand_back_id).collect::<Vec<_>>(), entry, now).await?;
+    store::offer(&mut tx, festival, &released.iter().map(|h| h.hand_back_id).collect::<Vec<_>>(), wait, now).await?;
     sabotage::die_at("hand-back-half-written");
     move_units(&mut tx, festival, &released, Direction::ToPool).await.map_err(super::settle::database)?;
     let suspended: Vec<(&Ticket, TicketStatus)> =
@@ -389,19 +389,19 @@ async fn move_units(conn: &mut PgConnection, festival: FestivalId, all: &[HandBa
 /// Looks what became of a ticket that was offered; whether it moved.
 async fn settle(app: &App, one: &HandBack, now: DateTime<Utc>) -> Result<bool, RefundError> {
     let pool = &app.pools.work;
-    let entry = match one.entry_id {
-        Some(entry) => list::entry(pool, entry).await?,
+    let wait = match one.wait_id {
+        Some(wait) => list::wait(pool, wait).await?,
         None => None,
     };
-    let order = match entry.as_ref().and_then(|entry| entry.order_id) {
+    let order = match wait.as_ref().and_then(|wait| wait.order_id) {
         Some(order) => orders::held(pool, order).await?,
         None => None,
     };
-    match (entry.map(|entry| entry.status), order.map(|order| order.status)) {
-        (Some(EntryStatus::Invited), Some(OrderStatus::Held | OrderStatus::PartPaid)) => Ok(false),
-        (Some(EntryStatus::Invited), Some(OrderStatus::Paid | OrderStatus::PartlyRefunded | OrderStatus::Refunded)) => sell(app, one.hand_back_id, now).await,
+    match (wait.map(|wait| wait.status), order.map(|order| order.status)) {
+        (Some(WaitStatus::Invited), Some(OrderStatus::Held | OrderStatus::PartPaid)) => Ok(false),
+        (Some(WaitStatus::Invited), Some(OrderStatus::Paid | OrderStatus::PartlyRefunded | OrderStatus::Refunded)) => sell(app, one.hand_back_id, now).await,
         // Its invitation is on the way, unless something keeps it for long.
-        (Some(EntryStatus::Waiting), _) if one.offered_at.is_some_and(|at| now < at + PATIENCE) => Ok(false),
+        (Some(WaitStatus::Waiting), _) if one.offered_at.is_some_and(|at| now < at + PATIENCE) => Ok(false),
         // Whoever was invited next may have it.
         _ => {
             if let Some(next) = store::taker(pool, one).await? {
@@ -461,7 +461,7 @@ async fn sell(app: &App, id: HandBackId, now: DateTime<Utc>) -> Result<bool, Ref
     let Some(order) = orders::lock(&mut tx, festival, &[seen.order_id]).await?.pop() else { return Ok(false) };
     let Some(one) = store::lock(&mut tx, id).await?.filter(|h| h.status == HandBackStatus::Offered) else { return Ok(false) };
     let mut parts = vec![Part { line_no: one.line_no, component_no: Some(one.component_no), ticket_ids: vec![one.ticket_id], ..Part::default() }];
-    let left = super::store::left(&mut tx, one.order_id).await?;
+    let left = super::plan::left(&mut tx, one.order_id).await?;
     for (line_no, component_no, units) in rule::goes_along(&mut tx, one.order_id, &[one.ticket_id]).await? {
         let there = left.iter().find(|l| (l.line_no, l.component_no) == (line_no, component_no)).map_or(0, |l| l.units);
         let units = units.min(there);

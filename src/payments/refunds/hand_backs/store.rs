@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgPool};
 
 use super::{HandBack, HandBackRule, HandBackStatus, Single};
-use crate::id::{EntryId, FestivalId, HandBackId, OfferId, OrderId, RefundId, TicketId};
+use crate::id::{FestivalId, HandBackId, OfferId, OrderId, RefundId, TicketId, WaitId};
 
 pub(super) async fn rule(conn: &mut PgConnection, festival: FestivalId) -> Result<HandBackRule, sqlx::Error> {
     let found = sqlx::query_as("select open, hours_before from hand_back_rules where festival_id = $1").bind(festival).fetch_optional(conn).await?;
@@ -132,12 +132,12 @@ pub(super) async fn pool(pool: &PgPool, offer: OfferId, status: HandBackStatus, 
     .await
 }
 
-/// Offers locked ones to a place.
-pub(super) async fn offer(conn: &mut PgConnection, festival: FestivalId, ids: &[HandBackId], entry: EntryId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
-    sqlx::query("update hand_backs set status = 'offered', entry_id = $3, offered_at = $4 where festival_id = $1 and hand_back_id = any($2)")
+/// Offers locked ones to a wait.
+pub(super) async fn offer(conn: &mut PgConnection, festival: FestivalId, ids: &[HandBackId], wait: WaitId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
+    sqlx::query("update hand_backs set status = 'offered', wait_id = $3, offered_at = $4 where festival_id = $1 and hand_back_id = any($2)")
         .bind(festival)
         .bind(ids)
-        .bind(entry)
+        .bind(wait)
         .bind(now)
         .execute(conn)
         .await?;
@@ -145,12 +145,12 @@ pub(super) async fn offer(conn: &mut PgConnection, festival: FestivalId, ids: &[
 }
 
 /// Whoever was invited to the same offer since and has no ticket of the pool for each of their units yet, the earliest first.
-pub(super) async fn taker(pool: &PgPool, one: &HandBack) -> Result<Option<EntryId>, sqlx::Error> {
+pub(super) async fn taker(pool: &PgPool, one: &HandBack) -> Result<Option<WaitId>, sqlx::Error> {
     sqlx::query_scalar(
-        "select e.entry_id from waiting_entries e join orders o on o.festival_id = e.festival_id and o.order_id = e.order_id \
+        "select e.wait_id from waits e join orders o on o.festival_id = e.festival_id and o.order_id = e.order_id \
          where e.festival_id = $1 and e.offer_id = $2 and e.order_id is not null and e.ended_at >= $3 and o.status in ('held', 'paid', 'partly_refunded') \
-           and e.quantity > (select count(*) from hand_backs h where h.festival_id = e.festival_id and h.entry_id = e.entry_id and h.status in ('offered', 'sold')) \
-         order by e.entry_id limit 1",
+           and e.quantity > (select count(*) from hand_backs h where h.festival_id = e.festival_id and h.wait_id = e.wait_id and h.status in ('offered', 'sold')) \
+         order by e.wait_id limit 1",
     )
     .bind(one.hand_back_id.festival())
     .bind(one.offer_id)
@@ -159,12 +159,12 @@ pub(super) async fn taker(pool: &PgPool, one: &HandBack) -> Result<Option<EntryI
     .await
 }
 
-/// Passes what is offered to another place; whether it was still offered.
-pub(super) async fn pass_to(pool: &PgPool, id: HandBackId, entry: EntryId) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query("update hand_backs set entry_id = $3 where festival_id = $1 and hand_back_id = $2 and status = 'offered'")
+/// Passes what is offered to another wait; whether it was still offered.
+pub(super) async fn pass_to(pool: &PgPool, id: HandBackId, wait: WaitId) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query("update hand_backs set wait_id = $3 where festival_id = $1 and hand_back_id = $2 and status = 'offered'")
         .bind(id.festival())
         .bind(id)
-        .bind(entry)
+        .bind(wait)
         .execute(pool)
         .await?;
     Ok(done.rows_affected() == 1)
@@ -172,7 +172,7 @@ pub(super) async fn pass_to(pool: &PgPool, id: HandBackId, entry: EntryId) -> Re
 
 /// Makes a locked one open again.
 pub(super) async fn reopen(conn: &mut PgConnection, id: HandBackId) -> Result<(), sqlx::Error> {
-    sqlx::query("update hand_backs set status = 'open', entry_id = null, offered_at = null where festival_id = $1 and hand_back_id = $2")
+    sqlx::query("update hand_backs set status = 'open', wait_id = null, offered_at = null where festival_id = $1 and hand_back_id = $2")
         .bind(id.festival())
         .bind(id)
         .execute(conn)

@@ -55,7 +55,7 @@ pub async fn terms(conn: &mut PgConnection, order: OrderId, now: DateTime<Utc>) 
     if now > until {
         return Ok(None);
     }
-    let left = super::store::left(&mut *conn, order).await?;
+    let left = super::plan::left(&mut *conn, order).await?;
     let mut albums = store::unheard(conn, order).await?;
     for album in &mut albums {
         // What is on its way back is not there any more; what cost nothing was no contract.

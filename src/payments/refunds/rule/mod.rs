@@ -167,7 +167,7 @@ async fn asked<'a>(app: &App, conn: &mut PgConnection, order: &Held, tickets: &[
             }
         }
     }
-    let left = super::store::left(&mut *conn, id).await?;
+    let left = super::plan::left(&mut *conn, id).await?;
     for (line_no, component_no, units) in store::goes_along(&mut *conn, id, tickets).await? {
         // What is on its way back is not there any more.
         let there = left.iter().find(|l| (l.line_no, l.component_no) == (line_no, component_no)).map_or(0, |l| l.units);

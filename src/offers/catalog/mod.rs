@@ -1,9 +1,11 @@
 //! Commands of the promoter on passes, add-ons, offers and stock.
 
+mod store;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use poem_openapi::{Object, types::ToJSON};
 
-use super::{AddOn, Instruction, Offer, OfferStock, Pass, PassTerms, Reentry, Requirement, Stock, TaxKind, store};
+use super::{AddOn, Instruction, Offer, OfferStock, Pass, PassTerms, Reentry, Requirement, Stock, TaxKind, store as shelf};
 use crate::{
     accounts::Staff,
     app::App,
@@ -328,7 +330,7 @@ pub async fn add_offer(app: &App, staff: &Staff, festival: FestivalId, new: &New
         Fault::Conflict(why) if why.contains("offer_stocks_") => Fault::wrong("/stocks", "no such stock, or one twice"),
         other => other,
     })?;
-    let made = store::offers_of(&mut tx, festival, &[offer]).await?.pop().ok_or(Fault::NotFound)?;
+    let made = shelf::offers_of(&mut tx, festival, &[offer]).await?.pop().ok_or(Fault::NotFound)?;
     note(&mut tx, staff, festival, "offer.added", offer.to_string(), None, now).await?;
     tx.commit().await?;
     Ok(made)
@@ -414,7 +416,7 @@ pub async fn delay(app: &App, staff: &Staff, festival: FestivalId, opens_at: Dat
         let change = serde_json::json!({ "opens_at": [opens_at, later] });
         note(&mut tx, staff, festival, "offer.delayed", offer.to_string(), Some(change), now).await?;
     }
-    let offers = store::offers_of(&mut tx, festival, &ids).await?;
+    let offers = shelf::offers_of(&mut tx, festival, &ids).await?;
     tx.commit().await?;
     Ok(offers)
 }
@@ -454,7 +456,7 @@ pub async fn change_tier(app: &App, staff: &Staff, offer: OfferId, tier_no: i16,
     if !store::update_tier(&mut tx, offer, tier_no, terms).await? {
         return Err(Fault::NotFound);
     }
-    let after = store::offers_of(&mut tx, offer.festival(), &[offer]).await?.pop().ok_or(Fault::NotFound)?;
+    let after = shelf::offers_of(&mut tx, offer.festival(), &[offer]).await?.pop().ok_or(Fault::NotFound)?;
     // A slip of the hand sells a thousand passes for a tenth before anybody looks: by a price, or by an early tier that comes back.
     let falls = |from: i64, to: i64| i128::from(to) * 10 <= i128::from(from) * 7 && to < from;
     let open = lowest(&before, now).zip(lowest(&after, now)).filter(|(from, to)| falls(*from, *to));

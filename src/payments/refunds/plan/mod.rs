@@ -1,4 +1,6 @@
-//! What goes back of an order when a part of it is returned: pure.
+//! What goes back of an order when a part of it is returned: pure, on what its store reads.
+
+mod store;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,9 @@ use crate::{
     money,
     tickets::TicketStatus,
 };
+
+pub use store::left;
+pub(super) use store::{back, heard, returnable};
 
 /// What is left of a component of a line: what was paid for, without what is on its way back.
 #[derive(Clone, Debug, PartialEq, Eq, FromRow)]

@@ -1,6 +1,8 @@
 //! Emails of orders once more.
 
-use super::store;
+mod store;
+
+use super::store as orders;
 use crate::{
     accounts::email_key,
     app::App,
@@ -20,8 +22,8 @@ pub async fn send_again(app: &App, ids: &[OrderId]) -> Result<(), sqlx::Error> {
     let Some(festival) = ids.first().map(|id| id.festival()) else { return Ok(()) };
     let now = app.clock.now();
     let mut tx = app.pools.web.begin().await?;
-    let orders = store::lock(&mut tx, festival, ids).await?;
-    let drafts: Vec<Draft> = orders
+    let paid = orders::lock(&mut tx, festival, ids).await?;
+    let drafts: Vec<Draft> = paid
         .into_iter()
         .filter(|order| order.status.is_paid())
         .map(|order| Draft { thing: order.order_id.0, kind: "confirmation", lane: Lane::Claim, language: order.language, recipient: order.email })

@@ -41,6 +41,21 @@ impl Stage {
         Self { house, festival, offer, folder: folder(&format!("dies-{name}")), port: a_free_port() }
     }
 
+    /// The same, a month before it begins.
+    async fn before(name: &str, ago: TimeDelta, capacity: i64) -> Self {
+        let house = House::open().await;
+        house.advance(Utc::now() - ago - house.app.clock.now());
+        let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+        for i in (0..3).rev() {
+            let opens = Utc::now() + TimeDelta::days(30 + i);
+            let day = json!({ "name": { "en": "Day" }, "opens_at": opens, "closes_at": opens + TimeDelta::hours(12) });
+            festival.promoter.send("PUT", &festival.path(&format!("/days/{i}")), &day).await.expect(200);
+        }
+        let pass = festival.pass("Weekend pass", 0b111).await;
+        let offer = festival.offer(&pass, capacity, 13900).await;
+        Self { house, festival, offer, folder: folder(&format!("dies-{name}")), port: a_free_port() }
+    }
+
     /// Lets the clock of the house be that of the servers.
     fn be_now(&self) {
         self.house.advance(Utc::now() - self.house.app.clock.now());
@@ -239,4 +254,45 @@ async fn a_server_that_dies_amid_a_refund_gives_the_money_back_once() {
         assert_eq!((crate::refunds::at_the_bank(&stage.house).await, stage.festival.stock(&stage.offer).await), (27_800, (0, 0)), "{point}");
         stage.close(served).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_while_a_ticket_changes_hands_leaves_it_in_one() {
+    let stage = Stage::before("hand-back-half-written", TimeDelta::hours(1), 1).await;
+    let giver = stage.house.anybody().order("mara@x.example", &[(&stage.offer, 1)]).await;
+    giver.pay(&key(), "simulated_instant").await.expect(201);
+    let which = json!({ "ticket_ids": [giver.tickets().await[0]["ticket_id"]] });
+    crate::actors::answer(giver.request("POST", "/hand-backs").json(&which)).await.expect(200);
+    let waits = json!({ "email": "noor@x.example", "quantity": 1 });
+    stage.house.anybody().post(&format!("/v1/offers/{}/waits", stage.offer), &waits).await.expect(200);
+    let pool = async || giver.get("/hand-backs").await.expect(200)["items"][0]["status"].as_str().unwrap().to_owned();
+    let mut served = stage.serve_until("hand-back-half-written").await;
+    dies(&mut served, "hand-back-half-written").await;
+    assert_eq!((pool().await.as_str(), stage.festival.stock(&stage.offer).await), ("open", (0, 1)));
+    assert_eq!(giver.tickets().await[0]["status"], "valid");
+
+    let served = stage.serve().await;
+    until("the invitation", Duration::from_secs(30), async || stage.festival.stock(&stage.offer).await == (1, 0)).await;
+    assert_eq!((pool().await.as_str(), giver.tickets().await[0]["status"].as_str().unwrap()), ("offered", "suspended"));
+    stage.close(served).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_while_a_round_is_decided_gives_the_default_once() {
+    let stage = Stage::before("options-half-decided", TimeDelta::days(3), 10).await;
+    let fan = stage.house.anybody().order("mara@x.example", &[(&stage.offer, 2)]).await;
+    fan.pay(&key(), "simulated_instant").await.expect(201);
+    stage.house.advance(TimeDelta::seconds(1));
+    let deadline = stage.house.app.clock.now() + TimeDelta::hours(25);
+    let asks = json!({ "kind": "postponed", "message": { "en": "Next year." }, "may_refund": true, "default_choice": "refund", "deadline_at": deadline });
+    stage.festival.promoter.send("POST", &stage.festival.path("/option-rounds"), &asks).await.expect(201);
+    stage.house.run_workers().await;
+    let mut served = stage.serve_until("options-half-decided").await;
+    dies(&mut served, "options-half-decided").await;
+    assert_eq!((fan.status().await.as_str(), crate::refunds::at_the_bank(&stage.house).await), ("paid", 0));
+
+    let served = stage.serve().await;
+    until("the default", Duration::from_secs(60), async || fan.status().await == "refunded").await;
+    assert_eq!((crate::refunds::at_the_bank(&stage.house).await, fan.get("/refunds").await.expect(200)["items"].as_array().unwrap().len()), (27_800, 1));
+    stage.close(served).await;
 }

@@ -2,6 +2,13 @@
 //! that is held for them.
 
 use chrono::TimeDelta;
+use gatefold::{
+    money::Money,
+    payments::{
+        Heard,
+        refunds::{self, Dispute, RefundOutcome},
+    },
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -306,5 +313,124 @@ async fn a_ticket_is_had_once_whoever_moves_at_once() {
     }
     house.run_workers().await;
     assert_eq!(festival.stock(&offer).await, (0, 4));
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_list_is_promised_is_kept_from_offers_that_share_its_stock_and_its_tiers() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let beds = festival.promoter.make(&festival.path("/stocks"), json!({ "name": "beds", "capacity": 1 })).await["stock_id"].clone();
+    let cabin = |name: &str, capacity: i64| {
+        json!({ "terms": { "name": { "en": name } }, "capacity": capacity, "stocks": [{ "stock_id": beds, "units": 1 }],
+                "tiers": [{ "name": { "en": "Early" }, "price": { "minor": 9900, "currency": "EUR" }, "capacity": 1 },
+                          { "name": { "en": "Late" }, "price": { "minor": 11900, "currency": "EUR" } }],
+                "components": [{ "pass_id": pass, "weight": 1, "tax_kind": "fixed", "tax_ppm": 90000 }] })
+    };
+    let (waited, beside) = (festival.offer_of(cabin("Cabin", 10)).await, festival.offer_of(cabin("Suite", 10)).await);
+    let first = house.anybody().order("first@x.example", &[(&waited, 1)]).await;
+    join(&house, &waited, "noor@x.example", 1).await.expect(200);
+    // The bed is free again and promised: nobody has it by the other offer, and neither page shows it.
+    first.cancel().await.expect(200);
+    for offer in [&waited, &beside] {
+        assert_eq!(house.anybody().place(&key(), "passer@x.example", &[(offer, 1)]).await.problem(), "sold-out");
+    }
+    let shown = house.anybody().get(&festival.path("/offers")).await.expect(200);
+    assert!(shown["items"].as_array().unwrap().iter().all(|offer| offer["availability"] != "on_sale" && offer["availability"] != "few_left"), "{shown}");
+    house.run_workers().await;
+    // Invited, they have the early price that came back, and the list asks for nothing any more.
+    let noor = invitation(&house, "noor@x.example").expect("an invitation");
+    assert_eq!(noor.get("").await.expect(200)["total"]["minor"], 9900);
+    noor.cancel().await.expect(200);
+    house.anybody().place(&key(), "passer@x.example", &[(&beside, 1)]).await.expect(201);
+    house.close().await;
+}
+
+/// What the bank of a buyer says of a payment that it takes back.
+async fn bank_says(house: &House, fan: &Fan, outcome: RefundOutcome) {
+    let payment = fan.get("/payments").await.expect(200)["items"][0]["payment_id"].as_str().unwrap().parse().unwrap();
+    let dispute = Dispute { provider_ref: "dp_1".to_owned(), amount: Money::new(13900, "EUR".parse().unwrap()), is_inquiry: false, outcome };
+    let heard = Heard { provider: "simulated".to_owned(), event_ref: format!("evt_{:?}", dispute.outcome) };
+    refunds::disputed(&house.app, payment, &dispute, &heard).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_takes_back_the_money_of_an_offered_ticket_takes_it_once() {
+    for is_won in [true, false] {
+        let house = House::open().await;
+        let (festival, offer, fans) = sold_out(&house, 1).await;
+        let giver = &fans[0];
+        hand_back(giver).await.expect(200);
+        join(&house, &offer, "noor@x.example", 1).await.expect(200);
+        house.run_workers().await;
+        let taker = invitation(&house, "noor@x.example").expect("an invitation");
+        bank_says(&house, giver, RefundOutcome::Pending { provider_ref: "dp_1".to_owned() }).await;
+        let status = async || giver.tickets().await[0]["status"].as_str().unwrap().to_owned();
+        let refunded = async || giver.get("/refunds").await.expect(200)["items"].as_array().unwrap().iter().filter(|r| r["status"] == "done").count();
+        if is_won {
+            // Paid meanwhile: the money of the giver goes back when their bank has given it up, and not before.
+            taker.pay(&key(), "simulated_instant").await.expect(201);
+            house.run_workers().await;
+            assert_eq!((in_pool(giver).await.as_str(), status().await.as_str(), refunded().await), ("offered", "suspended", 0));
+            bank_says(&house, giver, RefundOutcome::Kept).await;
+            house.run_workers().await;
+            assert_eq!((in_pool(giver).await.as_str(), status().await.as_str(), refunded().await), ("sold", "void", 1));
+            assert_eq!((giver.status().await.as_str(), festival.stock(&offer).await), ("refunded", (0, 1)));
+        } else {
+            // Passed by meanwhile: it is nobody's while the bank has the money, and opens nothing.
+            taker.cancel().await.expect(200);
+            house.run_workers().await;
+            assert_eq!((in_pool(giver).await.as_str(), status().await.as_str()), ("offered", "suspended"));
+            bank_says(&house, giver, RefundOutcome::Done { provider_ref: None }).await;
+            house.run_workers().await;
+            assert_eq!((in_pool(giver).await.as_str(), status().await.as_str(), refunded().await), ("over", "void", 1));
+            assert_eq!((giver.status().await.as_str(), festival.stock(&offer).await), ("refunded", (0, 0)));
+        }
+        house.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_moves_the_ticket_or_the_wait_of_another() {
+    let house = House::open().await;
+    let (_, offer, fans) = sold_out(&house, 2).await;
+    let (own, other) = (&fans[0], &fans[1]);
+    let foreign = json!({ "ticket_ids": [other.tickets().await[0]["ticket_id"]] });
+    assert_eq!(answer(own.request("POST", "/hand-backs").json(&foreign)).await.expect(422)["errors"][0]["pointer"], "/ticket_ids/0");
+    hand_back(other).await.expect(200);
+    let id = other.get("/hand-backs").await.expect(200)["items"][0]["hand_back_id"].as_str().unwrap().to_owned();
+    answer(own.request("POST", &format!("/hand-backs/{id}/withdrawals")).json(&json!({}))).await.expect(404);
+    assert_eq!(in_pool(other).await, "open");
+    join(&house, &offer, "noor@x.example", 5).await.expect(200);
+    join(&house, &offer, "ines@x.example", 5).await.expect(200);
+    let (noor, ines) = (place(&house, "noor@x.example").await, place(&house, "ines@x.example").await);
+    let leave = house.anybody().request("POST", &format!("/v1/waits/{}/departures", noor.0)).bearer_auth(format!("gf_order_{}", ines.1));
+    answer(leave.json(&json!({}))).await.expect(404);
+    assert_eq!(look(&house, &noor).await["status"], "waiting");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_cannot_be_ended_keeps_no_other() {
+    let house = House::open().await;
+    let festival = house.promoter("Night Ferry Foundation").await.festival("night-ferry").await;
+    let pass = festival.pass("Weekend pass", 0b111).await;
+    let (broken, whole) = (festival.offer(&pass, 5, 13900).await, festival.offer(&pass, 5, 13900).await);
+    let (stuck, free) = (house.anybody().order("a@x.example", &[(&broken, 1)]).await, house.anybody().order("b@x.example", &[(&whole, 1)]).await);
+    // As a slip of a hand leaves it: the counter says that nothing is held.
+    let mut conn = house.database().await;
+    let count = |held: i32| {
+        sqlx::query("update stocks s set held = $2 from offers o where o.offer_id = $1 and s.stock_id = o.stock_id")
+            .bind(broken.parse::<uuid::Uuid>().unwrap())
+            .bind(held)
+    };
+    count(0).execute(&mut conn).await.unwrap();
+    house.advance(TimeDelta::minutes(11));
+    gatefold::orders::expire_due(&house.app).await.unwrap();
+    assert_eq!((stuck.status().await.as_str(), free.status().await.as_str()), ("held", "expired"));
+    count(1).execute(&mut conn).await.unwrap();
+    house.run_workers().await;
+    assert_eq!(stuck.status().await, "expired");
     house.close().await;
 }

@@ -460,6 +460,10 @@ async fn sell(app: &App, id: HandBackId, now: DateTime<Utc>) -> Result<bool, Ref
     let Some(seen) = store::named(&mut tx, festival, &[id]).await?.pop() else { return Ok(false) };
     let Some(order) = orders::lock(&mut tx, festival, &[seen.order_id]).await?.pop() else { return Ok(false) };
     let Some(one) = store::lock(&mut tx, id).await?.filter(|h| h.status == HandBackStatus::Offered) else { return Ok(false) };
+    // A bank takes its money back just now: it goes back once, whoever gives it.
+    if store::is_returned(&mut tx, &one).await? {
+        return Ok(false);
+    }
     let mut parts = vec![Part { line_no: one.line_no, component_no: Some(one.component_no), ticket_ids: vec![one.ticket_id], ..Part::default() }];
     let left = super::plan::left(&mut tx, one.order_id).await?;
     for (line_no, component_no, units) in rule::goes_along(&mut tx, one.order_id, &[one.ticket_id]).await? {
